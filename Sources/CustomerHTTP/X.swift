@@ -1,0 +1,4 @@
+import Customers
+import Hummingbird
+import HummingbirdTLS
+import NIOHTTP1

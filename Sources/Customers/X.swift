@@ -1,0 +1,3 @@
+import LibPQ
+import Crypto
+import ServiceLifecycle

@@ -1,0 +1,5 @@
+import CPostgres
+import Logging
+import Metrics
+import DequeModule
+public let pqVersion = PQlibVersion()

@@ -1,0 +1,4 @@
+import CustomerHTTP
+import ArgumentParser
+import Configuration
+@main struct Main: ParsableCommand { func run() { print("hi") } }
