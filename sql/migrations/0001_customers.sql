@@ -1,0 +1,162 @@
+-- The business: customers and the four kinds of records that refer to them.
+--
+-- Every key is composite, (app_id, …): two apps can never meet in a join or a foreign key, and every table
+-- distributes by app_id. The foreign keys on customers never cascade: a customer with records stays.
+
+CREATE TABLE public.customers (
+    app_id             uuid           NOT NULL,
+    id                 uuid           NOT NULL DEFAULT gen_random_uuid(),
+    first_name         text           NOT NULL,
+    last_name          text           NOT NULL,
+    email              text,
+    phone_number       text           NOT NULL DEFAULT '',
+    status             text           NOT NULL DEFAULT 'ACTIVE',
+    customer_type      text           NOT NULL DEFAULT 'Individual',
+    last_spent         numeric(18, 2),
+    last_purchase_date timestamptz,
+    created_at         timestamptz    NOT NULL DEFAULT now(),
+    updated_at         timestamptz    NOT NULL DEFAULT now(),
+    archived_at        timestamptz,
+    redacted_at        timestamptz,
+    CONSTRAINT customers_pkey PRIMARY KEY (app_id, id),
+    CONSTRAINT customers_belong_to_a_real_app CHECK (app_id <> '00000000-0000-0000-0000-000000000000'),
+    CONSTRAINT customers_first_name_has_1_to_100_characters CHECK (char_length(first_name) BETWEEN 1 AND 100),
+    CONSTRAINT customers_last_name_has_at_most_100_characters CHECK (char_length(last_name) <= 100),
+    CONSTRAINT customers_email_has_at_most_255_characters CHECK (char_length(email) <= 255),
+    CONSTRAINT customers_phone_number_has_at_most_20_characters CHECK (char_length(phone_number) <= 20),
+    CONSTRAINT customers_status_is_known CHECK (status IN ('ACTIVE', 'BLACKLISTED', 'DEACTIVATED')),
+    CONSTRAINT customers_customer_type_is_known CHECK (customer_type IN (
+        'Individual', 'Startup', 'Small Business', 'Medium Business', 'Enterprise', 'Non-Profit', 'Government')),
+    CONSTRAINT customers_last_spent_is_a_number CHECK (last_spent <> 'NaN'),
+    CONSTRAINT customers_last_purchase_date_fits_rfc_3339 CHECK (
+        last_purchase_date >= '0001-01-01 00:00:00+00' AND last_purchase_date < '10000-01-01 00:00:00+00'),
+    CONSTRAINT customers_created_at_fits_rfc_3339 CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT customers_updated_at_fits_rfc_3339 CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00')
+);
+COMMENT ON TABLE public.customers IS 'One row a customer of an app. Deleted by the API only, and only while nothing refers to it.';
+COMMENT ON COLUMN public.customers.app_id IS 'The tenant. First part of every key.';
+COMMENT ON COLUMN public.customers.id IS 'The customer, unique within its app.';
+COMMENT ON COLUMN public.customers.first_name IS 'Personal data. "[redacted]" after redaction.';
+COMMENT ON COLUMN public.customers.last_name IS 'Personal data. Empty after redaction.';
+COMMENT ON COLUMN public.customers.email IS 'Personal data. NULL when unknown or redacted.';
+COMMENT ON COLUMN public.customers.phone_number IS 'Personal data. Empty when unknown or redacted.';
+COMMENT ON COLUMN public.customers.status IS 'ACTIVE, BLACKLISTED or DEACTIVATED.';
+COMMENT ON COLUMN public.customers.customer_type IS 'What kind of customer, from a closed list.';
+COMMENT ON COLUMN public.customers.last_spent IS 'Amount of the last purchase, two decimals, in the currency of the app. NULL before the first purchase.';
+COMMENT ON COLUMN public.customers.last_purchase_date IS 'When the last purchase was made. NULL before the first purchase.';
+COMMENT ON COLUMN public.customers.created_at IS 'When the row was first inserted. Kept by a restore.';
+COMMENT ON COLUMN public.customers.updated_at IS 'When the row was last changed through the API.';
+COMMENT ON COLUMN public.customers.archived_at IS 'When the customer was archived; NULL while it is in use. Archived customers are hidden from lists.';
+COMMENT ON COLUMN public.customers.redacted_at IS 'When the personal data was erased; NULL before.';
+
+CREATE TABLE public.invoices (
+    app_id         uuid           NOT NULL,
+    id             uuid           NOT NULL DEFAULT gen_random_uuid(),
+    customer_id    uuid           NOT NULL,
+    invoice_number text,
+    status         text           NOT NULL DEFAULT 'draft',
+    amount         numeric(18, 2) NOT NULL DEFAULT 0,
+    currency       text           NOT NULL DEFAULT 'USD',
+    due_date       date,
+    created_at     timestamptz    NOT NULL DEFAULT now(),
+    updated_at     timestamptz    NOT NULL DEFAULT now(),
+    CONSTRAINT invoices_pkey PRIMARY KEY (app_id, id),
+    CONSTRAINT invoices_belong_to_a_customer FOREIGN KEY (app_id, customer_id)
+        REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT,
+    CONSTRAINT invoices_status_is_known CHECK (status IN ('draft', 'pending', 'paid')),
+    CONSTRAINT invoices_currency_is_iso_4217 CHECK (currency ~ '^[A-Z]{3}$')
+);
+CREATE INDEX invoices_by_customer ON public.invoices (app_id, customer_id);
+COMMENT ON TABLE public.invoices IS 'Invoices of a customer. Any of them, draft, pending or paid, forbids deletion.';
+COMMENT ON COLUMN public.invoices.app_id IS 'The tenant.';
+COMMENT ON COLUMN public.invoices.id IS 'The invoice, unique within its app.';
+COMMENT ON COLUMN public.invoices.customer_id IS 'Who is billed. NOT NULL: a NULL would slip through a MATCH SIMPLE foreign key.';
+COMMENT ON COLUMN public.invoices.invoice_number IS 'The number printed on the invoice; NULL for a draft without one.';
+COMMENT ON COLUMN public.invoices.status IS 'draft, pending or paid.';
+COMMENT ON COLUMN public.invoices.amount IS 'Total, two decimals.';
+COMMENT ON COLUMN public.invoices.currency IS 'ISO 4217 code of the amount.';
+COMMENT ON COLUMN public.invoices.due_date IS 'Day by which it is to be paid.';
+COMMENT ON COLUMN public.invoices.created_at IS 'When the row was inserted.';
+COMMENT ON COLUMN public.invoices.updated_at IS 'When the row was last changed.';
+
+CREATE TABLE public.payment_links (
+    app_id      uuid           NOT NULL,
+    id          uuid           NOT NULL DEFAULT gen_random_uuid(),
+    customer_id uuid           NOT NULL,
+    url         text           NOT NULL DEFAULT '',
+    status      text           NOT NULL DEFAULT 'active',
+    amount      numeric(18, 2) NOT NULL DEFAULT 0,
+    currency    text           NOT NULL DEFAULT 'USD',
+    expires_at  timestamptz,
+    created_at  timestamptz    NOT NULL DEFAULT now(),
+    updated_at  timestamptz    NOT NULL DEFAULT now(),
+    CONSTRAINT payment_links_pkey PRIMARY KEY (app_id, id),
+    CONSTRAINT payment_links_belong_to_a_customer FOREIGN KEY (app_id, customer_id)
+        REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT,
+    CONSTRAINT payment_links_currency_is_iso_4217 CHECK (currency ~ '^[A-Z]{3}$')
+);
+CREATE INDEX payment_links_by_customer ON public.payment_links (app_id, customer_id);
+COMMENT ON TABLE public.payment_links IS 'Payment links made for one customer. Any of them forbids deletion.';
+COMMENT ON COLUMN public.payment_links.app_id IS 'The tenant.';
+COMMENT ON COLUMN public.payment_links.id IS 'The payment link, unique within its app.';
+COMMENT ON COLUMN public.payment_links.customer_id IS 'For whom it was made.';
+COMMENT ON COLUMN public.payment_links.url IS 'Where the customer pays.';
+COMMENT ON COLUMN public.payment_links.status IS 'State as the payment provider names it.';
+COMMENT ON COLUMN public.payment_links.amount IS 'Amount asked for, two decimals.';
+COMMENT ON COLUMN public.payment_links.currency IS 'ISO 4217 code of the amount.';
+COMMENT ON COLUMN public.payment_links.expires_at IS 'When it stops working; NULL for never.';
+COMMENT ON COLUMN public.payment_links.created_at IS 'When the row was inserted.';
+COMMENT ON COLUMN public.payment_links.updated_at IS 'When the row was last changed.';
+
+CREATE TABLE public.transactions (
+    app_id      uuid           NOT NULL,
+    id          uuid           NOT NULL DEFAULT gen_random_uuid(),
+    customer_id uuid           NOT NULL,
+    kind        text           NOT NULL DEFAULT 'payment',
+    status      text           NOT NULL DEFAULT 'settled',
+    amount      numeric(18, 2) NOT NULL DEFAULT 0,
+    currency    text           NOT NULL DEFAULT 'USD',
+    occurred_at timestamptz    NOT NULL DEFAULT now(),
+    created_at  timestamptz    NOT NULL DEFAULT now(),
+    CONSTRAINT transactions_pkey PRIMARY KEY (app_id, id),
+    CONSTRAINT transactions_belong_to_a_customer FOREIGN KEY (app_id, customer_id)
+        REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT,
+    CONSTRAINT transactions_currency_is_iso_4217 CHECK (currency ~ '^[A-Z]{3}$')
+);
+CREATE INDEX transactions_by_customer ON public.transactions (app_id, customer_id);
+COMMENT ON TABLE public.transactions IS 'Money that moved for a customer. Any of them forbids deletion.';
+COMMENT ON COLUMN public.transactions.app_id IS 'The tenant.';
+COMMENT ON COLUMN public.transactions.id IS 'The transaction, unique within its app.';
+COMMENT ON COLUMN public.transactions.customer_id IS 'Whose money it was.';
+COMMENT ON COLUMN public.transactions.kind IS 'payment, refund, payout …';
+COMMENT ON COLUMN public.transactions.status IS 'State as the ledger names it.';
+COMMENT ON COLUMN public.transactions.amount IS 'Amount, two decimals; negative for money going out.';
+COMMENT ON COLUMN public.transactions.currency IS 'ISO 4217 code of the amount.';
+COMMENT ON COLUMN public.transactions.occurred_at IS 'When the money moved.';
+COMMENT ON COLUMN public.transactions.created_at IS 'When the row was inserted.';
+
+CREATE TABLE public.liquidation_addresses (
+    app_id      uuid        NOT NULL,
+    id          uuid        NOT NULL DEFAULT gen_random_uuid(),
+    customer_id uuid        NOT NULL,
+    chain       text        NOT NULL DEFAULT 'ethereum',
+    currency    text        NOT NULL DEFAULT 'usdc',
+    address     text        NOT NULL DEFAULT '',
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT liquidation_addresses_pkey PRIMARY KEY (app_id, id),
+    CONSTRAINT liquidation_addresses_belong_to_a_customer FOREIGN KEY (app_id, customer_id)
+        REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT
+);
+CREATE INDEX liquidation_addresses_by_customer ON public.liquidation_addresses (app_id, customer_id);
+COMMENT ON TABLE public.liquidation_addresses IS 'Addresses whose deposits are paid out to a customer. Any of them forbids deletion.';
+COMMENT ON COLUMN public.liquidation_addresses.app_id IS 'The tenant.';
+COMMENT ON COLUMN public.liquidation_addresses.id IS 'The address record, unique within its app.';
+COMMENT ON COLUMN public.liquidation_addresses.customer_id IS 'Who is paid.';
+COMMENT ON COLUMN public.liquidation_addresses.chain IS 'The ledger on which the address lies.';
+COMMENT ON COLUMN public.liquidation_addresses.currency IS 'What is deposited.';
+COMMENT ON COLUMN public.liquidation_addresses.address IS 'The address itself.';
+COMMENT ON COLUMN public.liquidation_addresses.created_at IS 'When the row was inserted.';
+COMMENT ON COLUMN public.liquidation_addresses.updated_at IS 'When the row was last changed.';

@@ -1,0 +1,146 @@
+-- What the instances of the service share: API keys, rate windows, attempts with their receipts, floods.
+
+CREATE SCHEMA service;
+COMMENT ON SCHEMA service IS 'State that all instances share, and the functions of the protocol (docs/protocol.md).';
+
+CREATE TABLE service.api_keys (
+    app_id                     uuid        NOT NULL,
+    id                         uuid        NOT NULL DEFAULT gen_random_uuid(),
+    client_key                 text        NOT NULL,
+    secret_digest              bytea       NOT NULL,
+    previous_secret_digest     bytea,
+    previous_secret_expires_at timestamptz,
+    name                       text        NOT NULL,
+    role                       text        NOT NULL,
+    created_at                 timestamptz NOT NULL DEFAULT now(),
+    expires_at                 timestamptz,
+    revoked_at                 timestamptz,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (app_id, id),
+    CONSTRAINT api_keys_client_key_names_one_key UNIQUE (client_key),
+    CONSTRAINT api_keys_belong_to_a_real_app CHECK (app_id <> '00000000-0000-0000-0000-000000000000'),
+    CONSTRAINT api_keys_role_is_known CHECK (role IN ('viewer', 'editor', 'admin', 'auditor')),
+    CONSTRAINT api_keys_digests_are_sha_256 CHECK (
+        octet_length(secret_digest) = 32 AND octet_length(previous_secret_digest) = 32),
+    CONSTRAINT api_keys_previous_secret_has_an_end CHECK (
+        (previous_secret_digest IS NULL) = (previous_secret_expires_at IS NULL))
+);
+COMMENT ON TABLE service.api_keys IS 'API keys. Looked up by client_key alone, so a distributed schema replicates this small table.';
+COMMENT ON COLUMN service.api_keys.app_id IS 'The tenant for which the key acts.';
+COMMENT ON COLUMN service.api_keys.id IS 'The key, as the trail names it.';
+COMMENT ON COLUMN service.api_keys.client_key IS 'x-client-key: public name of the key.';
+COMMENT ON COLUMN service.api_keys.secret_digest IS 'SHA-256 of the secret, which is 256 random bits; the secret itself is never stored.';
+COMMENT ON COLUMN service.api_keys.previous_secret_digest IS 'After a rotation: the old secret, valid until previous_secret_expires_at.';
+COMMENT ON COLUMN service.api_keys.previous_secret_expires_at IS 'End of the overlap of a rotation.';
+COMMENT ON COLUMN service.api_keys.name IS 'What operators call it.';
+COMMENT ON COLUMN service.api_keys.role IS 'viewer, editor, admin or auditor.';
+COMMENT ON COLUMN service.api_keys.created_at IS 'When it was made.';
+COMMENT ON COLUMN service.api_keys.expires_at IS 'When it stops working; NULL for never.';
+COMMENT ON COLUMN service.api_keys.revoked_at IS 'When it was revoked; NULL while it is good.';
+
+CREATE FUNCTION service.permits(role text, permission text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE role
+        WHEN 'viewer' THEN permission = 'customers:read'
+        WHEN 'editor' THEN permission IN ('customers:read', 'customers:write')
+        WHEN 'admin' THEN permission IN (
+            'customers:read', 'customers:write', 'customers:delete', 'customers:restore', 'audit:read')
+        WHEN 'auditor' THEN permission = 'audit:read'
+        ELSE false
+    END
+$$;
+COMMENT ON FUNCTION service.permits(text, text) IS 'Whether a role holds a permission.';
+
+CREATE TABLE service.rate_windows (
+    app_id       uuid        NOT NULL,
+    key_id       uuid        NOT NULL,
+    opened_at    timestamptz NOT NULL,
+    spent        int         NOT NULL,
+    refused      int         NOT NULL,
+    was_granted  boolean     NOT NULL,
+    last_used_at timestamptz NOT NULL,
+    CONSTRAINT rate_windows_pkey PRIMARY KEY (app_id, key_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE service.rate_windows IS 'The current rate window of each API key, one row a key, reused from window to window.';
+COMMENT ON COLUMN service.rate_windows.app_id IS 'The tenant.';
+COMMENT ON COLUMN service.rate_windows.key_id IS 'The API key.';
+COMMENT ON COLUMN service.rate_windows.opened_at IS 'The key''s first request of the window.';
+COMMENT ON COLUMN service.rate_windows.spent IS 'Requests granted in the window.';
+COMMENT ON COLUMN service.rate_windows.refused IS 'Requests refused in the window.';
+COMMENT ON COLUMN service.rate_windows.was_granted IS 'Whether the last request was granted.';
+COMMENT ON COLUMN service.rate_windows.last_used_at IS 'When the key was last used.';
+
+CREATE TABLE service.attempts (
+    app_id           uuid        NOT NULL,
+    attempt_id       uuid        NOT NULL,
+    key_id           uuid        NOT NULL,
+    idempotency_key  uuid,
+    is_current       boolean     NOT NULL DEFAULT true,
+    fingerprint      bytea       NOT NULL,
+    entry            jsonb       NOT NULL,
+    fence            int         NOT NULL DEFAULT 1,
+    lease_expires_at timestamptz NOT NULL,
+    ttl              interval    NOT NULL,
+    outcome          text,
+    status_code      int,
+    body             text,
+    before_image     text,
+    failure          jsonb,
+    finished_at      timestamptz,
+    expires_at       timestamptz,
+    entry_seq        bigint,
+    CONSTRAINT attempts_pkey PRIMARY KEY (app_id, attempt_id),
+    CONSTRAINT attempts_finish_with_an_outcome CHECK (
+        (outcome IS NULL) = (finished_at IS NULL) AND (outcome IS NULL) = (expires_at IS NULL)),
+    CONSTRAINT attempts_answer_is_whole CHECK ((body IS NULL) OR (status_code IS NOT NULL AND outcome IS NOT NULL)),
+    CONSTRAINT attempts_outcome_is_final CHECK (outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FAILED', 'INTERRUPTED'))
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX attempts_hold_their_idempotency_key ON service.attempts (app_id, idempotency_key)
+    WHERE is_current AND idempotency_key IS NOT NULL;
+CREATE INDEX attempts_without_entry ON service.attempts (lease_expires_at) WHERE entry_seq IS NULL;
+CREATE INDEX attempts_by_expiry ON service.attempts (expires_at) WHERE entry_seq IS NOT NULL;
+COMMENT ON TABLE service.attempts IS
+    'Every write that was admitted, with or without an idempotency key: its lease while it runs, its receipt afterwards.';
+COMMENT ON COLUMN service.attempts.app_id IS 'The tenant.';
+COMMENT ON COLUMN service.attempts.attempt_id IS 'The attempt; also the id of its audit entry.';
+COMMENT ON COLUMN service.attempts.key_id IS 'The API key that attempts.';
+COMMENT ON COLUMN service.attempts.idempotency_key IS 'The client''s idempotency key, NULL where the route doesn''t need one.';
+COMMENT ON COLUMN service.attempts.is_current IS 'Whether this row answers for its idempotency key; false once interrupted or failed.';
+COMMENT ON COLUMN service.attempts.fingerprint IS 'SHA-256 of the request; another request under the same key is a 422.';
+COMMENT ON COLUMN service.attempts.entry IS 'The audit entry as far as it was known at admission, so that recovery can write it.';
+COMMENT ON COLUMN service.attempts.fence IS 'Raised when the attempt is taken away from whoever runs it; a lower fence can''t commit.';
+COMMENT ON COLUMN service.attempts.lease_expires_at IS 'Until when nobody else touches it: deadline of the request plus a margin.';
+COMMENT ON COLUMN service.attempts.ttl IS 'How long the answer is kept, counted from finished_at.';
+COMMENT ON COLUMN service.attempts.outcome IS 'How it ended; NULL while it runs.';
+COMMENT ON COLUMN service.attempts.status_code IS 'Status of the stored answer.';
+COMMENT ON COLUMN service.attempts.body IS 'The stored answer, byte for byte; NULL for outcomes that aren''t replayed.';
+COMMENT ON COLUMN service.attempts.before_image IS 'The record before the attempt, as the API renders it.';
+COMMENT ON COLUMN service.attempts.failure IS 'error_code, sqlstate, constraint_name, referencing_table, error_message of the entry.';
+COMMENT ON COLUMN service.attempts.finished_at IS 'When the outcome was settled.';
+COMMENT ON COLUMN service.attempts.expires_at IS 'finished_at + ttl.';
+COMMENT ON COLUMN service.attempts.entry_seq IS 'seq of its audit entry; NULL until that is written. Only then may the row be purged.';
+
+CREATE TABLE service.floods (
+    app_id    uuid        NOT NULL,
+    kind      text        NOT NULL,
+    subject   text        NOT NULL,
+    opened_at timestamptz NOT NULL,
+    closes_at timestamptz NOT NULL,
+    counted   bigint      NOT NULL,
+    folded    bigint      NOT NULL,
+    entry_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
+    entry     jsonb       NOT NULL,
+    CONSTRAINT floods_pkey PRIMARY KEY (app_id, kind, subject, opened_at),
+    CONSTRAINT floods_kind_is_known CHECK (kind IN ('UNAUTHENTICATED', 'RATE_LIMITED'))
+);
+CREATE INDEX floods_by_end ON service.floods (closes_at);
+COMMENT ON TABLE service.floods IS
+    'Answers that are too many to be recorded one by one: counted here, folded into one audit entry when the window closes.';
+COMMENT ON COLUMN service.floods.app_id IS 'The chain that the entry will belong to.';
+COMMENT ON COLUMN service.floods.kind IS 'UNAUTHENTICATED by address, RATE_LIMITED by API key.';
+COMMENT ON COLUMN service.floods.subject IS 'The address (IPv6: its /64) or the API key.';
+COMMENT ON COLUMN service.floods.opened_at IS 'Start of the window.';
+COMMENT ON COLUMN service.floods.closes_at IS 'End of the window.';
+COMMENT ON COLUMN service.floods.counted IS 'Attempts in the window, recorded ones included.';
+COMMENT ON COLUMN service.floods.folded IS 'Attempts that only the folded entry stands for.';
+COMMENT ON COLUMN service.floods.entry_id IS 'id of the folded entry, so that it is appended once.';
+COMMENT ON COLUMN service.floods.entry IS 'The last folded attempt, as an audit entry.';

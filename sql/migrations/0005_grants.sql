@@ -1,0 +1,18 @@
+-- Who may do what. The service's role reads and changes customers; the protocol's tables it reaches through the
+-- protocol's functions alone; the trail it may read. The auditor reads the trail and nothing else.
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA audit, service FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES IN SCHEMA audit, service REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA public, audit, service TO :"service";
+GRANT SELECT, INSERT, UPDATE, DELETE ON public.customers TO :"service";
+GRANT SELECT ON public.invoices, public.payment_links, public.transactions, public.liquidation_addresses TO :"service";
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO :"service";
+GRANT EXECUTE ON FUNCTION
+    service.rfc3339, service.record, service.is_reference_to_customers,
+    service.admit, service.hold, service.finish, service.settle, service.append, service.recover, service.purge
+TO :"service";
+
+GRANT USAGE ON SCHEMA audit TO :"auditor";
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO :"auditor";
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO :"auditor";
