@@ -1,0 +1,76 @@
+# What the scripts beside this file share: messages, programs to find, children to end. Sourced, never run.
+# shellcheck shell=bash
+set -euo pipefail
+
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # for the scripts
+readonly root
+
+# Messages go to standard error, so that what a script prints can be piped.
+say() { printf '%s\n' "$*" >&2; }
+step() { if [ -t 2 ]; then printf '\033[1m==> %s\033[0m\n' "$*" >&2; else say "==> $*"; fi; }
+die() {
+    say "${0##*/}: $*"
+    exit "${status:-1}"
+}
+
+# Prints the comment at the top of the calling script, which is its help.
+usage() { sed -n '2,/^[^#]/{s/^#$//p;s/^# //p}' "$0"; }
+
+# Puts the Swift toolchain on PATH.
+need_swift() {
+    local place
+    for place in "" /opt/swift/usr/bin "${HOME:-/root}/.local/share/swiftly/bin" /usr/libexec/swift/bin; do
+        if PATH=${place:+$place:}$PATH command -v swift >/dev/null; then
+            export PATH=${place:+$place:}$PATH
+            return
+        fi
+    done
+    die "No Swift toolchain on PATH or in /opt/swift/usr/bin: install Swift 6.2 or later (https://swift.org/install)."
+}
+
+# Prints the directory of the PostgreSQL server's programs, of a major version or of the `newest` installed; fails when
+# there is none. Debian keeps them off PATH, in a directory for each version.
+postgres_bin() {
+    local bins bin
+    bins=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV)
+    while read -r bin; do
+        if [ -x "$bin/postgres" ] && { [ "$1" = newest ] || [ "$(postgres_major "$bin")" = "$1" ]; }; then
+            printf '%s\n' "$bin"
+            return
+        fi
+    done <<<"$bins
+$(dirname -- "$(command -v postgres)" 2>/dev/null)"
+    return 1
+}
+
+postgres_major() { "$1/postgres" --version | sed -E 's/.*\(PostgreSQL\) ([0-9]+).*/\1/'; }
+
+# The child of `attend`, the leader of a process group of its own.
+child=
+
+# Runs a command until it ends, or until a signal ends this script: in a process group of its own, which `interrupt`
+# ends as a whole. Without this bash would put off a signal until the command is done, and a build takes minutes.
+attend() {
+    local result=0
+    set -m
+    "$@" </dev/null &
+    child=$!
+    set +m
+    wait "$child" || result=$?
+    child=
+    return "$result"
+}
+
+# Ends the child, gently, or with force when a second signal comes, and then the script (whose EXIT trap cleans up).
+interrupt() {
+    if [ -n "$child" ]; then
+        trap 'kill -KILL -- "-$child" 2>/dev/null || true' INT TERM HUP
+        kill -TERM -- "-$child" 2>/dev/null || true
+        while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
+    fi
+    exit $((128 + $1))
+}
+trap 'interrupt 1' HUP
+trap 'interrupt 2' INT
+trap 'interrupt 15' TERM
