@@ -1,0 +1,79 @@
+#if canImport(FoundationEssentials)
+    public import FoundationEssentials
+#else
+    public import Foundation
+#endif
+
+/// A value for `$1 … $n`.
+///
+/// Text goes in text format with an unspecified type, so the server infers the type from the statement, and
+/// `numeric`, `uuid`, `timestamptz` and `jsonb` pass without loss. Bytes go in binary format as `bytea`.
+///
+/// Source: PostgreSQL manual, libpq, `PQexecParams`.
+public enum Parameter: Sendable, Hashable {
+    case null
+    /// Must not contain U+0000, which no PostgreSQL type can hold: the statement is refused with 22021 unsent.
+    case text(String)
+    case bytes([UInt8])
+}
+
+extension Parameter: ExpressibleByNilLiteral, ExpressibleByStringLiteral {
+    public init(nilLiteral: ()) {
+        self = .null
+    }
+
+    public init(stringLiteral value: String) {
+        self = .text(value)
+    }
+}
+
+extension Parameter {
+    public static func text(_ value: String?) -> Parameter {
+        value.map { .text($0) } ?? .null
+    }
+
+    public static func bytes(_ value: [UInt8]?) -> Parameter {
+        value.map { .bytes($0) } ?? .null
+    }
+
+    /// The identifier in lower case, as PostgreSQL writes it.
+    public static func uuid(_ value: UUID) -> Parameter {
+        .text(value.uuidString.lowercased())
+    }
+
+    public static func uuid(_ value: UUID?) -> Parameter {
+        value.map { .uuid($0) } ?? .null
+    }
+
+    public static func int(_ value: some BinaryInteger) -> Parameter {
+        .text(String(value))
+    }
+
+    public static func int(_ value: (some BinaryInteger)?) -> Parameter {
+        value.map { .int($0) } ?? .null
+    }
+
+    public static func bool(_ value: Bool) -> Parameter {
+        .text(value ? "t" : "f")
+    }
+
+    public static func bool(_ value: Bool?) -> Parameter {
+        value.map { .bool($0) } ?? .null
+    }
+
+    /// A one-dimensional array literal; cast it in the statement (`$1::uuid[]`) where the type can't be inferred.
+    ///
+    /// Source: PostgreSQL manual, "Array Input and Output Syntax".
+    public static func array(_ elements: [String?]) -> Parameter {
+        let quoted = elements.map { element in
+            guard let element else { return "NULL" }
+            var literal = "\""
+            for scalar in element.unicodeScalars {
+                if scalar == "\"" || scalar == "\\" { literal.unicodeScalars.append("\\") }
+                literal.unicodeScalars.append(scalar)
+            }
+            return literal + "\""
+        }
+        return .text("{" + quoted.joined(separator: ",") + "}")
+    }
+}

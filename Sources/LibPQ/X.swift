@@ -1,5 +1,0 @@
-import CPostgres
-import Logging
-import Metrics
-import DequeModule
-public let pqVersion = PQlibVersion()
