@@ -183,7 +183,8 @@ BEGIN
     FOR v_round IN 1 .. 5 LOOP
         SELECT * INTO v_attempt
         FROM service.attempts AS a
-        WHERE a.app_id = v_key.app_id AND a.idempotency_key = p_idempotency_key AND a.is_current;
+        WHERE a.app_id = v_key.app_id
+          AND (a.attempt_id = p_attempt_id OR a.idempotency_key = p_idempotency_key AND a.is_current);
         IF NOT FOUND THEN
             INSERT INTO service.attempts
                 (app_id, attempt_id, key_id, idempotency_key, fingerprint, lease_expires_at, ttl, entry)
@@ -193,7 +194,7 @@ BEGIN
                         'app_id', v_key.app_id,
                         'actor_key_id', v_key.id, 'actor_client_key', v_key.client_key,
                         'actor_name', v_key.name, 'actor_role', v_key.role))
-            ON CONFLICT (app_id, idempotency_key) WHERE is_current AND idempotency_key IS NOT NULL DO NOTHING
+            ON CONFLICT DO NOTHING
             RETURNING attempts.fence, attempts.attempt_id INTO fence, attempt_id;
             IF FOUND THEN
                 verdict := 'RUN';
@@ -213,6 +214,11 @@ BEGIN
             WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id;
         ELSIF v_attempt.fingerprint <> p_fingerprint THEN
             verdict := 'MISMATCH';
+            RETURN;
+        ELSIF v_attempt.outcome IS NULL AND v_attempt.attempt_id = p_attempt_id THEN
+            -- Our own admission, whose answer was lost on the way.
+            verdict := 'RUN';
+            fence := v_attempt.fence;
             RETURN;
         ELSIF v_attempt.outcome IS NOT NULL THEN
             verdict := 'REPLAY';

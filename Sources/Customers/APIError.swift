@@ -1,0 +1,110 @@
+public import Foundation
+
+/// Everything that can be said to a client instead of what it asked for. The one place that maps errors to HTTP.
+///
+/// Source: contract section 1; status codes as in RFC 9110, 6585 (429, 431).
+public enum APIError: Error, Sendable, Hashable {
+    case invalidCredentials
+    case rateLimited(retryAfter: Int)
+    case insufficientPermissions
+    case invalid(Invalidity)
+    case customerNotFound
+    case customerHasRecords(UUID)
+    case keyUsedForOtherRequest
+    case inProgress(retryAfter: Int)
+    case noRoute(method: String, path: String)
+    case methodNotAllowed(method: String, path: String)
+    case malformedRequest
+    case bodyTooLarge
+    case requestTimeout
+    case headersTooLarge
+    case unavailable
+    case unforeseen
+
+    /// Seconds until a client should come back after a 503.
+    public static let unavailableRetryAfter = 1
+}
+
+extension APIError {
+    public var answer: Answer {
+        Answer(
+            status: status,
+            body: JSON.object([
+                .init(name: "statusCode", value: .int(status)),
+                .init(name: "message", value: .string(message)),
+                .init(name: "error", value: .string(title)),
+            ]).text,
+            retryAfter: retryAfter,
+            help: help
+        )
+    }
+
+    public var status: Int {
+        switch self {
+        case .invalid, .customerHasRecords, .malformedRequest: 400
+        case .invalidCredentials: 401
+        case .insufficientPermissions: 403
+        case .customerNotFound, .noRoute: 404
+        case .methodNotAllowed: 405
+        case .requestTimeout: 408
+        case .inProgress: 409
+        case .bodyTooLarge: 413
+        case .keyUsedForOtherRequest: 422
+        case .rateLimited: 429
+        case .headersTooLarge: 431
+        case .unforeseen: 500
+        case .unavailable: 503
+        }
+    }
+
+    public var message: String {
+        switch self {
+        case .invalidCredentials: "Invalid API credentials"
+        case .rateLimited: "Rate limit exceeded"
+        case .insufficientPermissions: "Insufficient permissions"
+        case .invalid(let invalidity): invalidity.message
+        case .customerNotFound: "Customer not found"
+        case .customerHasRecords: "Customer cannot be deleted."
+        case .keyUsedForOtherRequest: "idempotency-key was used with a different request"
+        case .inProgress: "A request with this idempotency-key is in progress"
+        case .noRoute(let method, let path), .methodNotAllowed(let method, let path): "Cannot \(method) \(path)"
+        case .malformedRequest: "Malformed HTTP request"
+        case .bodyTooLarge: "Request body is larger than 64 KiB"
+        case .requestTimeout: "Request body did not arrive in time"
+        case .headersTooLarge: "Request headers are too large"
+        case .unavailable: "Service temporarily unavailable"
+        case .unforeseen: "Internal server error"
+        }
+    }
+
+    private var title: String {
+        switch status {
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 413: "Payload Too Large"
+        case 422: "Unprocessable Entity"
+        case 429: "Too Many Requests"
+        case 431: "Request Header Fields Too Large"
+        case 503: "Service Unavailable"
+        default: "Internal Server Error"
+        }
+    }
+
+    private var help: String? {
+        guard case .customerHasRecords(let id) = self else { return nil }
+        return "/api/v0/customers/\(id.text)/deletion-check"
+    }
+
+    private var retryAfter: Int? {
+        switch self {
+        case .rateLimited(let seconds), .inProgress(let seconds): seconds
+        case .unavailable: Self.unavailableRetryAfter
+        default: nil
+        }
+    }
+}

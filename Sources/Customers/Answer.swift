@@ -1,0 +1,20 @@
+/// A finished answer: what the client gets, whatever carries it there.
+public struct Answer: Sendable, Hashable {
+    /// HTTP status (RFC 9110, section 15).
+    public let status: Int
+    /// JSON text, sent byte for byte.
+    public let body: String
+    /// Seconds after which trying again makes sense, for `Retry-After`.
+    public var retryAfter: Int?
+    /// Path of the resource that explains the refusal, for `Link: <…>; rel="help"`.
+    public var help: String?
+    /// Whether this is the stored answer of an earlier request, for `Idempotent-Replayed`.
+    public var isReplayed = false
+
+    public init(status: Int, body: String, retryAfter: Int? = nil, help: String? = nil) {
+        self.status = status
+        self.body = body
+        self.retryAfter = retryAfter
+        self.help = help
+    }
+}

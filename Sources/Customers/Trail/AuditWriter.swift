@@ -1,0 +1,34 @@
+import Foundation
+public import LibPQ
+public import Logging
+
+/// Commits audit entries, in transactions of their own, before the answers they are about go out.
+///
+/// Group commit: whoever waits at the moment when the previous group is done goes along in the next one, so many
+/// entries share one flush. Appending is repeatable, so a group whose COMMIT is in doubt is simply appended again.
+/// Tenants and strangers have a connection and a group each, so that a flood of wrong credentials delays nobody.
+public struct AuditWriter: Sendable {
+    private let tenants: AppendGroup
+    private let strangers: AppendGroup
+
+    /// - Parameters:
+    ///   - tenants: a pool of one connection.
+    ///   - strangers: another.
+    public init(tenants: ConnectionPool, strangers: ConnectionPool, logger: Logger) {
+        self.tenants = AppendGroup(pool: tenants, logger: logger)
+        self.strangers = AppendGroup(pool: strangers, logger: logger)
+    }
+
+    /// Returns when the entry is durable.
+    ///
+    /// - Returns: the outcome that the trail holds for this attempt, nil when the attempt wasn't ours to record any
+    ///   more.
+    /// - Throws: when it isn't known to be durable by the deadline.
+    @discardableResult
+    public func append(
+        _ entry: AuditEntry,
+        deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Outcome? {
+        try await (entry.appID == .zero ? strangers : tenants).append(entry, deadline: deadline).get()
+    }
+}

@@ -1,0 +1,88 @@
+public import LibPQ
+public import Logging
+import Metrics
+public import ServiceLifecycle
+
+/// Finishes what nobody finishes any more, at start and periodically; every instance does, and two at once are
+/// harmless: `service.recover` skips what another has locked.
+public struct Recovery: Service {
+    private static let batch = 500
+
+    private let pool: ConnectionPool
+    private let logger: Logger
+    private let interval: Duration
+    private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
+    private let interrupted = Counter(label: "customerd_recovered_total", dimensions: [("kind", "interrupted")])
+    private let folded = Counter(label: "customerd_recovered_total", dimensions: [("kind", "folded")])
+
+    public init(pool: ConnectionPool, logger: Logger, interval: Duration = .seconds(1)) {
+        self.pool = pool
+        self.logger = logger
+        self.interval = interval
+    }
+
+    /// What one run did.
+    public struct Report: Sendable, Hashable {
+        /// Receipts that got their entry.
+        public let completed: Int
+        /// Attempts past their lease that ended as INTERRUPTED.
+        public let interrupted: Int
+        /// Floods that were folded into an entry.
+        public let folded: Int
+        /// Answers whose time was over.
+        public let purged: Int
+
+        var didSomething: Bool { completed + interrupted + folded + purged > 0 }
+        var isFull: Bool { max(completed + interrupted, folded, purged) >= Recovery.batch }
+    }
+
+    public func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            var mayHaveMore = false
+            do {
+                let report = try await recover()
+                mayHaveMore = report.isFull
+            } catch where error.isUnavailability {
+                logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
+            } catch {
+                logger.error("recovery failed", metadata: ["error": "\(error)"])
+            }
+            if mayHaveMore { continue }
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
+        }
+    }
+
+    /// One run.
+    @discardableResult
+    public func recover() async throws(DatabaseError) -> Report {
+        let deadline = ContinuousClock.now + .seconds(20)
+        let report = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            // Recovery first, purge second: what lacks its entry must never be forgotten.
+            let recovered = try await connection.query(
+                Statement("SELECT completed, interrupted, folded FROM service.recover($1)", [.int(Self.batch)]),
+                deadline: deadline
+            )
+            let purged = try await connection.query(
+                Statement("SELECT service.purge($1)", [.int(Self.batch)]),
+                deadline: deadline
+            )
+            let row = recovered.rows.first
+            return Report(
+                completed: row?.int(0) ?? 0, interrupted: row?.int(1) ?? 0, folded: row?.int(2) ?? 0,
+                purged: purged.rows.first?.int(0) ?? 0
+            )
+        }
+        completed.increment(by: report.completed)
+        interrupted.increment(by: report.interrupted)
+        folded.increment(by: report.folded)
+        if report.didSomething {
+            logger.info(
+                "recovered",
+                metadata: [
+                    "completed": "\(report.completed)", "interrupted": "\(report.interrupted)",
+                    "folded": "\(report.folded)", "purged": "\(report.purged)",
+                ])
+        }
+        return report
+    }
+}

@@ -1,3 +1,0 @@
-import LibPQ
-import Crypto
-import ServiceLifecycle
