@@ -1,0 +1,23 @@
+import Customers
+import Hummingbird
+import NIOCore
+
+/// What travels with a request through the routes.
+struct APIContext: Hummingbird.RequestContext {
+    typealias Source = ApplicationRequestContextSource
+
+    var coreContext: CoreRequestContextStorage
+    /// Address of the socket's other end.
+    let peer: IPAddress
+    /// When the request arrived, to count its deadline from.
+    let arrival = ContinuousClock.now
+    /// What the edge read from the request; set by ``EdgeMiddleware``.
+    var edge: RequestEdge?
+
+    init(source: Source) {
+        self.coreContext = CoreRequestContextStorage(source: source)
+        let address = source.channel.remoteAddress?.ipAddress ?? ""
+        // A peer on a Unix socket is on this machine.
+        self.peer = IPAddress(address) ?? IPAddress("127.0.0.1")!
+    }
+}

@@ -1,0 +1,75 @@
+import Customers
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import Metrics
+
+/// The outermost layer: reads the edge, turns every error into its three members, echoes `x-request-id`, writes the
+/// access log and the metrics.
+struct EdgeMiddleware: RouterMiddleware {
+    typealias Context = APIContext
+
+    let proxies: TrustedProxies
+    let paths: PathTable
+
+    func handle(
+        _ request: Request,
+        context: APIContext,
+        next: (Request, APIContext) async throws -> Response
+    ) async throws -> Response {
+        var context = context
+        let edge = RequestEdge(request, peer: context.peer, proxies: proxies)
+        context.edge = edge
+        context.logger[metadataKey: "request_id"] = "\(edge.requestID)"
+
+        var response: Response
+        do {
+            response = try await next(request, context)
+        } catch {
+            response = await answer(to: error, request, context)
+        }
+        response.headers[.requestID] = edge.requestID
+        response.headers[.cacheControl] = response.headers[.cacheControl] ?? "no-store"
+        response.headers[.contentTypeOptions] = "nosniff"
+        record(request, context, response)
+        return response
+    }
+
+    private func answer(to error: any Error, _ request: Request, _ context: APIContext) async -> Response {
+        switch error {
+        case let error as APIError:
+            return Response(error.answer)
+        case let error as HTTPError where error.status == .notFound:
+            return await paths.refusal(of: request, context)
+        default:
+            context.logger.error("unforeseen error", metadata: ["type": "\(type(of: error))"])
+            return Response(APIError.unforeseen.answer)
+        }
+    }
+
+    private func record(_ request: Request, _ context: APIContext, _ response: Response) {
+        let elapsed = ContinuousClock.now - context.arrival
+        let route = context.endpointPath.map { $0.hasPrefix("/") ? $0 : "none" } ?? "none"
+        let dimensions = [
+            ("method", Self.knownMethods.contains(request.method) ? request.method.rawValue : "other"),
+            ("route", route),
+            ("status", "\(response.status.code)"),
+        ]
+        Counter(label: "customerd_http_requests_total", dimensions: dimensions).increment()
+        Metrics.Timer(label: "customerd_http_request_duration_seconds", dimensions: Array(dimensions.prefix(2)))
+            .record(duration: elapsed)
+        // The route, not the path: no identifier of a person gets into the log.
+        context.logger.info(
+            "request",
+            metadata: [
+                "method": "\(request.method.rawValue)", "route": "\(route)", "status": "\(response.status.code)",
+                "microseconds": "\(elapsed.components.attoseconds / 1_000_000_000_000 + elapsed.components.seconds * 1_000_000)",
+            ]
+        )
+    }
+
+    private static let knownMethods: Set<HTTPRequest.Method> = [
+        .get, .head, .post, .put, .patch, .delete, .options, .trace, .connect,
+    ]
+}

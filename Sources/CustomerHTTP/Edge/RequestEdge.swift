@@ -1,0 +1,94 @@
+import Customers
+import Foundation
+import HTTPTypes
+import Hummingbird
+
+/// A request as it arrived at the edge: who says it is, from where, and what of it may be kept.
+struct RequestEdge: Sendable {
+    /// Longest that the contract allows, in characters.
+    private enum Limit {
+        static let actorID = 200
+        static let auditReason = 500
+        static let requestID = 128
+        static let kept = 1024
+    }
+
+    private static let keptHeaders: [HTTPField.Name] = [
+        .host, .accept, .acceptLanguage, .contentType, .contentLength, .origin, .traceParent, .forwardedFor,
+    ]
+
+    let requestID: String
+    let credentials: Credentials
+    let context: RequestContext
+    private let headers: HTTPFields
+
+    init(_ request: Request, peer: IPAddress, proxies: TrustedProxies) {
+        let headers = request.headers
+        let key = Self.single(headers[values: .clientKey])
+        let secret = Self.single(headers[values: .clientSecret])
+        // A client may have swapped the two: what looks like a secret is one, wherever it stands.
+        let swapped = headers[values: .clientKey].filter { $0.hasPrefix(Secrets.secretPrefix) }
+        let storable = StorableText(secrets: headers[values: .clientSecret] + swapped)
+
+        self.headers = headers
+        self.requestID = Self.requestID(headers[values: .requestID], storable)
+        self.credentials = Credentials(clientKey: key.map { storable($0, limit: 200) }, secret: secret)
+        self.context = RequestContext(
+            method: storable(request.method.rawValue, limit: 32),
+            path: storable(request.uri.path, limit: Limit.kept),
+            query: request.uri.query.map { storable.query($0, limit: Limit.kept) },
+            headers: Self.keptHeaders.compactMap { name in
+                headers[name].map {
+                    .init(name: name.canonicalName, value: .string(storable($0, limit: Limit.kept)))
+                }
+            },
+            ip: proxies.client(peer: peer, forwardedFor: headers[values: .forwardedFor]).text,
+            userAgent: headers[.userAgent].map { storable($0, limit: Limit.kept) },
+            requestID: requestID,
+            claimedActor: headers[.actorID].map { storable($0, limit: Limit.actorID) },
+            reason: headers[.auditReason].map { storable($0, limit: Limit.auditReason) }
+        )
+    }
+
+    /// What is wrong with the optional headers, if anything.
+    var invalidity: Invalidity? {
+        for (name, limit) in [(HTTPField.Name.actorID, Limit.actorID), (.auditReason, Limit.auditReason)] {
+            if let value = headers[name], value.unicodeScalars.count > limit {
+                return .headerIsTooLong(name: name.canonicalName, limit: limit)
+            }
+        }
+        return nil
+    }
+
+    /// The idempotency key, a UUID in any case, also as an RFC 8941 string in double quotes.
+    var idempotencyKey: Swift.Result<UUID, IdempotencyKeyError> {
+        let values = headers[values: .idempotencyKey]
+        guard values.count <= 1 else { return .failure(.init(invalidity: .idempotencyKeyIsRepeated)) }
+        guard var text = values.first?[...], !text.isEmpty else {
+            return .failure(.init(invalidity: .idempotencyKeyIsMissing))
+        }
+        if text.count >= 2, text.first == "\"", text.last == "\"" {
+            text = text.dropFirst().dropLast()
+        }
+        guard let key = UUID(strict: text) else { return .failure(.init(invalidity: .idempotencyKeyIsNoUUID)) }
+        return .success(key)
+    }
+
+    struct IdempotencyKeyError: Error {
+        let invalidity: Invalidity
+    }
+
+    /// The only value of a header; nil when there is none, an empty one, or more than one.
+    private static func single(_ values: [String]) -> String? {
+        values.count == 1 && !values[0].isEmpty ? values[0] : nil
+    }
+
+    /// The client's own id when it is 1 to 128 visible ASCII characters, else a new one.
+    private static func requestID(_ values: [String], _ storable: StorableText) -> String {
+        guard
+            let id = single(values), id.utf8.count <= Limit.requestID, id.utf8.allSatisfy({ (0x21...0x7e).contains($0) }),
+            !storable.holdsSecret(id)
+        else { return UUID().text }
+        return id
+    }
+}

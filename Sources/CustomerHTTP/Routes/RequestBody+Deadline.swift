@@ -1,0 +1,39 @@
+import Customers
+import Hummingbird
+import NIOCore
+
+extension Request {
+    /// Bytes of a body that are accepted.
+    static let largestBody = 64 * 1024
+
+    /// The whole body.
+    ///
+    /// - Throws: `APIError.bodyTooLarge`, `requestTimeout` when it doesn't arrive by the deadline, or
+    ///   `malformedRequest`.
+    func wholeBody(deadline: ContinuousClock.Instant) async throws(APIError) -> ByteBuffer {
+        if let announced = headers[.contentLength].flatMap({ Int($0) }), announced > Self.largestBody {
+            throw .bodyTooLarge
+        }
+        let body = body
+        do {
+            return try await withThrowingTaskGroup(of: ByteBuffer?.self) { group in
+                group.addTask { try await body.collect(upTo: Self.largestBody) }
+                group.addTask {
+                    try await Task.sleep(until: deadline)
+                    return nil
+                }
+                defer { group.cancelAll() }
+                guard let first = try await group.next(), let collected = first else {
+                    throw APIError.requestTimeout
+                }
+                return collected
+            }
+        } catch let error as APIError {
+            throw error
+        } catch is NIOTooManyBytesError {
+            throw .bodyTooLarge
+        } catch {
+            throw .malformedRequest
+        }
+    }
+}

@@ -1,4 +1,0 @@
-import Customers
-import Hummingbird
-import HummingbirdTLS
-import NIOHTTP1

@@ -1,0 +1,90 @@
+import CustomerHTTP
+import Customers
+import Hummingbird
+import HummingbirdTLS
+import LibPQ
+import Logging
+import Metrics
+import NIOSSL
+import ServiceLifecycle
+
+/// The composition root: the only place where the parts are put together.
+struct App: Sendable {
+    private let settings: Settings
+    private let logger: Logger
+
+    init(settings: Settings, logger: Logger) {
+        self.settings = settings
+        self.logger = logger
+    }
+
+    /// Everything that `serve` runs, in the order in which it starts; it stops in the reverse order, so requests are
+    /// finished before the connections that they need are closed.
+    func services() throws -> [any Service] {
+        let prometheus = PrometheusRegistry()
+        MetricsSystem.bootstrap(prometheus)
+
+        let main = pool("main", size: settings.poolSize)
+        let tenants = pool("audit", size: 1)
+        let strangers = pool("audit-strangers", size: 1)
+        let recovering = pool("recovery", size: 1)
+
+        let writePath = WritePath(
+            admission: Admission(pool: main, limits: settings.limits),
+            audit: AuditWriter(tenants: tenants, strangers: strangers, logger: logger),
+            logger: logger
+        )
+        let api = CustomerAPI(
+            deletion: DeletionUseCase(writePath: writePath, deleteCustomer: DeleteCustomer(pool: main)),
+            pool: main,
+            limits: settings.limits,
+            proxies: try TrustedProxies(settings.trustedProxies),
+            metrics: prometheus.text
+        )
+        let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
+        return pools + [Recovery(pool: recovering, logger: logger), try application(api)]
+    }
+
+    private func pool(_ name: String, size: Int) -> ConnectionPool {
+        ConnectionPool(
+            settings: ConnectionSettings(
+                conninfo: settings.serviceConninfo, preparesStatements: settings.preparesStatements),
+            configuration: PoolConfiguration(size: size),
+            logger: logger,
+            name: name
+        )
+    }
+
+    private func application(_ api: CustomerAPI) throws -> any Service {
+        Application(
+            responder: api.responder(),
+            server: try server(api),
+            configuration: ApplicationConfiguration(
+                address: .hostname(settings.host, port: settings.port),
+                serverName: "customerd",
+                backlog: 1024
+            ),
+            logger: logger
+        )
+    }
+
+    private func server(_ api: CustomerAPI) throws -> HTTPServerBuilder {
+        let plain = HTTPServerBuilder.http1(configuration: api.channel)
+        guard let certificate = settings.tlsCertificate, let key = settings.tlsKey else { return plain }
+        var tls = TLSConfiguration.makeServerConfiguration(
+            certificateChain: try NIOSSLCertificate.fromPEMFile(certificate).map { .certificate($0) },
+            privateKey: .privateKey(try NIOSSLPrivateKey(file: key, format: .pem))
+        )
+        tls.minimumTLSVersion = .tlsv12
+        return try .tls(plain, tlsConfiguration: tls)
+    }
+}
+
+/// A pool as a service: it is kept warm until everything that leases from it has stopped.
+private struct PoolService: Service {
+    let pool: ConnectionPool
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await pool.run() }
+    }
+}
