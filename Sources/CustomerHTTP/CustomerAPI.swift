@@ -1,8 +1,13 @@
 public import Customers
 import HTTPTypes
-public import Hummingbird
+import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
 public import LibPQ
+public import Logging
 import NIOCore
+import NIOSSL
+public import ServiceLifecycle
 
 /// The HTTP interface as a whole: its routes, and the server that carries them.
 public struct CustomerAPI: Sendable {
@@ -10,10 +15,11 @@ public struct CustomerAPI: Sendable {
     private static let largestHeaders = 32 * 1024
     /// Fields of a request; more is a 431.
     private static let mostHeaders = 200
+    /// After which a connection is closed on which nothing arrives.
+    private static let patience = TimeAmount.seconds(60)
 
     private let routes: [Route]
     private let proxies: TrustedProxies
-    private let limits: Limits
 
     /// - Parameter metrics: the metrics in Prometheus' text format.
     public init(
@@ -24,24 +30,34 @@ public struct CustomerAPI: Sendable {
             CustomerRoutes(deletion: deletion, limits: limits).routes
             + OperationRoutes(pool: pool, metrics: metrics).routes
         self.proxies = proxies
-        self.limits = limits
     }
 
-    /// What answers requests.
-    public func responder() -> some HTTPResponder<some Hummingbird.RequestContext> {
+    /// The server: it stops accepting when asked to, and finishes what runs.
+    ///
+    /// - Throws: when the certificate or its key can't be used.
+    public func server(address: ListenAddress, logger: Logger) throws -> any Service {
         let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handler)
         }
-        return router.buildResponder()
+        let plain = HTTPServerBuilder.http1(configuration: channel)
+        return Application(
+            router: router,
+            server: try address.tls.map { try .tls(plain, tlsConfiguration: $0.configuration()) } ?? plain,
+            configuration: ApplicationConfiguration(
+                address: .hostname(address.host, port: address.port),
+                serverName: "customerd",
+                backlog: 1024
+            ),
+            logger: logger
+        )
     }
 
-    /// How connections are read: limits on headers, and no patience with peers that stop in the middle.
-    public var channel: HTTP1Channel.Configuration {
+    private var channel: HTTP1Channel.Configuration {
         HTTP1Channel.Configuration(
             additionalChannelHandlers: [MalformedRequestHandler()],
-            idleTimeout: .seconds(60),
+            idleTimeout: Self.patience,
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: Self.largestHeaders,
                 maxHeaderListSize: Self.largestHeaders,

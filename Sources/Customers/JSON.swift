@@ -15,6 +15,11 @@ public enum JSON: Sendable, Hashable {
     public struct Member: Sendable, Hashable {
         public let name: String
         public let value: JSON
+
+        public init(name: String, value: JSON) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// The value in one line, without white space.

@@ -1,11 +1,8 @@
 import CustomerHTTP
 import Customers
-import Hummingbird
-import HummingbirdTLS
 import LibPQ
 import Logging
 import Metrics
-import NIOSSL
 import ServiceLifecycle
 
 /// The composition root: the only place where the parts are put together.
@@ -42,7 +39,7 @@ struct App: Sendable {
             metrics: prometheus.text
         )
         let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
-        return pools + [Recovery(pool: recovering, logger: logger), try application(api)]
+        return pools + [Recovery(pool: recovering, logger: logger), try api.server(address: address, logger: logger)]
     }
 
     private func pool(_ name: String, size: Int) -> ConnectionPool {
@@ -55,28 +52,10 @@ struct App: Sendable {
         )
     }
 
-    private func application(_ api: CustomerAPI) throws -> any Service {
-        Application(
-            responder: api.responder(),
-            server: try server(api),
-            configuration: ApplicationConfiguration(
-                address: .hostname(settings.host, port: settings.port),
-                serverName: "customerd",
-                backlog: 1024
-            ),
-            logger: logger
-        )
-    }
-
-    private func server(_ api: CustomerAPI) throws -> HTTPServerBuilder {
-        let plain = HTTPServerBuilder.http1(configuration: api.channel)
-        guard let certificate = settings.tlsCertificate, let key = settings.tlsKey else { return plain }
-        var tls = TLSConfiguration.makeServerConfiguration(
-            certificateChain: try NIOSSLCertificate.fromPEMFile(certificate).map { .certificate($0) },
-            privateKey: .privateKey(try NIOSSLPrivateKey(file: key, format: .pem))
-        )
-        tls.minimumTLSVersion = .tlsv12
-        return try .tls(plain, tlsConfiguration: tls)
+    private var address: ListenAddress {
+        var tls: ListenAddress.Certificate?
+        if let chain = settings.tlsCertificate, let key = settings.tlsKey { tls = .init(chain: chain, key: key) }
+        return ListenAddress(host: settings.host, port: settings.port, tls: tls)
     }
 }
 

@@ -3,7 +3,7 @@ import Hummingbird
 import NIOCore
 
 /// What travels with a request through the routes.
-struct APIContext: Hummingbird.RequestContext {
+struct APIContext: RequestContext {
     typealias Source = ApplicationRequestContextSource
 
     var coreContext: CoreRequestContextStorage

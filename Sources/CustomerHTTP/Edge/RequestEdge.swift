@@ -14,12 +14,12 @@ struct RequestEdge: Sendable {
     }
 
     private static let keptHeaders: [HTTPField.Name] = [
-        .host, .accept, .acceptLanguage, .contentType, .contentLength, .origin, .traceParent, .forwardedFor,
+        .accept, .acceptLanguage, .contentType, .contentLength, .origin, .traceParent, .forwardedFor,
     ]
 
     let requestID: String
     let credentials: Credentials
-    let context: RequestContext
+    let context: AttemptContext
     private let headers: HTTPFields
 
     init(_ request: Request, peer: IPAddress, proxies: TrustedProxies) {
@@ -33,15 +33,11 @@ struct RequestEdge: Sendable {
         self.headers = headers
         self.requestID = Self.requestID(headers[values: .requestID], storable)
         self.credentials = Credentials(clientKey: key.map { storable($0, limit: 200) }, secret: secret)
-        self.context = RequestContext(
+        self.context = AttemptContext(
             method: storable(request.method.rawValue, limit: 32),
             path: storable(request.uri.path, limit: Limit.kept),
             query: request.uri.query.map { storable.query($0, limit: Limit.kept) },
-            headers: Self.keptHeaders.compactMap { name in
-                headers[name].map {
-                    .init(name: name.canonicalName, value: .string(storable($0, limit: Limit.kept)))
-                }
-            },
+            headers: Self.kept(request).map { .init(name: $0.0, value: .string(storable($0.1, limit: Limit.kept))) },
             ip: proxies.client(peer: peer, forwardedFor: headers[values: .forwardedFor]).text,
             userAgent: headers[.userAgent].map { storable($0, limit: Limit.kept) },
             requestID: requestID,
@@ -76,6 +72,12 @@ struct RequestEdge: Sendable {
 
     struct IdempotencyKeyError: Error {
         let invalidity: Invalidity
+    }
+
+    /// The headers that are safe to keep, by lower-case name.
+    private static func kept(_ request: Request) -> [(String, String)] {
+        let host = request.head.authority.map { [("host", $0)] } ?? []
+        return host + keptHeaders.compactMap { name in request.headers[name].map { (name.canonicalName, $0) } }
     }
 
     /// The only value of a header; nil when there is none, an empty one, or more than one.

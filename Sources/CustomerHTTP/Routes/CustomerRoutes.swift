@@ -39,7 +39,7 @@ struct CustomerRoutes: Sendable {
             deadline: deadline
         )
         // A task of its own: a client that hangs up doesn't stop half-way what it asked for.
-        let reply = await Task { await deletion.reply(to: attempt, edge.credentials) }.value
+        let reply = await Task { [deletion] in await deletion.reply(to: attempt, edge.credentials) }.value
         return Response(reply)
     }
 

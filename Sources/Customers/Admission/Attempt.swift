@@ -13,7 +13,7 @@ public struct Attempt: Sendable {
     public let invalidity: Invalidity?
     /// SHA-256 of what makes two requests the same.
     public let fingerprint: [UInt8]
-    public let context: RequestContext
+    public let context: AttemptContext
     /// What it costs of the rate budget.
     public let cost: Int
     public let permission: Permission
@@ -22,7 +22,7 @@ public struct Attempt: Sendable {
 
     public init(
         id: UUID = UUID(), occurredAt: Timestamp = .now(), action: Action, customerID: UUID?, idempotencyKey: UUID?,
-        invalidity: Invalidity?, fingerprint: [UInt8], context: RequestContext, cost: Int = 1,
+        invalidity: Invalidity?, fingerprint: [UInt8], context: AttemptContext, cost: Int = 1,
         permission: Permission, deadline: ContinuousClock.Instant
     ) {
         self.id = id

@@ -1,7 +1,7 @@
 /// Where a request came from and what it looked like: the part of an audit entry that the client supplies.
 ///
 /// All text is storable (no U+0000) by the time it gets here, and no member holds a secret.
-public struct RequestContext: Sendable, Hashable {
+public struct AttemptContext: Sendable, Hashable {
     public var method: String
     public var path: String
     public var query: String?
