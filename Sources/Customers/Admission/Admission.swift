@@ -45,7 +45,7 @@ public struct Admission: Sendable {
     public func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
         try await decide(
             credentials,
-            permission: attempt.permission,
+            permissions: [attempt.permission],
             cost: attempt.cost,
             isValid: attempt.invalidity == nil,
             [
@@ -60,13 +60,13 @@ public struct Admission: Sendable {
     /// Admits a read, which leaves no attempt behind.
     public func admit(
         _ credentials: Credentials,
-        permission: Permission,
+        permissions: [Permission],
         isValid: Bool,
         deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Decision {
         try await decide(
             credentials,
-            permission: permission,
+            permissions: permissions,
             cost: 1,
             isValid: isValid,
             [nil, nil, nil, nil, nil, nil, nil],
@@ -76,7 +76,7 @@ public struct Admission: Sendable {
 
     private func decide(
         _ credentials: Credentials,
-        permission: Permission,
+        permissions: [Permission],
         cost: Int,
         isValid: Bool,
         _ write: [Parameter],
@@ -89,7 +89,7 @@ public struct Admission: Sendable {
             FROM service.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
             """,
             [
-                .text(credentials.clientKey), .bytes(credentials.secretDigest), .array([permission.rawValue]),
+                .text(credentials.clientKey), .bytes(credentials.secretDigest), .array(permissions.map(\.rawValue)),
                 .int(cost), .int(limits.rateLimit), .text("\(limits.rateWindow.milliseconds) ms"), .bool(isValid),
             ] + write
         )

@@ -1,0 +1,58 @@
+public import LibPQ
+public import Logging
+
+/// What every read goes through: admission → query → answer. It leaves no attempt and no entry behind.
+public struct ReadPath: Sendable {
+    private let admission: Admission
+    private let pool: ConnectionPool
+    private let logger: Logger
+
+    public init(admission: Admission, pool: ConnectionPool, logger: Logger) {
+        self.admission = admission
+        self.pool = pool
+        self.logger = logger
+    }
+
+    /// What a query is to the read path: it runs on a connection, for a caller, and has an answer.
+    public typealias Query =
+        @Sendable (Connection, Caller, ContinuousClock.Instant) async throws(DatabaseError) -> Answer
+
+    /// - Parameters:
+    ///   - permissions: all of them are needed.
+    ///   - invalidity: what is wrong with the request, if anything; told only to who may ask at all.
+    public func reply(
+        _ credentials: Credentials,
+        _ permissions: [Permission],
+        _ invalidity: Invalidity?,
+        deadline: ContinuousClock.Instant,
+        _ query: Query
+    ) async -> Reply {
+        var rate: RateStatus?
+        do {
+            let decision = try await admission.admit(
+                credentials, permissions: permissions, isValid: invalidity == nil, deadline: deadline)
+            rate = decision.rate
+            switch decision.verdict {
+            case .admitted:
+                guard let caller = decision.caller else { return Reply(APIError.unforeseen.answer) }
+                let answer = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                    try await query(connection, caller, deadline)
+                }
+                return Reply(answer, rate)
+            case .unauthenticated: return Reply(APIError.invalidCredentials.answer)
+            case .rateLimited(let seconds):
+                return Reply(APIError.rateLimited(retryAfter: seconds).answer, rate)
+            case .forbidden: return Reply(APIError.insufficientPermissions.answer, rate)
+            case .invalid:
+                return Reply((invalidity.map { .invalid($0) } ?? APIError.unforeseen).answer, rate)
+            case .run, .replay, .mismatch, .running: return Reply(APIError.unforeseen.answer, rate)
+            }
+        } catch where error.isUnavailability {
+            logger.warning("a read is unavailable", metadata: ["error": "\(error)"])
+            return Reply(APIError.unavailable.answer, rate)
+        } catch {
+            logger.error("a read failed", metadata: ["error": "\(error)"])
+            return Reply(APIError.unforeseen.answer, rate)
+        }
+    }
+}
