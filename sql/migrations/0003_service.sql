@@ -1,6 +1,6 @@
 -- What the instances of the service share: API keys, rate windows, attempts with their receipts, floods.
 
-CREATE SCHEMA service;
+CREATE SCHEMA IF NOT EXISTS service;  -- The migrator makes it, for service.migrations.
 COMMENT ON SCHEMA service IS 'State that all instances share, and the functions of the protocol (docs/protocol.md).';
 
 CREATE TABLE service.api_keys (

@@ -2,12 +2,15 @@
 -- protocol's functions alone; the trail it may read. The auditor reads the trail and nothing else.
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA audit, service FROM PUBLIC;
-ALTER DEFAULT PRIVILEGES IN SCHEMA audit, service REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+-- For all schemas: a default of one schema can only add to what PUBLIC has by itself, never take from it.
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA public, audit, service TO :"service";
+GRANT SELECT ON service.migrations TO :"service";
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.customers TO :"service";
 GRANT SELECT ON public.invoices, public.payment_links, public.transactions, public.liquidation_addresses TO :"service";
 GRANT SELECT ON ALL TABLES IN SCHEMA audit TO :"service";
+GRANT SELECT ON service.migrations TO :"service";
 GRANT EXECUTE ON FUNCTION
     service.rfc3339, service.record, service.is_reference_to_customers,
     service.admit, service.hold, service.finish, service.settle, service.append, service.recover, service.purge

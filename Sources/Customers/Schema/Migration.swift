@@ -1,0 +1,32 @@
+import Crypto
+
+/// One step in the history of the schema: a file of `sql/migrations`, carried by the binary.
+public struct Migration: Sendable, Hashable {
+    /// The number in front of the file's name; the first is 1, and there are no gaps.
+    public let version: Int
+    /// The file's name without its ending: `0001_customers`.
+    public let name: String
+    /// What the file says, with the roles as the psql variables `:"owner"`, `:"service"` and `:"auditor"`.
+    public let sql: String
+
+    public init(version: Int, name: String, sql: String) {
+        self.version = version
+        self.name = name
+        self.sql = sql
+    }
+
+    /// All that this binary knows, in order.
+    public static var all: [Migration] { embedded }
+
+    /// SHA-256 of the file, whatever the roles are called.
+    public var checksum: [UInt8] {
+        Array(SHA256.hash(data: Array(sql.utf8)))
+    }
+
+    /// What is sent to the server.
+    func sql(for roles: DatabaseRoles) -> String {
+        roles.variables.reduce(sql) { sql, variable in
+            sql.replacing(":\"\(variable.name)\"", with: variable.role.quotedIdentifier)
+        }
+    }
+}
