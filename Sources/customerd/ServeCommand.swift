@@ -3,6 +3,7 @@ import Customers
 import LibPQ
 import Logging
 import ServiceLifecycle
+import UnixSignals
 
 /// `customerd serve`: answers requests until SIGTERM or SIGINT.
 struct Serve: AsyncParsableCommand {

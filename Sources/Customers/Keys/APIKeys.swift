@@ -1,0 +1,134 @@
+public import Foundation
+public import LibPQ
+
+/// The API keys of all apps, for operators: the session must be the owner's, since the service's own role reaches
+/// keys through `service.admit` alone.
+public struct APIKeys: Sendable {
+    private let connection: Connection
+
+    public init(connection: Connection) {
+        self.connection = connection
+    }
+
+    /// Makes a key.
+    ///
+    /// - Parameter lifetime: after which it stops working; nil for never.
+    public func create(
+        app: UUID, role: Role, name: String, lifetime: Duration? = nil, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> IssuedKey {
+        let key = IssuedKey(
+            clientKey: Secrets.makeClientKey(), secret: Secrets.makeSecret(), appID: app, role: role.rawValue
+        )
+        _ = try await rows(
+            """
+            INSERT INTO service.api_keys (app_id, client_key, secret_digest, name, role, expires_at)
+            VALUES ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
+            """,
+            [
+                .uuid(app), .text(key.clientKey), .bytes(Credentials.digest(key.secret)), .text(name),
+                .text(role.rawValue), .int(lifetime?.components.seconds),
+            ],
+            deadline: deadline
+        )
+        return key
+    }
+
+    /// All keys, or those of one app, in the order in which they were made.
+    public func list(app: UUID?, deadline: ContinuousClock.Instant) async throws(APIKeyError) -> [APIKey] {
+        try await rows(
+            """
+            SELECT k.app_id,
+                   k.client_key,
+                   k.name,
+                   k.role,
+                   service.rfc3339(k.created_at),
+                   service.rfc3339(k.expires_at),
+                   service.rfc3339(k.revoked_at),
+                   service.rfc3339(w.last_used_at),
+                   service.rfc3339(CASE
+                       WHEN k.previous_secret_expires_at > clock_timestamp() THEN k.previous_secret_expires_at
+                   END)
+            FROM service.api_keys AS k
+            LEFT JOIN service.rate_windows AS w ON w.app_id = k.app_id AND w.key_id = k.id
+            WHERE $1::uuid IS NULL OR k.app_id = $1
+            ORDER BY k.app_id, k.created_at, k.id
+            """,
+            [.uuid(app)],
+            deadline: deadline
+        ).map { row in
+            APIKey(
+                appID: row.uuid(0) ?? .zero, clientKey: row[1] ?? "", name: row[2] ?? "", role: row[3] ?? "",
+                createdAt: row[4] ?? "", expiresAt: row[5], revokedAt: row[6], lastUsedAt: row[7],
+                previousSecretExpiresAt: row[8]
+            )
+        }
+    }
+
+    /// Gives a key another secret.
+    ///
+    /// - Parameter overlap: how long the old secret works beside the new one; zero for not at all. What a rotation
+    ///   before had left over ends now: there are never more than two secrets.
+    public func rotate(
+        _ clientKey: String, overlap: Duration, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> IssuedKey {
+        let secret = Secrets.makeSecret()
+        let rotated = try await rows(
+            """
+            UPDATE service.api_keys
+            SET secret_digest = $2,
+                previous_secret_digest = CASE WHEN $3::int > 0 THEN secret_digest END,
+                previous_secret_expires_at =
+                    CASE WHEN $3::int > 0 THEN clock_timestamp() + make_interval(secs => $3::int) END
+            WHERE client_key = $1
+              AND revoked_at IS NULL
+              AND (expires_at > clock_timestamp() OR expires_at IS NULL)
+            RETURNING app_id, role
+            """,
+            [.text(clientKey), .bytes(Credentials.digest(secret)), .int(overlap.components.seconds)],
+            deadline: deadline
+        )
+        guard let row = rotated.first else { throw try await refusal(clientKey, deadline: deadline) }
+        return IssuedKey(clientKey: clientKey, secret: secret, appID: row.uuid(0) ?? .zero, role: row[1] ?? "")
+    }
+
+    /// Takes a key out of use, at once and for good. Revoking it again changes nothing.
+    public func revoke(_ clientKey: String, deadline: ContinuousClock.Instant) async throws(APIKeyError) {
+        let revoked = try await rows(
+            """
+            UPDATE service.api_keys
+            SET revoked_at = coalesce(revoked_at, clock_timestamp())
+            WHERE client_key = $1
+            RETURNING client_key
+            """,
+            [.text(clientKey)],
+            deadline: deadline
+        )
+        if revoked.isEmpty { throw .unknownKey(clientKey) }
+    }
+
+    private func refusal(
+        _ clientKey: String, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> APIKeyError {
+        let found = try await rows(
+            """
+            SELECT revoked_at IS NOT NULL
+            FROM service.api_keys
+            WHERE client_key = $1
+            """,
+            [.text(clientKey)],
+            deadline: deadline
+        )
+        guard let row = found.first else { return .unknownKey(clientKey) }
+        return row.bool(0) == true ? .revoked(clientKey) : .expired(clientKey)
+    }
+
+    private func rows(
+        _ sql: String, _ parameters: [Parameter], deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> [Row] {
+        do {
+            return try await connection.query(Statement(sql, parameters, prepared: false), deadline: deadline).rows
+        } catch {
+            throw .database(error)
+        }
+    }
+}

@@ -1,0 +1,25 @@
+import ArgumentParser
+
+/// The command line. Exit codes: 0 success, 1 a negative answer, 2 bad usage or settings, 3 no database.
+@main
+struct Customerd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "customerd",
+        abstract: "Deletes customers, provably: the service, and the commands around it.",
+        discussion: "Settings come from the environment; .env.example lists them all.",
+        subcommands: [Serve.self, Migrate.self, Keys.self]
+    )
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            Termination(error).exit()
+        }
+    }
+}

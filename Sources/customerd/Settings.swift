@@ -1,0 +1,128 @@
+import Configuration
+import CustomerHTTP
+import Customers
+import LibPQ
+import Logging
+
+/// All settings, from the environment, validated at once. The one place that reads it, besides libpq for its `PG*`.
+///
+/// Source: contract section 6, `.env.example`.
+struct Settings: Sendable {
+    /// Where to listen: CUSTOMERD_HOST, CUSTOMERD_PORT (0 for any free port).
+    let host: String
+    let port: Int
+    /// Connections for requests: CUSTOMERD_POOL_SIZE.
+    let poolSize: Int
+    let limits: Limits
+    /// How long a deleted customer can be restored; 0 for not at all: CUSTOMERD_RESTORE_DAYS.
+    let restoreDays: Int
+    /// The addresses whose `X-Forwarded-For` is believed: CUSTOMERD_TRUSTED_PROXIES.
+    let trustedProxies: String
+    /// Whether a superuser or the owner of the trail may serve: CUSTOMERD_ALLOW_OWNER.
+    let allowOwner: Bool
+    /// The names of the roles: CUSTOMERD_ROLE_PREFIX.
+    let roles: DatabaseRoles
+    let logLevel: Logger.Level
+    /// What `serve` connects with: DATABASE_URL; empty for libpq's own variables. It may hold a password.
+    let serviceConninfo: String
+    /// What the other commands connect with: CUSTOMERD_MIGRATE_DATABASE_URL. It may hold a password.
+    let ownerConninfo: String
+    /// To be switched off behind a pooler in transaction mode: CUSTOMERD_PREPARE_STATEMENTS.
+    let preparesStatements: Bool
+    /// PEM files to serve TLS with, both or none: CUSTOMERD_TLS_CERTIFICATE, CUSTOMERD_TLS_KEY.
+    let tlsCertificate: String?
+    let tlsKey: String?
+
+    var rolePrefix: String { roles.prefix }
+}
+
+extension Settings {
+    /// - Throws: for the first value that won't do.
+    init(_ provider: EnvironmentVariablesProvider = EnvironmentVariablesProvider()) throws(SettingsError) {
+        let environment = Environment(provider)
+        host = environment.string("CUSTOMERD_HOST") ?? "127.0.0.1"
+        guard !host.contains(where: { $0.isWhitespace || $0 == "/" }) else {
+            throw SettingsError(variable: "CUSTOMERD_HOST", expectation: "an address or a host name", value: host)
+        }
+        port = try environment.int("CUSTOMERD_PORT", in: 0...65_535, default: 8080)
+        poolSize = try environment.int("CUSTOMERD_POOL_SIZE", in: 1...1000, default: 10)
+        limits = try Limits(environment)
+        restoreDays = try environment.int("CUSTOMERD_RESTORE_DAYS", in: 0...36_500, default: 0)
+        trustedProxies = try Self.proxies(environment)
+        allowOwner = try environment.bool("CUSTOMERD_ALLOW_OWNER", default: false)
+        roles = try Self.roles(environment)
+        logLevel = try Self.logLevel(environment)
+        serviceConninfo = try Self.conninfo(environment, "DATABASE_URL") ?? ""
+        ownerConninfo = try Self.conninfo(environment, "CUSTOMERD_MIGRATE_DATABASE_URL") ?? serviceConninfo
+        preparesStatements = try environment.bool("CUSTOMERD_PREPARE_STATEMENTS", default: true)
+        tlsCertificate = environment.string("CUSTOMERD_TLS_CERTIFICATE")
+        tlsKey = environment.string("CUSTOMERD_TLS_KEY")
+        guard (tlsCertificate == nil) == (tlsKey == nil) else {
+            let (missing, present) =
+                tlsKey == nil
+                ? ("CUSTOMERD_TLS_KEY", "CUSTOMERD_TLS_CERTIFICATE")
+                : ("CUSTOMERD_TLS_CERTIFICATE", "CUSTOMERD_TLS_KEY")
+            throw SettingsError(
+                variable: missing, expectation: "the path of a PEM file as well when \(present) is set", value: nil
+            )
+        }
+    }
+
+    private static func proxies(_ environment: Environment) throws(SettingsError) -> String {
+        let text = environment.string("CUSTOMERD_TRUSTED_PROXIES") ?? ""
+        guard (try? TrustedProxies(text)) != nil else {
+            throw SettingsError(
+                variable: "CUSTOMERD_TRUSTED_PROXIES",
+                expectation: "a list of addresses or CIDR blocks such as 10.0.0.0/8, parted by commas or spaces",
+                value: text
+            )
+        }
+        return text
+    }
+
+    private static func roles(_ environment: Environment) throws(SettingsError) -> DatabaseRoles {
+        let prefix = environment.string("CUSTOMERD_ROLE_PREFIX") ?? "customerd"
+        guard let roles = DatabaseRoles(prefix: prefix) else {
+            throw SettingsError(
+                variable: "CUSTOMERD_ROLE_PREFIX",
+                expectation: "1 to 41 lower-case letters, digits and underscores, no digit first",
+                value: prefix
+            )
+        }
+        return roles
+    }
+
+    private static func logLevel(_ environment: Environment) throws(SettingsError) -> Logger.Level {
+        guard let text = environment.string("LOG_LEVEL") else { return .info }
+        guard let level = Logger.Level(rawValue: text.lowercased()) else {
+            let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw SettingsError(variable: "LOG_LEVEL", expectation: "one of \(levels)", value: text)
+        }
+        return level
+    }
+
+    private static func conninfo(_ environment: Environment, _ variable: String) throws(SettingsError) -> String? {
+        guard let conninfo = environment.string(variable, isSecret: true) else { return nil }
+        guard ConnectionSettings(conninfo: conninfo).isWellFormed else {
+            throw SettingsError(
+                variable: variable,
+                expectation: "a connection string that libpq understands, such as postgresql://user@host:5432/database",
+                value: nil
+            )
+        }
+        return conninfo
+    }
+}
+
+extension Limits {
+    fileprivate init(_ environment: Environment) throws(SettingsError) {
+        self.init(
+            rateLimit: try environment.int("CUSTOMERD_RATE_LIMIT", in: 1...1_000_000_000, default: 100),
+            rateWindow: .seconds(try environment.int("CUSTOMERD_RATE_WINDOW_SECONDS", in: 1...86_400, default: 60)),
+            idempotencyTTL: .seconds(
+                try environment.int("CUSTOMERD_IDEMPOTENCY_TTL_SECONDS", in: 1...31_536_000, default: 86_400)),
+            // The lease is five seconds longer, and nobody may have to wait longer than thirty for the true outcome.
+            requestTimeout: .seconds(try environment.int("CUSTOMERD_REQUEST_TIMEOUT_SECONDS", in: 1...25, default: 10))
+        )
+    }
+}

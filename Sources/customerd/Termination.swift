@@ -1,0 +1,90 @@
+import ArgumentParser
+import Customers
+import Foundation
+import LibPQ
+
+/// How a command ends that didn't succeed: the one place that maps errors to exit codes and sentences.
+struct Termination {
+    private static let negative: Int32 = 1
+    private static let badUsage: Int32 = 2
+    private static let noDatabase: Int32 = 3
+
+    let code: Int32
+    let message: String
+
+    init(_ error: any Error) {
+        if let error = error as? SettingsError {
+            self.init(code: Self.badUsage, message: "\(error)")
+        } else if let error = Self.databaseError(in: error) {
+            self.init(error)
+        } else if Self.isOwnError(error) {
+            self.init(code: Self.negative, message: "\(error)")
+        } else {
+            // Help, a mistake in the arguments, an exit code: the parser's own.
+            let code = Customerd.exitCode(for: error)
+            self.init(
+                code: code == .validationFailure ? Self.badUsage : code.rawValue,
+                message: Customerd.fullMessage(for: error)
+            )
+        }
+    }
+
+    private init(code: Int32, message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    private init(_ error: DatabaseError) {
+        switch error {
+        case .unavailable(let reason):
+            self.init(
+                code: Self.noDatabase,
+                message: "The database can't be reached: \(reason.replacing("\t", with: ""))"
+            )
+        case .connectionLost(let reason?):
+            self.init(code: Self.noDatabase, message: "The connection to the database was lost: \(reason.message)")
+        case .connectionLost(nil):
+            self.init(code: Self.noDatabase, message: "The connection to the database was lost.")
+        case .deadlineExceeded:
+            self.init(code: Self.noDatabase, message: "The database didn't answer in time.")
+        case .cancelled:
+            self.init(code: Self.negative, message: "Cancelled.")
+        case .server(let error) where [.undefinedTable, .undefinedFunction, "3F000"].contains(error.sqlstate):
+            self.init(
+                code: Self.negative,
+                message: "The database lacks the schema (\(error.message)): run `customerd migrate` first."
+            )
+        case .server(let error) where error.sqlstate == .insufficientPrivilege:
+            self.init(
+                code: Self.negative,
+                message: """
+                    The role lacks a right (\(error.message)): connect as the owner, with CUSTOMERD_MIGRATE_DATABASE_URL.
+                    """
+            )
+        case .server(let error):
+            self.init(code: Self.negative, message: "The database refused: \(error)")
+        }
+    }
+
+    private static func databaseError(in error: any Error) -> DatabaseError? {
+        switch error {
+        case let error as DatabaseError: return error
+        case MigrationError.database(let error): return error
+        case ServeGuardError.database(let error): return error
+        case APIKeyError.database(let error): return error
+        default: return nil
+        }
+    }
+
+    private static func isOwnError(_ error: any Error) -> Bool {
+        error is MigrationError || error is ServeGuardError || error is APIKeyError
+    }
+
+    func exit() -> Never {
+        if !message.isEmpty {
+            let stream = code == 0 ? FileHandle.standardOutput : FileHandle.standardError
+            stream.write(Data("\(message)\n".utf8))
+        }
+        Foundation.exit(code)
+    }
+}
