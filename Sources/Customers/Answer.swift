@@ -8,6 +8,8 @@ public struct Answer: Sendable, Hashable {
     public var retryAfter: Int?
     /// Path of the resource that explains the refusal, for `Link: <…>; rel="help"`.
     public var help: String?
+    /// Validator of the record in the body, for `ETag`.
+    public var etag: String?
     /// Whether this is the stored answer of an earlier request, for `Idempotent-Replayed`.
     public var isReplayed = false
 

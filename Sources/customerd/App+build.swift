@@ -26,13 +26,16 @@ struct App: Sendable {
         let strangers = pool("audit-strangers", size: 1)
         let recovering = pool("recovery", size: 1)
 
+        let admission = Admission(pool: main, limits: settings.limits)
         let writePath = WritePath(
-            admission: Admission(pool: main, limits: settings.limits),
+            admission: admission,
             audit: AuditWriter(tenants: tenants, strangers: strangers, logger: logger),
             logger: logger
         )
         let api = CustomerAPI(
             deletion: DeletionUseCase(writePath: writePath, deleteCustomer: DeleteCustomer(pool: main)),
+            customers: CustomerQueries(
+                readPath: ReadPath(admission: admission, pool: main, logger: logger)),
             pool: main,
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),

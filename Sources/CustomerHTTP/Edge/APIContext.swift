@@ -1,4 +1,5 @@
 import Customers
+import Foundation
 import Hummingbird
 import NIOCore
 
@@ -13,6 +14,11 @@ struct APIContext: RequestContext {
     let arrival = ContinuousClock.now
     /// What the edge read from the request; set by ``EdgeMiddleware``.
     var edge: RequestEdge?
+
+    /// The customer that the path names, if it is a UUID.
+    var customerID: UUID? {
+        parameters.get("id").flatMap { UUID(strict: $0) }
+    }
 
     init(source: Source) {
         self.coreContext = CoreRequestContextStorage(source: source)

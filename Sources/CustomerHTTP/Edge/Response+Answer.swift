@@ -9,6 +9,7 @@ extension Response {
         var headers: HTTPFields = [.contentType: "application/json"]
         if let seconds = answer.retryAfter { headers[.retryAfter] = String(seconds) }
         if let help = answer.help { headers[.link] = "<\(help)>; rel=\"help\"" }
+        if let etag = answer.etag { headers[.eTag] = etag }
         if answer.isReplayed { headers[.idempotentReplayed] = "true" }
         if answer.status == 401 { headers[.wwwAuthenticate] = "ApiKey realm=\"customerd\"" }
         self.init(

@@ -21,7 +21,7 @@ struct CustomerRoutes: Sendable {
         _ = try await request.wholeBody(deadline: deadline)
         guard let edge = context.edge else { throw APIError.unforeseen }
 
-        let customerID = context.parameters.get("id").flatMap { UUID(strict: $0) }
+        let customerID = context.customerID
         var invalidity = customerID == nil ? Invalidity.customerIDIsNoUUID : nil
         var idempotencyKey: UUID?
         switch edge.idempotencyKey {
