@@ -6,6 +6,11 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # for the scripts
 readonly root
 
+# Where this checkout keeps what isn't in git; absolute, and handed on to the scripts that this one calls.
+CUSTOMERD_DATA_DIR=${CUSTOMERD_DATA_DIR:-$root/.data}
+case $CUSTOMERD_DATA_DIR in /*) ;; *) CUSTOMERD_DATA_DIR=$PWD/$CUSTOMERD_DATA_DIR ;; esac
+export CUSTOMERD_DATA_DIR
+
 # Messages go to standard error, so that what a script prints can be piped.
 say() { printf '%s\n' "$*" >&2; }
 step() { if [ -t 2 ]; then printf '\033[1m==> %s\033[0m\n' "$*" >&2; else say "==> $*"; fi; }
@@ -46,29 +51,55 @@ $(dirname -- "$(command -v postgres)" 2>/dev/null)"
 
 postgres_major() { "$1/postgres" --version | sed -E 's/.*\(PostgreSQL\) ([0-9]+).*/\1/'; }
 
-# The child of `attend`, the leader of a process group of its own.
+# Whether nobody listens on a port of an address (127.0.0.1 unless given).
+port_is_free() { ! (exec 8<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
+
+# Prints a port that nobody listens on, below the range that the kernel hands to outgoing connections.
+free_port() {
+    local port
+    while port=$((20000 + RANDOM % 12000)) && ! port_is_free "$port"; do :; done
+    echo "$port"
+}
+
+# The child that `spawn` started and `await` hasn't seen end: the leader of a process group of its own, so that a signal
+# reaches the script first, which then ends the child with all that it started.
 child=
 
-# Runs a command until it ends, or until a signal ends this script: in a process group of its own, which `interrupt`
-# ends as a whole. Without this bash would put off a signal until the command is done, and a build takes minutes.
-attend() {
-    local result=0
+# What asks the child to end. Not TERM: `swift test` passes only INT on to the tests it runs, in a group of their own.
+ending=INT
+
+spawn() {
     set -m
     "$@" </dev/null &
     child=$!
     set +m
+}
+
+await() {
+    local result=0
     wait "$child" || result=$?
     child=
     return "$result"
 }
 
-# Ends the child, gently, or with force when a second signal comes, and then the script (whose EXIT trap cleans up).
+# Runs a command that takes long. Without this bash would put off a signal until the command is done.
+attend() {
+    spawn "$@"
+    await
+}
+
+# Ends the child, if there is one: gently, or with force when a second signal comes.
+end_child() {
+    [ -n "$child" ] || return 0
+    trap 'kill -KILL -- "-$child" 2>/dev/null || true' INT TERM HUP
+    kill "-$ending" -- "-$child" 2>/dev/null || true
+    while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
+    child=
+}
+
+# A signal ends the child and then the script, whose EXIT trap cleans up.
 interrupt() {
-    if [ -n "$child" ]; then
-        trap 'kill -KILL -- "-$child" 2>/dev/null || true' INT TERM HUP
-        kill -TERM -- "-$child" 2>/dev/null || true
-        while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
-    fi
+    end_child
     exit $((128 + $1))
 }
 trap 'interrupt 1' HUP
