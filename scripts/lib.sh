@@ -61,6 +61,15 @@ free_port() {
     echo "$port"
 }
 
+# Prints a connection string with another user or dbname: where it names two, libpq takes the last.
+with_setting() {
+    case $1 in
+        *://*\?*) echo "$1&$2=$3" ;;
+        *://*) echo "$1?$2=$3" ;;
+        *) echo "$1 $2=$3" ;;
+    esac
+}
+
 # The child that `spawn` started and `await` hasn't seen end: the leader of a process group of its own, so that a signal
 # reaches the script first, which then ends the child with all that it started.
 child=
