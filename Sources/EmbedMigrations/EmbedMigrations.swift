@@ -12,17 +12,18 @@ struct EmbedMigrations {
             .filter { $0.hasSuffix(".sql") }
             .sorted()
         var elements: [String] = []
-        for (index, name) in names.enumerated() {
-            let number = name.prefix(while: \.isNumber)
-            guard number.count == 4, name.dropFirst(4).hasPrefix("_"), Int(number) == index + 1 else {
-                return fail("\(name): migrations are named NNNN_name.sql and numbered from 0001 without gaps")
+        var versions: Set<Int> = []
+        for name in names {
+            guard let version = Int(name.prefix(4)), name.dropFirst(4).hasPrefix("_") else {
+                return fail("\(name): migrations are named NNNN_name.sql")
             }
+            guard versions.insert(version).inserted else { return fail("\(name): there are two with this number") }
             let sql = try String(contentsOf: folder.appendingPathComponent(name), encoding: .utf8)
             guard !sql.contains("\"\"\"#####") else { return fail("\(name) ends a Swift literal") }
             elements.append(
                 """
                     Migration(
-                        version: \(index + 1),
+                        version: \(version),
                         name: "\(name.dropLast(4))",
                         sql: #####\"""
                 \(sql)\"""#####

@@ -2,7 +2,7 @@ import Crypto
 
 /// One step in the history of the schema: a file of `sql/migrations`, carried by the binary.
 public struct Migration: Sendable, Hashable {
-    /// The number in front of the file's name; the first is 1, and there are no gaps.
+    /// The number in front of the file's name.
     public let version: Int
     /// The file's name without its ending: `0001_customers`.
     public let name: String

@@ -102,7 +102,7 @@ public struct Migrator: Sendable {
         if let edited = applied.first(where: { $0.differs(from: migrations) }) { throw .edited(name: edited.name) }
         let known = migrations.last?.version ?? 0
         if let last = applied.last, last.version > known { throw .newer(version: last.version, known: known) }
-        return Array(migrations.dropFirst(applied.count))
+        return migrations.filter { migration in !applied.contains { $0.version == migration.version } }
     }
 
     /// Lets the owner make its objects here, and goes on as the owner.

@@ -17,7 +17,7 @@ public enum Schema {
         }
         if let edited = applied.first(where: { $0.differs(from: Migration.all) }) { throw .edited(name: edited.name) }
         let found = applied.last?.version ?? 0
-        if found < version { throw .notMigrated(version: found, needed: version) }
         if found > version { throw .newer(version: found, known: version) }
+        if applied.count < Migration.all.count { throw .notMigrated(version: found, needed: version) }
     }
 }

@@ -18,7 +18,7 @@ extension ServeGuardError {
     /// A database without the schema says so in several ways.
     init(_ error: DatabaseError) {
         switch error.sqlstate {
-        case .undefinedTable?, "3F000"?: self = .notMigrated(version: 0, needed: Migration.all.count)
+        case .undefinedTable?, "3F000"?: self = .notMigrated(version: 0, needed: Schema.version)
         default: self = .database(error)
         }
     }
