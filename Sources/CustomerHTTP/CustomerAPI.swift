@@ -23,11 +23,11 @@ public struct CustomerAPI: Sendable {
 
     /// - Parameter metrics: the metrics in Prometheus' text format.
     public init(
-        deletion: DeletionUseCase, customers: CustomerQueries, pool: ConnectionPool, limits: Limits, proxies: TrustedProxies,
+        commands: CustomerCommands, customers: CustomerQueries, pool: ConnectionPool, limits: Limits, proxies: TrustedProxies,
         metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
-            CustomerRoutes(deletion: deletion, limits: limits).routes
+            WriteRoutes(commands: commands, limits: limits).routes
             + ReadRoutes(customers: customers, limits: limits).routes
             + OperationRoutes(pool: pool, metrics: metrics).routes
         self.proxies = proxies

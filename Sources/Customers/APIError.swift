@@ -12,6 +12,9 @@ public enum APIError: Error, Sendable, Hashable {
     case customerHasRecords(UUID)
     case keyUsedForOtherRequest
     case inProgress(retryAfter: Int)
+    case customerExists
+    case notRestorable
+    case preconditionFailed
     case noRoute(method: String, path: String)
     case methodNotAllowed(method: String, path: String)
     case malformedRequest
@@ -47,7 +50,8 @@ extension APIError {
         case .customerNotFound, .noRoute: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .inProgress: 409
+        case .inProgress, .customerExists, .notRestorable: 409
+        case .preconditionFailed: 412
         case .bodyTooLarge: 413
         case .keyUsedForOtherRequest: 422
         case .rateLimited: 429
@@ -67,6 +71,9 @@ extension APIError {
         case .customerHasRecords: "Customer cannot be deleted."
         case .keyUsedForOtherRequest: "idempotency-key was used with a different request"
         case .inProgress: "A request with this idempotency-key is in progress"
+        case .customerExists: "Customer already exists"
+        case .notRestorable: "Customer can no longer be restored"
+        case .preconditionFailed: "If-Match does not match the customer's ETag"
         case .noRoute(let method, let path), .methodNotAllowed(let method, let path): "Cannot \(method) \(path)"
         case .malformedRequest: "Malformed HTTP request"
         case .bodyTooLarge: "Request body is larger than 64 KiB"
@@ -86,6 +93,7 @@ extension APIError {
         case 405: "Method Not Allowed"
         case 408: "Request Timeout"
         case 409: "Conflict"
+        case 412: "Precondition Failed"
         case 413: "Payload Too Large"
         case 422: "Unprocessable Entity"
         case 429: "Too Many Requests"

@@ -13,6 +13,13 @@ public struct Answer: Sendable, Hashable {
     /// Whether this is the stored answer of an earlier request, for `Idempotent-Replayed`.
     public var isReplayed = false
 
+    /// A record as the body, with its validator.
+    static func record(_ record: String, status: Int = 200) -> Answer {
+        var answer = Answer(status: status, body: record)
+        answer.etag = EntityTag(of: record).text
+        return answer
+    }
+
     public init(status: Int, body: String, retryAfter: Int? = nil, help: String? = nil) {
         self.status = status
         self.body = body

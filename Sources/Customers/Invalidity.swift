@@ -1,11 +1,12 @@
 /// What is wrong with a request that was understood but can't be taken: one sentence for each.
-public enum Invalidity: Sendable, Hashable {
+public enum Invalidity: Error, Sendable, Hashable {
     case customerIDIsNoUUID
     case idempotencyKeyIsMissing
     case idempotencyKeyIsNoUUID
     case idempotencyKeyIsRepeated
     case headerIsTooLong(name: String, limit: Int)
-    case headerIsRepeated(name: String)
+    /// The body, in a sentence that names the member.
+    case body(String)
 
     public var message: String {
         switch self {
@@ -14,7 +15,7 @@ public enum Invalidity: Sendable, Hashable {
         case .idempotencyKeyIsNoUUID: "idempotency-key must be a UUID"
         case .idempotencyKeyIsRepeated: "idempotency-key must be given once"
         case .headerIsTooLong(let name, let limit): "\(name) must be at most \(limit) characters"
-        case .headerIsRepeated(let name): "\(name) must be given once"
+        case .body(let sentence): sentence
         }
     }
 }

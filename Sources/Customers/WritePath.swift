@@ -91,11 +91,16 @@ public struct WritePath: Sendable {
     private func replay(_ stored: StoredAnswer, _ attempt: Attempt, _ decision: Admission.Decision) async -> Reply {
         var answer = Answer(status: stored.status, body: stored.body)
         answer.isReplayed = true
-        if stored.outcome == .refused, let customerID = attempt.customerID {
+        if stored.outcome == .refused, let customerID = stored.customerID {
             answer.help = APIError.customerHasRecords(customerID).answer.help
         }
+        if stored.outcome == .succeeded, attempt.action.answersWithLivingRecord {
+            answer.etag = EntityTag(of: stored.body).text
+        }
+        var replayed = attempt
+        replayed.customerID = stored.customerID
         let entry = AuditEntry(
-            attempt, caller: decision.caller, clientKey: nil, outcome: .replayed, status: stored.status)
+            replayed, caller: decision.caller, clientKey: nil, outcome: .replayed, status: stored.status)
         let missing = stored.hasEntry ? [] : [AuditEntry(lease: stored.lease, finished: nil)]
         return await reply(answer, after: missing + [entry], attempt, decision.rate)
     }

@@ -27,13 +27,9 @@ struct App: Sendable {
         let recovering = pool("recovery", size: 1)
 
         let admission = Admission(pool: main, limits: settings.limits)
-        let writePath = WritePath(
-            admission: admission,
-            audit: AuditWriter(tenants: tenants, strangers: strangers, logger: logger),
-            logger: logger
-        )
+        let audit = AuditWriter(tenants: tenants, strangers: strangers, logger: logger)
         let api = CustomerAPI(
-            deletion: DeletionUseCase(writePath: writePath, deleteCustomer: DeleteCustomer(pool: main)),
+            commands: commands(admission, audit, main),
             customers: CustomerQueries(
                 readPath: ReadPath(admission: admission, pool: main, logger: logger)),
             pool: main,
@@ -43,6 +39,22 @@ struct App: Sendable {
         )
         let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
         return pools + [Recovery(pool: recovering, logger: logger), try api.server(address: address, logger: logger)]
+    }
+
+    private func commands(
+        _ admission: Admission, _ audit: AuditWriter, _ pool: ConnectionPool
+    ) -> CustomerCommands {
+        let unitOfWork = UnitOfWork(pool: pool)
+        let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
+        return CustomerCommands(
+            writePath: WritePath(admission: admission, audit: audit, logger: logger),
+            createCustomer: CreateCustomer(unitOfWork: unitOfWork),
+            changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
+            redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
+            restoreCustomer: RestoreCustomer(unitOfWork: unitOfWork, days: settings.restoreDays),
+            deleteCustomer: deleteCustomer,
+            bulkDelete: BulkDelete(deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit)
+        )
     }
 
     private func pool(_ name: String, size: Int) -> ConnectionPool {

@@ -217,8 +217,9 @@ SELECT e.app_id,
        e.request_id,
        e.id
 FROM audit.entries AS e
-WHERE e.action IN ('customer.delete', 'customer.bulk-delete');
-COMMENT ON VIEW audit.deletions IS 'One readable line an attempt to delete.';
+WHERE e.action = 'customer.delete'
+   OR (e.action = 'customer.bulk-delete' AND e.outcome NOT IN ('SUCCEEDED', 'REPLAYED'));
+COMMENT ON VIEW audit.deletions IS 'One readable line an attempt to delete; the customers of a bulk request have a line each.';
 
 CREATE VIEW audit.failures AS
 SELECT e.app_id, e.seq, e.occurred_at, e.action, e.outcome, e.status_code, e.customer_id, e.actor_client_key,

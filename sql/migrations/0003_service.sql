@@ -92,11 +92,12 @@ CREATE TABLE service.attempts (
     CONSTRAINT attempts_finish_with_an_outcome CHECK (
         (outcome IS NULL) = (finished_at IS NULL) AND (outcome IS NULL) = (expires_at IS NULL)),
     CONSTRAINT attempts_answer_is_whole CHECK ((body IS NULL) OR (status_code IS NOT NULL AND outcome IS NOT NULL)),
-    CONSTRAINT attempts_outcome_is_final CHECK (outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FAILED', 'INTERRUPTED'))
+    CONSTRAINT attempts_outcome_is_final CHECK (outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'CONFLICT', 'FAILED', 'INTERRUPTED'))
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX attempts_hold_their_idempotency_key ON service.attempts (app_id, idempotency_key)
     WHERE is_current AND idempotency_key IS NOT NULL;
 CREATE INDEX attempts_without_entry ON service.attempts (lease_expires_at) WHERE entry_seq IS NULL;
+CREATE INDEX attempts_by_customer ON service.attempts (app_id, (entry ->> 'customer_id'));
 CREATE INDEX attempts_by_expiry ON service.attempts (expires_at) WHERE entry_seq IS NOT NULL;
 COMMENT ON TABLE service.attempts IS
     'Every write that was admitted, with or without an idempotency key: its lease while it runs, its receipt afterwards.';
@@ -144,3 +145,18 @@ COMMENT ON COLUMN service.floods.counted IS 'Attempts in the window, recorded on
 COMMENT ON COLUMN service.floods.folded IS 'Attempts that only the folded entry stands for.';
 COMMENT ON COLUMN service.floods.entry_id IS 'id of the folded entry, so that it is appended once.';
 COMMENT ON COLUMN service.floods.entry IS 'The last folded attempt, as an audit entry.';
+
+CREATE TABLE service.redactions (
+    app_id         uuid        NOT NULL,
+    customer_id    uuid        NOT NULL,
+    redacted_at    timestamptz NOT NULL,
+    transaction_id xid8        NOT NULL,
+    record         text        NOT NULL,
+    CONSTRAINT redactions_pkey PRIMARY KEY (app_id, customer_id)
+);
+COMMENT ON TABLE service.redactions IS 'Whose personal data was erased, so that nothing that was under way brings it back.';
+COMMENT ON COLUMN service.redactions.app_id IS 'The tenant.';
+COMMENT ON COLUMN service.redactions.customer_id IS 'The customer, living or deleted.';
+COMMENT ON COLUMN service.redactions.redacted_at IS 'When, the last time.';
+COMMENT ON COLUMN service.redactions.transaction_id IS 'The transaction that may erase entries of the trail: the redaction itself.';
+COMMENT ON COLUMN service.redactions.record IS 'The redacted record, as the API renders it.';

@@ -49,6 +49,102 @@ COMMENT ON FUNCTION service.is_reference_to_customers(text, text, text) IS
 
 -- 1. Admission ---------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION service.open_attempt(
+    p_app_id           uuid,
+    p_key_id           uuid,
+    p_attempt_id       uuid,
+    p_idempotency_key  uuid,
+    p_fingerprint      bytea,
+    p_lease_expires_at timestamptz,
+    p_ttl              interval,
+    p_entry            jsonb,
+    OUT verdict     text,
+    OUT retry_after int,
+    OUT fence       int,
+    OUT attempt_id  uuid,
+    OUT has_entry   boolean,
+    OUT outcome     text,
+    OUT status_code int,
+    OUT body        text,
+    OUT customer_id uuid)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_now     timestamptz := clock_timestamp();
+    v_attempt service.attempts;
+BEGIN
+    -- Was it asked before? Never waits on an attempt's row: a plain read first, an insert only where none was seen,
+    -- and a take-over only of what nobody has locked.
+    FOR v_round IN 1 .. 5 LOOP
+        SELECT * INTO v_attempt
+        FROM service.attempts AS a
+        WHERE a.app_id = p_app_id
+          AND (a.attempt_id = p_attempt_id OR a.idempotency_key = p_idempotency_key AND a.is_current);
+        IF NOT FOUND THEN
+            INSERT INTO service.attempts
+                (app_id, attempt_id, key_id, idempotency_key, fingerprint, lease_expires_at, ttl, entry)
+            VALUES (p_app_id, p_attempt_id, p_key_id, p_idempotency_key, p_fingerprint,
+                    p_lease_expires_at, p_ttl, p_entry)
+            ON CONFLICT DO NOTHING
+            RETURNING attempts.fence, attempts.attempt_id INTO fence, attempt_id;
+            IF FOUND THEN
+                verdict := 'RUN';
+                RETURN;
+            END IF;
+            CONTINUE;
+        END IF;
+
+        attempt_id := v_attempt.attempt_id;
+        IF v_attempt.expires_at <= v_now AND v_attempt.entry_seq IS NOT NULL THEN
+            -- Its time is over: the key is free again.
+            DELETE FROM service.attempts AS a
+            USING (SELECT o.app_id, o.attempt_id
+                   FROM service.attempts AS o
+                   WHERE o.app_id = v_attempt.app_id AND o.attempt_id = v_attempt.attempt_id
+                   FOR UPDATE SKIP LOCKED) AS old
+            WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id;
+        ELSIF v_attempt.fingerprint <> p_fingerprint THEN
+            verdict := 'MISMATCH';
+            RETURN;
+        ELSIF v_attempt.outcome IS NULL AND v_attempt.attempt_id = p_attempt_id THEN
+            -- Our own admission, whose answer was lost on the way.
+            verdict := 'RUN';
+            fence := v_attempt.fence;
+            RETURN;
+        ELSIF v_attempt.outcome IS NOT NULL THEN
+            verdict := 'REPLAY';
+            has_entry := v_attempt.entry_seq IS NOT NULL;
+            outcome := v_attempt.outcome;
+            status_code := v_attempt.status_code;
+            body := v_attempt.body;
+            customer_id := (v_attempt.entry ->> 'customer_id')::uuid;
+            RETURN;
+        ELSIF v_attempt.lease_expires_at > v_now THEN
+            verdict := 'RUNNING';
+            retry_after := greatest(1, ceil(extract(epoch FROM v_attempt.lease_expires_at - v_now)));
+            RETURN;
+        ELSE
+            SELECT * INTO v_attempt
+            FROM service.attempts AS a
+            WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id
+            FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND THEN
+                EXIT;
+            END IF;
+            -- Whoever ran it is gone or has overslept: raise the fence, free the key. Recovery writes its entry.
+            UPDATE service.attempts AS a
+            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, expires_at = v_now, is_current = false
+            WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id
+              AND a.outcome IS NULL AND a.lease_expires_at <= v_now;
+        END IF;
+    END LOOP;
+    verdict := 'RUNNING';
+    retry_after := 1;
+END
+$$;
+COMMENT ON FUNCTION service.open_attempt IS
+    'The entrance of idempotency. RUN: go on, the attempt is yours. REPLAY: here is the stored answer. MISMATCH: the key was used for another request. RUNNING: the first request still runs.';
+
 CREATE FUNCTION service.admit(
     p_client_key      text,
     p_secret_digest   bytea,
@@ -79,7 +175,8 @@ CREATE FUNCTION service.admit(
     OUT has_entry        boolean,
     OUT outcome          text,
     OUT status_code      int,
-    OUT body             text)
+    OUT body             text,
+    OUT customer_id      uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -92,7 +189,6 @@ DECLARE
     v_matches        boolean;
     v_key            service.api_keys;
     v_window         service.rate_windows;
-    v_attempt        service.attempts;
 BEGIN
     -- WAL is one sequence: when the unit of work is durable, this is too. On its own it needn't be.
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -178,76 +274,14 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Was it asked before? Never waits on an attempt's row: a plain read first, an insert only where none was seen,
-    -- and a take-over only of what nobody has locked.
-    FOR v_round IN 1 .. 5 LOOP
-        SELECT * INTO v_attempt
-        FROM service.attempts AS a
-        WHERE a.app_id = v_key.app_id
-          AND (a.attempt_id = p_attempt_id OR a.idempotency_key = p_idempotency_key AND a.is_current);
-        IF NOT FOUND THEN
-            INSERT INTO service.attempts
-                (app_id, attempt_id, key_id, idempotency_key, fingerprint, lease_expires_at, ttl, entry)
-            VALUES (v_key.app_id, p_attempt_id, v_key.id, p_idempotency_key, p_fingerprint,
-                    clock_timestamp() + p_lease, p_ttl,
-                    p_entry || jsonb_build_object(
-                        'app_id', v_key.app_id,
-                        'actor_key_id', v_key.id, 'actor_client_key', v_key.client_key,
-                        'actor_name', v_key.name, 'actor_role', v_key.role))
-            ON CONFLICT DO NOTHING
-            RETURNING attempts.fence, attempts.attempt_id INTO fence, attempt_id;
-            IF FOUND THEN
-                verdict := 'RUN';
-                RETURN;
-            END IF;
-            CONTINUE;
-        END IF;
-
-        attempt_id := v_attempt.attempt_id;
-        IF v_attempt.expires_at <= v_now AND v_attempt.entry_seq IS NOT NULL THEN
-            -- Its time is over: the key is free again.
-            DELETE FROM service.attempts AS a
-            USING (SELECT o.app_id, o.attempt_id
-                   FROM service.attempts AS o
-                   WHERE o.app_id = v_attempt.app_id AND o.attempt_id = v_attempt.attempt_id
-                   FOR UPDATE SKIP LOCKED) AS old
-            WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id;
-        ELSIF v_attempt.fingerprint <> p_fingerprint THEN
-            verdict := 'MISMATCH';
-            RETURN;
-        ELSIF v_attempt.outcome IS NULL AND v_attempt.attempt_id = p_attempt_id THEN
-            -- Our own admission, whose answer was lost on the way.
-            verdict := 'RUN';
-            fence := v_attempt.fence;
-            RETURN;
-        ELSIF v_attempt.outcome IS NOT NULL THEN
-            verdict := 'REPLAY';
-            has_entry := v_attempt.entry_seq IS NOT NULL;
-            outcome := v_attempt.outcome;
-            status_code := v_attempt.status_code;
-            body := v_attempt.body;
-            RETURN;
-        ELSIF v_attempt.lease_expires_at > v_now THEN
-            verdict := 'RUNNING';
-            retry_after := greatest(1, ceil(extract(epoch FROM v_attempt.lease_expires_at - v_now)));
-            RETURN;
-        ELSE
-            SELECT * INTO v_attempt
-            FROM service.attempts AS a
-            WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id
-            FOR UPDATE SKIP LOCKED;
-            IF NOT FOUND THEN
-                EXIT;
-            END IF;
-            -- Whoever ran it is gone or has overslept: raise the fence, free the key. Recovery writes its entry.
-            UPDATE service.attempts AS a
-            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, expires_at = v_now, is_current = false
-            WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id
-              AND a.outcome IS NULL AND a.lease_expires_at <= v_now;
-        END IF;
-    END LOOP;
-    verdict := 'RUNNING';
-    retry_after := 1;
+    SELECT o.verdict, o.retry_after, o.fence, o.attempt_id, o.has_entry, o.outcome, o.status_code, o.body, o.customer_id
+    INTO verdict, retry_after, fence, attempt_id, has_entry, outcome, status_code, body, customer_id
+    FROM service.open_attempt(
+        v_key.app_id, v_key.id, p_attempt_id, p_idempotency_key, p_fingerprint, clock_timestamp() + p_lease, p_ttl,
+        p_entry || jsonb_build_object(
+            'app_id', v_key.app_id,
+            'actor_key_id', v_key.id, 'actor_client_key', v_key.client_key,
+            'actor_name', v_key.name, 'actor_role', v_key.role)) AS o;
 END
 $$;
 COMMENT ON FUNCTION service.admit IS
@@ -275,19 +309,24 @@ COMMENT ON FUNCTION service.hold IS
     'Opens a unit of work: locks its attempt, and raises CD001 unless it still runs under this fence, so that a stalled request whose lease was taken over can never commit.';
 
 CREATE FUNCTION service.finish(
-    p_app_id uuid, p_attempt_id uuid, p_outcome text, p_status_code int, p_body text, p_before_image text) RETURNS void
+    p_app_id uuid, p_attempt_id uuid, p_outcome text, p_status_code int, p_body text, p_before_image text,
+    p_entry jsonb DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE service.attempts AS a
     SET outcome = p_outcome, status_code = p_status_code, body = p_body, before_image = p_before_image,
-        finished_at = clock_timestamp(), expires_at = clock_timestamp() + a.ttl
+        finished_at = clock_timestamp(), expires_at = clock_timestamp() + a.ttl,
+        entry = CASE WHEN p_entry = '{}' THEN a.entry
+                     ELSE a.entry || p_entry || jsonb_build_object(
+                         'request', coalesce(a.entry -> 'request', '{}') || coalesce(p_entry -> 'request', '{}')) END
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id AND a.outcome IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the attempt is already finished' USING ERRCODE = 'CD002';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION service.finish IS 'The receipt: the finished answer, in the same transaction as the change it answers for.';
+COMMENT ON FUNCTION service.finish IS
+    'The receipt: the finished answer, in the same transaction as the change it answers for. p_entry adds to the audit entry what only the change knows.';
 
 CREATE FUNCTION service.settle(
     p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int,
@@ -397,6 +436,16 @@ BEGIN
             IF NOT FOUND THEN
                 v_entry := jsonb_populate_record(NULL::audit.entries, v_item);
                 v_entry.app_id := v_app_id;
+                -- What began before a redaction must not bring back what it erased.
+                IF v_item ? 'is_redacted' OR EXISTS (
+                    SELECT
+                    FROM service.redactions AS r
+                    WHERE r.app_id = v_app_id AND r.customer_id = v_entry.customer_id
+                      AND r.redacted_at > v_entry.occurred_at AND v_entry.action <> 'customer.redact') THEN
+                    v_entry.before_image := NULL;
+                    v_entry.reason := NULL;
+                    v_entry.error_message := NULL;
+                END IF;
                 v_entry.seq := v_head.seq + 1;
                 v_entry.recorded_at := clock_timestamp();
                 v_entry.subject_salt := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());

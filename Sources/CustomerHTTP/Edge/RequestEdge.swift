@@ -46,6 +46,11 @@ struct RequestEdge: Sendable {
         )
     }
 
+    /// `If-Match`, nil without one.
+    var ifMatch: String? {
+        headers[.ifMatch]
+    }
+
     /// What is wrong with the optional headers, if anything.
     var invalidity: Invalidity? {
         for (name, limit) in [(HTTPField.Name.actorID, Limit.actorID), (.auditReason, Limit.auditReason)] {

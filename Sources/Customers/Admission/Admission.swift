@@ -45,7 +45,7 @@ public struct Admission: Sendable {
     public func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
         try await decide(
             credentials,
-            permissions: [attempt.permission],
+            permissions: attempt.permissions,
             cost: attempt.cost,
             isValid: attempt.invalidity == nil,
             [
@@ -85,7 +85,7 @@ public struct Admission: Sendable {
         let statement = Statement(
             """
             SELECT verdict, is_recorded, app_id, key_id, client_key, key_name, key_role, rate_remaining, rate_reset,
-                   retry_after, fence, attempt_id, has_entry, outcome, status_code, body
+                   retry_after, fence, attempt_id, has_entry, outcome, status_code, body, customer_id
             FROM service.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
             """,
             [
@@ -138,7 +138,9 @@ public struct Admission: Sendable {
             else { return nil }
             let hasEntry = row.bool("has_entry") ?? false
             return .replay(
-                StoredAnswer(lease: lease, hasEntry: hasEntry, outcome: outcome, status: status, body: body))
+                StoredAnswer(
+                    lease: lease, customerID: row.uuid("customer_id"), hasEntry: hasEntry, outcome: outcome,
+                    status: status, body: body))
         default: return nil
         }
     }

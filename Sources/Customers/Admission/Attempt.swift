@@ -7,7 +7,7 @@ public struct Attempt: Sendable {
     public let occurredAt: Timestamp
     public let action: Action
     /// nil when the path held no UUID.
-    public let customerID: UUID?
+    public internal(set) var customerID: UUID?
     public let idempotencyKey: UUID?
     /// What is wrong with the request, if anything.
     public let invalidity: Invalidity?
@@ -16,14 +16,15 @@ public struct Attempt: Sendable {
     public let context: AttemptContext
     /// What it costs of the rate budget.
     public let cost: Int
-    public let permission: Permission
+    /// All of them are needed.
+    public let permissions: [Permission]
     /// By when it has to be answered.
     public let deadline: ContinuousClock.Instant
 
     public init(
         id: UUID = UUID(), occurredAt: Timestamp = .now(), action: Action, customerID: UUID?, idempotencyKey: UUID?,
         invalidity: Invalidity?, fingerprint: [UInt8], context: AttemptContext, cost: Int = 1,
-        permission: Permission, deadline: ContinuousClock.Instant
+        permissions: [Permission], deadline: ContinuousClock.Instant
     ) {
         self.id = id
         self.occurredAt = occurredAt
@@ -34,7 +35,7 @@ public struct Attempt: Sendable {
         self.fingerprint = fingerprint
         self.context = context
         self.cost = cost
-        self.permission = permission
+        self.permissions = permissions
         self.deadline = deadline
     }
 }

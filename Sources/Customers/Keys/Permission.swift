@@ -5,4 +5,6 @@ public enum Permission: String, Sendable, Hashable, CaseIterable {
     case deleteCustomers = "customers:delete"
     case restoreCustomers = "customers:restore"
     case readAudit = "audit:read"
+    /// What no role holds: it switches an operation off.
+    case nobody
 }

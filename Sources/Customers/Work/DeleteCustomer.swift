@@ -12,8 +12,8 @@ public struct DeleteCustomer: Sendable {
     private let unitOfWork: UnitOfWork
     private let pool: ConnectionPool
 
-    public init(pool: ConnectionPool) {
-        self.unitOfWork = UnitOfWork(pool: pool)
+    public init(unitOfWork: UnitOfWork, pool: ConnectionPool) {
+        self.unitOfWork = unitOfWork
         self.pool = pool
     }
 
@@ -35,15 +35,7 @@ public struct DeleteCustomer: Sendable {
             &lease,
             deadline: deadline,
             [
-                Statement(
-                    """
-                    SELECT service.record(c)
-                    FROM public.customers AS c
-                    WHERE c.app_id = $1 AND c.id = $2
-                    FOR UPDATE
-                    """,
-                    [.uuid(lease.appID), .uuid(customerID)]
-                ),
+                CustomerRow.locked(customerID, lease),
                 Statement(
                     """
                     WITH deleted AS (
@@ -65,12 +57,12 @@ public struct DeleteCustomer: Sendable {
         )
         switch ending {
         case .committed(let results):
-            return Self.result(record: results.first?.rows.first?[0])
+            return Self.result(record: CustomerRow.record(results.first))
         case .settled(let receipt):
             return Self.result(record: receipt.beforeImage)
         case .violated(let error, let completed):
             guard
-                let beforeImage = completed.first?.rows.first?[0],
+                let beforeImage = CustomerRow.record(completed.first),
                 try await isReferenceToCustomers(error, deadline: deadline)
             else { throw .failed(.server(error)) }
             return .refused(beforeImage: beforeImage, Failure(refusal: error))

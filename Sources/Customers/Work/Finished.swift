@@ -14,6 +14,12 @@ public struct Finished: Sendable {
         }
     }
 
+    /// What a receipt says that was found when the results were lost.
+    init(settled receipt: Receipt) {
+        self.init(
+            receipt.outcome, Answer(status: receipt.status, body: receipt.body), beforeImage: receipt.beforeImage)
+    }
+
     init(_ outcome: Outcome, _ answer: Answer, beforeImage: String? = nil, failure: Failure? = nil) {
         self.outcome = outcome
         self.answer = answer

@@ -1,0 +1,25 @@
+import Foundation
+
+/// A request body that is a JSON object.
+struct BodyObject {
+    private let members: [String: any Sendable]
+
+    /// - Throws: a sentence when it isn't one.
+    init(_ body: [UInt8]) throws(Invalidity) {
+        guard
+            let value = try? JSONSerialization.jsonObject(with: Data(body)),
+            let members = value as? [String: any Sendable]
+        else { throw .body("the body must be a JSON object") }
+        self.members = members
+    }
+
+    subscript(_ name: String) -> (any Sendable)? {
+        members[name]
+    }
+
+    /// Refuses a member that nobody would heed: a misspelt one must not pass for an absent one.
+    func refuseMembers(otherThan known: [String]) throws(Invalidity) {
+        guard let unknown = members.keys.filter({ !known.contains($0) }).min() else { return }
+        throw .body("unknown member \(unknown.prefix(50)); known are \(known.joined(separator: ", "))")
+    }
+}

@@ -1,0 +1,91 @@
+import Foundation
+
+/// The members of a customer that a client sets, each of them valid.
+public struct CustomerFields: Sendable, Hashable {
+    /// In the order of the record; an absent member isn't changed, `null` clears it.
+    public private(set) var members: [JSON.Member]
+
+    var json: JSON {
+        .object(members)
+    }
+
+    /// Whether the row is archived. No member of the record, so a client can't set it by PATCH.
+    static func archived(_ isArchived: Bool) -> CustomerFields {
+        CustomerFields(members: [.init(name: "archived", value: .bool(isArchived))])
+    }
+
+    private init(members: [JSON.Member]) {
+        self.members = members
+    }
+
+    /// What may be set by which call.
+    public enum Form: Sendable {
+        /// All that the contract requires has to be there.
+        case new
+        /// Any of the members, but at least one.
+        case change
+        /// `status` alone.
+        case status
+    }
+
+    /// Reads a body.
+    ///
+    /// - Throws: what is wrong with it, in a sentence that names the member.
+    public init(_ body: [UInt8], _ form: Form) throws(Invalidity) {
+        let object = try BodyObject(body)
+        let rules = form == .status ? Self.rules.filter { $0.name == "status" } : Self.rules
+        try object.refuseMembers(otherThan: rules.map(\.name))
+        var members: [JSON.Member] = []
+        for rule in rules {
+            let isRequired = form == .status || form == .new && rule.isRequired
+            guard let value = object[rule.name] else {
+                if isRequired { throw .body("\(rule.name) is required") }
+                continue
+            }
+            members.append(.init(name: rule.name, value: try rule.checked(value)))
+        }
+        if members.isEmpty { throw .body("at least one of \(rules.map(\.name).joined(separator: ", ")) is required") }
+        self.members = members
+    }
+
+    private static let rules: [Rule] = [
+        Rule(name: "first_name", isRequired: true, isNullable: false, allowed: .characters(1...100)),
+        Rule(name: "last_name", isRequired: true, isNullable: false, allowed: .characters(1...100)),
+        Rule(name: "email", isRequired: false, isNullable: true, allowed: .characters(1...255)),
+        Rule(name: "phone_number", isRequired: true, isNullable: false, allowed: .characters(1...20)),
+        Rule(
+            name: "status", isRequired: false, isNullable: false,
+            allowed: .values(["ACTIVE", "BLACKLISTED", "DEACTIVATED"])),
+        Rule(
+            name: "customer_type", isRequired: false, isNullable: false,
+            allowed: .values([
+                "Individual", "Startup", "Small Business", "Medium Business", "Enterprise", "Non-Profit", "Government",
+            ])),
+    ]
+
+    private struct Rule: Sendable {
+        enum Allowed: Sendable {
+            case characters(ClosedRange<Int>)
+            case values([String])
+        }
+
+        let name: String
+        let isRequired: Bool
+        let isNullable: Bool
+        let allowed: Allowed
+
+        func checked(_ value: any Sendable) throws(Invalidity) -> JSON {
+            if value is NSNull, isNullable { return .null }
+            guard let text = value as? String else { throw .body("\(name) must be a string") }
+            guard !text.unicodeScalars.contains("\u{0}") else { throw .body("\(name) must not contain U+0000") }
+            switch allowed {
+            case .characters(let range) where !range.contains(text.unicodeScalars.count):
+                throw .body("\(name) must be \(range.lowerBound) to \(range.upperBound) characters")
+            case .values(let values) where !values.contains(text):
+                throw .body("\(name) must be one of \(values.joined(separator: ", "))")
+            default:
+                return .string(text)
+            }
+        }
+    }
+}
