@@ -1,6 +1,12 @@
 import Dispatch
 import Synchronization
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// One session of the database.
 ///
 /// Whoever holds it has it alone: a second caller, while a statement is under way, is refused with
@@ -19,8 +25,6 @@ public actor Connection {
         case result
         /// The socket takes more, or has something to read.
         case flush
-        /// The next step of connecting can be taken.
-        case connect
     }
 
     enum Wake {
@@ -36,9 +40,6 @@ public actor Connection {
         var deadline: ContinuousClock.Instant
         var continuation: CheckedContinuation<Wake, Never>
     }
-
-    /// `PQcancel` blocks, so it has threads of its own.
-    private static let cancelQueue = DispatchQueue(label: "libpq.cancel", attributes: .concurrent)
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     nonisolated let executor = QueueExecutor(label: "libpq.connection")
@@ -57,6 +58,8 @@ public actor Connection {
     /// The session may not be used again after the exchange that is under way.
     private var isRetired = false
     private var isAbandoned = false
+    /// What the server said when it ended the session.
+    private var endingError: ServerError?
     /// The first error since the last BEGIN.
     private(set) var transactionError: ServerError?
     /// The ticket of the exchange that is under way: the guard against a second caller.
@@ -64,13 +67,37 @@ public actor Connection {
     private var lastTicket: UInt64 = 0
     private var isCancelRequested = false
 
-    init(settings: ConnectionSettings, onClose: @escaping @Sendable () -> Void) {
+    private init(settings: ConnectionSettings, onClose: @escaping @Sendable () -> Void) {
         self.settings = settings
         self.onClose = onClose
     }
 
+    /// - Parameter onClose: called once, when the session has come to its end.
+    static func connect(
+        _ settings: ConnectionSettings, deadline: ContinuousClock.Instant, onClose: @escaping @Sendable () -> Void
+    ) async throws(DatabaseError) -> Connection {
+        let established = try await Connector(settings: settings, deadline: deadline).connect()
+        let connection = Connection(settings: settings, onClose: onClose)
+        try await connection.adopt(established)
+        return connection
+    }
+
     nonisolated var condition: ConnectionCondition {
         sharedCondition.load(ordering: .acquiring)
+    }
+
+    /// Opens a session.
+    ///
+    /// Name lookup blocks, and so runs on a thread of its own; the caller isn't held up by it past the deadline.
+    ///
+    /// - Throws: ``DatabaseError/unavailable(_:)`` with libpq's reason, also once the deadline has passed, or
+    ///   ``DatabaseError/cancelled``.
+    ///
+    /// Source: PostgreSQL manual, libpq, "Database Connection Control Functions".
+    public static func connect(
+        _ settings: ConnectionSettings, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Connection {
+        try await connect(settings, deadline: deadline, onClose: {})
     }
 
     /// Whether the session can still be used. It notices a server that hangs up while the connection is idle.
@@ -94,18 +121,17 @@ public actor Connection {
     // MARK: - Life
 
     /// Takes over a connection that has been established.
-    func adopt(_ pq: PQConnection) -> Bool {
-        let queue = executor.queue
-        let watch = SocketWatch(socket: pq.socket, queue: queue) { [weak self] in
+    private func adopt(_ established: PQTransfer) throws(DatabaseError) {
+        let pq = established.connection
+        let watch = SocketWatch(socket: pq.socket, queue: executor.queue) { [weak self] in
             self?.assumeIsolated { $0.socketIsReady() }
         }
-        guard !isAbandoned, pq.setNonBlocking(), let watch else { return false }
+        guard pq.setNonBlocking(), let watch else { throw .unavailable("out of descriptors or memory") }
         self.pq = pq
         self.watch = watch
         cancelToken = pq.cancelToken()
         watch.watchReading()
         publishCondition()
-        return true
     }
 
     /// Gives the session up at once, whatever it is doing.
@@ -118,6 +144,7 @@ public actor Connection {
     private func release() {
         watch?.cancel()
         watch = nil
+        endingError = pq?.notifiedError ?? endingError
         pq = nil
         cancelToken = nil
         statements = StatementCache()
@@ -143,7 +170,7 @@ public actor Connection {
 
     /// Waits for an event or the deadline. `timer` and `waiter` are this actor's, so no wake-up can be lost between
     /// a look at libpq's state and the waiting.
-    func wait(for awaited: Awaited, until deadline: ContinuousClock.Instant) async -> Wake {
+    private func wait(for awaited: Awaited, until deadline: ContinuousClock.Instant) async -> Wake {
         guard !isAbandoned else { return .abandoned }
         guard ContinuousClock.now < deadline else { return .deadline }
         let timer = timer ?? makeTimer()
@@ -174,11 +201,6 @@ public actor Connection {
         timer?.arm(for: waiter.deadline)
     }
 
-    /// A step of connecting can be taken.
-    func connectSocketIsReady() {
-        if waiter?.awaited == .connect { wake(.ready) }
-    }
-
     private func socketIsReady() {
         guard let pq, !isLost else { return }
         guard pq.consumeInput() else { return socketIsLost() }
@@ -198,7 +220,7 @@ public actor Connection {
 
     /// Claims the session for one exchange.
     private func begin(ticket: UInt64, deadline: ContinuousClock.Instant) throws(DatabaseError) -> PQConnection {
-        guard let pq, !isLost, !isRetired else { throw .connectionLost(pq?.notifiedError) }
+        guard let pq, !isLost, !isRetired else { throw .connectionLost(pq?.notifiedError ?? endingError) }
         guard activeTicket == nil else { throw .unavailable("the connection is busy with another caller's statement") }
         guard ContinuousClock.now < deadline else { throw .deadlineExceeded }
         activeTicket = ticket
@@ -254,11 +276,18 @@ public actor Connection {
         }
     }
 
+    /// Why libpq didn't take a statement: the connection is broken, or there are too many parameters.
+    private func refusal(_ pq: PQConnection) -> DatabaseError {
+        pq.isBad || isLost
+            ? .connectionLost(pq.notifiedError) : .unavailable("libpq refused the statement: \(pq.errorMessage)")
+    }
+
     /// Sees to what an error says about the session.
     private func note(_ error: ServerError?) {
         guard let error else { return }
         if transactionError == nil { transactionError = error }
         if error.retiresConnection { isRetired = true }
+        if error.endsSession, endingError == nil { endingError = error }
     }
 
     // MARK: - Trips
@@ -317,7 +346,7 @@ public actor Connection {
                 try await flush(pq, deadline: deadline)
                 try await receive(pq, &trip, deadline: deadline)
             } else {
-                trip.interruption = .unavailable("libpq refused the statement: \(pq.errorMessage)")
+                trip.interruption = refusal(pq)
             }
         } catch {
             trip.interruption = giveUp(error)
@@ -415,7 +444,7 @@ extension Connection {
     ///
     /// - Throws: the first error.
     public func script(_ sql: String, deadline: ContinuousClock.Instant) async throws(DatabaseError) {
-        guard !sql.utf8.contains(0) else { throw .server(.unstorableText) }
+        guard !sql.containsZero else { throw .server(.unstorableText) }
         let pq = try begin(ticket: makeTicket(), deadline: deadline)
         defer { end() }
         var trip = Trip(statementCount: 1, steps: [.execute(statement: 0, name: nil)], isPipeline: false)
@@ -424,7 +453,7 @@ extension Connection {
                 try await flush(pq, deadline: deadline)
                 try await receive(pq, &trip, deadline: deadline)
             } else {
-                trip.interruption = .connectionLost(nil)
+                trip.interruption = refusal(pq)
             }
         } catch {
             trip.interruption = giveUp(error)
@@ -445,7 +474,7 @@ extension Connection {
             executor.queue.async { self.assumeIsolated { $0.cancelStatement(ticket: ticket) } }
         }
         if trip.interruption == .deadlineExceeded, trip.handedOver > 0, let token {
-            Self.cancelQueue.async { token.cancel() }
+            BlockingWork.start { token.cancel() }
         }
         return try settleCancellation(trip)
     }
@@ -453,7 +482,7 @@ extension Connection {
     private func cancelStatement(ticket: UInt64) {
         guard activeTicket == ticket, !isCancelRequested, let cancelToken else { return }
         isCancelRequested = true
-        Self.cancelQueue.async { cancelToken.cancel() }
+        BlockingWork.start { cancelToken.cancel() }
     }
 
     /// A cancellation that hasn't hit its statement may still hit the next one, so the session is closed.
@@ -518,7 +547,7 @@ extension Connection {
         var trip = Trip(statementCount: 1, steps: [.execute(statement: 0, name: nil)], isPipeline: false)
         do {
             guard pq.send(statement.sql, statement.parameters), pq.setSingleRowMode() else {
-                throw DatabaseError.unavailable("libpq refused the statement: \(pq.errorMessage)")
+                throw refusal(pq)
             }
             try await flush(pq, deadline: deadline)
             while let result = try await nextResult(pq, deadline: deadline) {
@@ -531,7 +560,7 @@ extension Connection {
             }
             trip.take(.end)
         } catch {
-            if let cancelToken { Self.cancelQueue.async { cancelToken.cancel() } }
+            if let cancelToken { BlockingWork.start { cancelToken.cancel() } }
             abandon()
             switch error {
             case Interruption.deadline: throw DatabaseError.deadlineExceeded
@@ -620,8 +649,15 @@ extension QueryResult {
 extension Statement {
     /// U+0000 ends a C string, so what comes after it would be lost without a word.
     fileprivate var hasUnstorableText: Bool {
-        sql.utf8.contains(0)
-            || parameters.contains { if case .text(let text) = $0 { text.utf8.contains(0) } else { false } }
+        sql.containsZero || parameters.contains { if case .text(let text) = $0 { text.containsZero } else { false } }
+    }
+}
+
+extension String {
+    fileprivate var containsZero: Bool {
+        utf8.withContiguousStorageIfAvailable { bytes in
+            bytes.baseAddress.map { memchr($0, 0, bytes.count) != nil } ?? false
+        } ?? utf8.contains(0)
     }
 }
 

@@ -69,7 +69,7 @@ public final class ConnectionPool: Sendable {
 
     /// Keeps the pool full and its connections alive, until the task is cancelled; then shuts the pool down.
     public func run() async {
-        handle { state in
+        update { state in
             defer { armNext(&state) }
             return state.machine.maintain(true, now: .now)
         }
@@ -89,7 +89,7 @@ public final class ConnectionPool: Sendable {
             return Array(state.attempts.values)
         }
         handle { $0.shutDown() }
-        attempts.forEach { $0.cancel() }
+        for attempt in attempts { attempt.cancel() }
         for attempt in attempts { await attempt.value }
     }
 
@@ -171,7 +171,7 @@ public final class ConnectionPool: Sendable {
         }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                handle { state in
+                update { state in
                     state.waiters[waiter] = continuation
                     let actions = state.machine.lease(waiter, deadline: deadline, now: .now)
                     if state.machine.isWaiting(waiter) { arm(&state, for: deadline) }
@@ -209,10 +209,10 @@ public final class ConnectionPool: Sendable {
     // MARK: - Carrying out
 
     private func handle(_ event: (inout PoolStateMachine) -> [PoolStateMachine.Action]) {
-        handle { (state: inout State) in event(&state.machine) }
+        update { event(&$0.machine) }
     }
 
-    private func handle(_ event: (inout State) -> [PoolStateMachine.Action]) {
+    private func update(_ event: (inout State) -> [PoolStateMachine.Action]) {
         let (effects, statistics) = state.withLock { state in
             let actions = event(&state)
             let effects = actions.compactMap { effect(of: $0, &state) }
@@ -220,7 +220,7 @@ public final class ConnectionPool: Sendable {
         }
         inUseGauge.record(statistics.inUse)
         waitingGauge.record(statistics.waiting)
-        effects.forEach(perform)
+        for effect in effects { perform(effect) }
     }
 
     private func effect(of action: PoolStateMachine.Action, _ state: inout State) -> Effect? {
@@ -275,9 +275,8 @@ public final class ConnectionPool: Sendable {
             opened(id, result)
         }
         let isOver = state.withLock { state in
-            guard !state.machine.isShutDown else { return true }
-            if !attempt.isCancelled { state.attempts[id] = attempt }
-            return false
+            if state.machine.isOpening(id) { state.attempts[id] = attempt }
+            return state.machine.isShutDown
         }
         if isOver { attempt.cancel() }
     }
@@ -287,7 +286,7 @@ public final class ConnectionPool: Sendable {
         switch result {
         case .success(let connection):
             logger.debug("connected to the database")
-            handle { state in
+            update { state in
                 state.connections[id] = connection
                 state.attempts[id] = nil
                 return state.machine.opened(id, jitter: jitter, now: .now)
@@ -296,7 +295,7 @@ public final class ConnectionPool: Sendable {
             if !connection.isUsable { handle { $0.lost(id, now: .now) } }
         case .failure(let error):
             logger.warning("connecting to the database failed", metadata: ["error": "\(error)"])
-            handle { state in
+            update { state in
                 defer { armNext(&state) }
                 state.attempts[id] = nil
                 return state.machine.openingFailed(id, reason: error.reason, jitter: jitter, now: .now)
@@ -313,7 +312,7 @@ public final class ConnectionPool: Sendable {
         let timer =
             state.timer
             ?? DeadlineTimer(queue: timerQueue) { [weak self] in
-                self?.handle { state in
+                self?.update { state in
                     state.timer?.fired()
                     defer { self?.armNext(&state) }
                     return state.machine.tick(.now)

@@ -11,6 +11,16 @@ import CPostgres
 
 /// libpq's `PGconn`. Not `Sendable`: it belongs to one actor.
 final class PQConnection {
+    struct Keyword: Sendable {
+        var name: String
+        var value: String
+
+        init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
     enum Polling {
         case reading
         case writing
@@ -39,10 +49,10 @@ final class PQConnection {
     /// `PQconnectStartParams`, with the connection string expanded in the place of `dbname`.
     ///
     /// - Parameter keywords: later ones prevail over earlier ones.
-    init?(keywords: [(name: String, value: String)]) {
+    init?(keywords: [Keyword]) {
         let names = keywords.map { strdup($0.name) } + [nil]
         let values = keywords.map { strdup($0.value) } + [nil]
-        defer { (names + values).forEach { free($0) } }
+        defer { for string in names + values { free(string) } }
         let raw = names.map { UnsafePointer($0) }.withUnsafeBufferPointer { names in
             values.map { UnsafePointer($0) }.withUnsafeBufferPointer { values in
                 PQconnectStartParams(names.baseAddress, values.baseAddress, 1)
@@ -174,6 +184,13 @@ final class PQConnection {
     }
 }
 
+/// A connection on its way from who established it to who uses it.
+///
+/// `@unchecked Sendable`: whoever hands it over doesn't touch it again.
+struct PQTransfer: @unchecked Sendable {
+    let connection: PQConnection
+}
+
 /// Keeps libpq from printing notices, and remembers why the server ended the session.
 private final class NoticeReceiver {
     var error: ServerError?
@@ -256,16 +273,19 @@ final class PQResult: @unchecked Sendable {
     /// The error that the server sent; nil if libpq itself gave up.
     var serverError: ServerError? { ServerError(fields: raw) }
 
-    func withText<T>(row: Int32, column: Int32, _ body: (UnsafeBufferPointer<UInt8>) -> T) -> T? {
+    func text(row: Int32, column: Int32) -> String? {
         guard PQgetisnull(raw, row, column) == 0, let value = PQgetvalue(raw, row, column) else { return nil }
         let length = Int(PQgetlength(raw, row, column))
-        return value.withMemoryRebound(to: UInt8.self, capacity: length) {
-            body(UnsafeBufferPointer(start: $0, count: length))
-        }
+        return String(decoding: UnsafeRawBufferPointer(start: value, count: length), as: UTF8.self)
     }
 
-    func text(row: Int32, column: Int32) -> String? {
-        withText(row: row, column: column) { String(decoding: $0, as: UTF8.self) }
+    /// The bytes of a `bytea` in text format.
+    func bytes(row: Int32, column: Int32) -> [UInt8]? {
+        guard PQgetisnull(raw, row, column) == 0, let value = PQgetvalue(raw, row, column) else { return nil }
+        var length = 0
+        guard let bytes = PQunescapeBytea(value, &length) else { return nil }
+        defer { PQfreemem(bytes) }
+        return Array(UnsafeBufferPointer(start: bytes, count: length))
     }
 }
 
@@ -322,7 +342,7 @@ private struct PQArguments {
                 append(offset: nil, length: 0, format: 0, type: 0)
             case .text(let text):
                 append(offset: storage.count, length: 0, format: 0, type: 0)
-                storage.append(contentsOf: text.utf8)
+                storage.append(contentsOf: Array(text.utf8))
                 storage.append(0)
             case .bytes(let bytes):
                 append(offset: storage.count, length: Int32(bytes.count), format: 1, type: Self.byteaOID)

@@ -110,7 +110,7 @@ struct PoolStateMachine {
         case .idle:
             slots[connection] = nil
             idle.removeAll { $0 == connection }
-            return settle(now)
+            return [.close(connection)] + settle(now)
         case .leased, .checking, .opening, nil:
             // Whoever uses it will say so.
             return []
@@ -180,6 +180,10 @@ struct PoolStateMachine {
         return PoolStatistics(
             size: open, idle: idle.count, inUse: leased, waiting: deadlines.count, isReachable: open > 0
         )
+    }
+
+    func isOpening(_ connection: ConnectionID) -> Bool {
+        slots[connection] == .opening
     }
 
     func isWaiting(_ waiter: WaiterID) -> Bool {

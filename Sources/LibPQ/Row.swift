@@ -52,7 +52,7 @@ extension Row {
     ///
     /// Source: PostgreSQL manual, "Binary Data Types".
     public func bytes(_ column: Int) -> [UInt8]? {
-        result.withText(row: index, column: Int32(column)) { Bytea.decode($0) } ?? nil
+        result.bytes(row: index, column: Int32(column))
     }
 }
 

@@ -1,0 +1,87 @@
+import Foundation
+import LibPQ
+import Logging
+import TestSupport
+
+extension ContinuousClock.Instant {
+    /// Far enough for anything that works.
+    static var soon: ContinuousClock.Instant { .now + .seconds(20) }
+}
+
+extension Connection {
+    /// A session of the shared cluster.
+    static func open(
+        user: String = "postgres", preparesStatements: Bool = true, through gate: TCPGate? = nil
+    ) async throws(DatabaseError) -> Connection {
+        try await connect(.shared(user: user, preparesStatements: preparesStatements, through: gate), deadline: .soon)
+    }
+
+    /// The only value of the only row.
+    func value(_ sql: String, _ parameters: [Parameter] = []) async throws(DatabaseError) -> String? {
+        try await query(Statement(sql, parameters), deadline: .soon).rows.first?[0]
+    }
+
+    func run(_ sql: String) async throws(DatabaseError) {
+        try await script(sql, deadline: .soon)
+    }
+}
+
+extension ConnectionSettings {
+    static func shared(
+        user: String = "postgres", preparesStatements: Bool = true, through gate: TCPGate? = nil
+    ) -> ConnectionSettings {
+        let direct = PrivateCluster.shared.url(user: user)
+        let conninfo = gate.map { "postgresql://\(user)@127.0.0.1:\($0.port)/postgres?sslmode=disable" } ?? direct
+        return ConnectionSettings(conninfo: conninfo, preparesStatements: preparesStatements)
+    }
+}
+
+extension ConnectionPool {
+    static func make(
+        _ settings: ConnectionSettings = .shared(), configuration: PoolConfiguration = PoolConfiguration(size: 2)
+    ) -> ConnectionPool {
+        ConnectionPool(
+            settings: settings, configuration: configuration,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+    }
+}
+
+extension PrivateCluster {
+    /// Ends a session from outside, and returns when its process is gone.
+    static func terminate(_ pid: Int32) async throws {
+        let killer = try await Connection.open()
+        _ = try await killer.value("SELECT pg_terminate_backend($1::int, 5000)", [.int(pid)])
+        await killer.close()
+    }
+
+    /// Returns when a session waits for what the text names, as `pg_stat_activity` has it.
+    static func waitUntil(_ pid: Int32, _ condition: String) async throws {
+        let watcher = try await Connection.open()
+        while true {
+            let sql = "SELECT 1 FROM pg_stat_activity WHERE pid = $1::int AND \(condition)"
+            if try await watcher.value(sql, [.int(pid)]) != nil { break }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        await watcher.close()
+    }
+}
+
+/// A table with a name of its own.
+func uniqueName(_ prefix: String) -> String {
+    "\(prefix)_\(UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: ""))"
+}
+
+extension TransactionOutcome {
+    var committedValue: Value? {
+        if case .committed(let value) = self { value } else { nil }
+    }
+
+    var rollback: (error: DatabaseError, completed: [QueryResult])? {
+        if case .rolledBack(let error, let completed) = self { (error, completed) } else { nil }
+    }
+
+    var doubt: DatabaseError? {
+        if case .inDoubt(let error) = self { error } else { nil }
+    }
+}
