@@ -23,12 +23,13 @@ public struct CustomerAPI: Sendable {
 
     /// - Parameter metrics: the metrics in Prometheus' text format.
     public init(
-        commands: CustomerCommands, customers: CustomerQueries, pool: ConnectionPool, limits: Limits, proxies: TrustedProxies,
-        metrics: @escaping @Sendable () -> String
+        commands: CustomerCommands, customers: CustomerQueries, audit: AuditQueries, pool: ConnectionPool,
+        limits: Limits, proxies: TrustedProxies, metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
             WriteRoutes(commands: commands, limits: limits).routes
             + ReadRoutes(customers: customers, limits: limits).routes
+            + AuditRoutes(audit: audit, limits: limits).routes
             + OperationRoutes(pool: pool, metrics: metrics).routes
         self.proxies = proxies
     }

@@ -9,6 +9,7 @@ public enum APIError: Error, Sendable, Hashable {
     case insufficientPermissions
     case invalid(Invalidity)
     case customerNotFound
+    case auditEntryNotFound
     case customerHasRecords(UUID)
     case keyUsedForOtherRequest
     case inProgress(retryAfter: Int)
@@ -47,7 +48,7 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .noRoute: 404
+        case .customerNotFound, .auditEntryNotFound, .noRoute: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
         case .inProgress, .customerExists, .notRestorable: 409
@@ -68,6 +69,7 @@ extension APIError {
         case .insufficientPermissions: "Insufficient permissions"
         case .invalid(let invalidity): invalidity.message
         case .customerNotFound: "Customer not found"
+        case .auditEntryNotFound: "Audit entry not found"
         case .customerHasRecords: "Customer cannot be deleted."
         case .keyUsedForOtherRequest: "idempotency-key was used with a different request"
         case .inProgress: "A request with this idempotency-key is in progress"

@@ -5,6 +5,14 @@ public enum Invalidity: Error, Sendable, Hashable {
     case idempotencyKeyIsNoUUID
     case idempotencyKeyIsRepeated
     case headerIsTooLong(name: String, limit: Int)
+    /// A query parameter isn't percent-encoded UTF-8, or holds U+0000, which nothing contains.
+    case parameterIsUnreadable(name: String)
+    case parameterIsRepeated(name: String)
+    case parameterIsNoNumber(name: String, ClosedRange<Int>)
+    case parameterIsNoneOf(name: String, [String])
+    case parameterIsNoUUID(name: String)
+    case parameterIsNoDateTime(name: String)
+    case parameterIsNoCursor(name: String)
     /// The body, in a sentence that names the member.
     case body(String)
 
@@ -15,6 +23,15 @@ public enum Invalidity: Error, Sendable, Hashable {
         case .idempotencyKeyIsNoUUID: "idempotency-key must be a UUID"
         case .idempotencyKeyIsRepeated: "idempotency-key must be given once"
         case .headerIsTooLong(let name, let limit): "\(name) must be at most \(limit) characters"
+        case .parameterIsUnreadable(let name): "\(name) must be percent-encoded UTF-8 text without U+0000"
+        case .parameterIsRepeated(let name): "\(name) must be given once"
+        case .parameterIsNoNumber(let name, let range):
+            "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)"
+        case .parameterIsNoneOf(let name, let values): "\(name) must be one of \(values.joined(separator: ", "))"
+        case .parameterIsNoUUID(let name): "\(name) must be a UUID"
+        case .parameterIsNoDateTime(let name):
+            "\(name) must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"
+        case .parameterIsNoCursor(let name): "\(name) must be a next_cursor of an earlier answer"
         case .body(let sentence): sentence
         }
     }

@@ -13,46 +13,55 @@ public struct ReadPath: Sendable {
         self.logger = logger
     }
 
-    /// What a query is to the read path: it runs on a connection, for a caller, and has an answer.
-    public typealias Query =
-        @Sendable (Connection, Caller, ContinuousClock.Instant) async throws(DatabaseError) -> Answer
+    /// What a query is to the read path: it runs on a connection, for a caller who asks something, and has an answer.
+    public typealias Query<Question: Sendable> =
+        @Sendable (Connection, Caller, Question, ContinuousClock.Instant) async throws(DatabaseError) -> Answer
 
     /// - Parameters:
     ///   - permissions: all of them are needed.
-    ///   - invalidity: what is wrong with the request, if anything; told only to who may ask at all.
-    public func reply(
+    ///   - question: what is asked, or what is wrong with it; the latter is told only to who may ask at all.
+    public func reply<Question: Sendable>(
         _ credentials: Credentials,
         _ permissions: [Permission],
-        _ invalidity: Invalidity?,
+        _ question: Result<Question, Invalidity>,
         deadline: ContinuousClock.Instant,
-        _ query: Query
+        _ query: Query<Question>
     ) async -> Reply {
         var rate: RateStatus?
         do {
             let decision = try await admission.admit(
-                credentials, permissions: permissions, isValid: invalidity == nil, deadline: deadline)
+                credentials, permissions: permissions, isValid: question.isValid, deadline: deadline)
             rate = decision.rate
             switch decision.verdict {
-            case .admitted:
+            case .admitted, .invalid:
                 guard let caller = decision.caller else { return Reply(APIError.unforeseen.answer) }
+                let asked: Question
+                switch question {
+                case .success(let valid): asked = valid
+                case .failure(let invalidity): return Reply(APIError.invalid(invalidity).answer, rate)
+                }
                 let answer = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-                    try await query(connection, caller, deadline)
+                    try await query(connection, caller, asked, deadline)
                 }
                 return Reply(answer, rate)
             case .unauthenticated: return Reply(APIError.invalidCredentials.answer)
             case .rateLimited(let seconds):
                 return Reply(APIError.rateLimited(retryAfter: seconds).answer, rate)
             case .forbidden: return Reply(APIError.insufficientPermissions.answer, rate)
-            case .invalid:
-                return Reply((invalidity.map { .invalid($0) } ?? APIError.unforeseen).answer, rate)
             case .run, .replay, .mismatch, .running: return Reply(APIError.unforeseen.answer, rate)
             }
-        } catch where error.isUnavailability {
+        } catch  where error.isUnavailability {
             logger.warning("a read is unavailable", metadata: ["error": "\(error)"])
             return Reply(APIError.unavailable.answer, rate)
         } catch {
             logger.error("a read failed", metadata: ["error": "\(error)"])
             return Reply(APIError.unforeseen.answer, rate)
         }
+    }
+}
+
+extension Result {
+    fileprivate var isValid: Bool {
+        if case .success = self { true } else { false }
     }
 }

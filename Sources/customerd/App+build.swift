@@ -28,10 +28,11 @@ struct App: Sendable {
 
         let admission = Admission(pool: main, limits: settings.limits)
         let audit = AuditWriter(tenants: tenants, strangers: strangers, logger: logger)
+        let readPath = ReadPath(admission: admission, pool: main, logger: logger)
         let api = CustomerAPI(
             commands: commands(admission, audit, main),
-            customers: CustomerQueries(
-                readPath: ReadPath(admission: admission, pool: main, logger: logger)),
+            customers: CustomerQueries(readPath: readPath),
+            audit: AuditQueries(readPath: readPath),
             pool: main,
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),

@@ -1,0 +1,77 @@
+public import Foundation
+import LibPQ
+
+/// What can be asked of the trail: an app's own entries, rendered by the database.
+public struct AuditQueries: Sendable {
+    private let readPath: ReadPath
+
+    public init(readPath: ReadPath) {
+        self.readPath = readPath
+    }
+
+    /// A page of entries, newest first, with the cursor of the next.
+    public func entries(
+        _ search: Result<AuditSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
+    ) async -> Reply {
+        await readPath.reply(credentials, [.readAudit], search, deadline: deadline) {
+            connection, caller, search, deadline throws(DatabaseError) in
+            var rows = try await connection.query(Self.page(search, caller), deadline: deadline).rows[...]
+            let hasMore = rows.count > search.limit
+            rows = rows.prefix(search.limit)
+            let next = hasMore ? rows.last?.int("seq").map { AuditCursor(before: Int64($0)) } : nil
+            let body: JSON = [
+                "data": .array(rows.map { .raw($0["entry"]) }), "next_cursor": .string(next?.text),
+            ]
+            return Answer(status: 200, body: body.text)
+        }
+    }
+
+    /// One entry.
+    public func entry(
+        _ id: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
+    ) async -> Reply {
+        await readPath.reply(credentials, [.readAudit], id, deadline: deadline) {
+            connection, caller, id, deadline throws(DatabaseError) in
+            let rows = try await connection.query(
+                Statement(
+                    """
+                    SELECT service.audit_entry(e)
+                    FROM audit.entries AS e
+                    WHERE e.app_id = $1 AND e.id = $2
+                    """,
+                    [.uuid(caller.appID), .uuid(id)]
+                ),
+                deadline: deadline
+            ).rows
+            guard let entry = rows.first?[0] else { return APIError.auditEntryNotFound.answer }
+            return Answer(status: 200, body: entry)
+        }
+    }
+
+    /// One entry more than asked for, to know whether there is a next page. Unprepared, so that it is planned for the
+    /// filters that are there.
+    private static func page(_ search: AuditSearch, _ caller: Caller) -> Statement {
+        Statement(
+            """
+            SELECT page.seq, service.audit_entry(page.e) AS entry
+            FROM (SELECT e.seq, e
+                  FROM audit.entries AS e
+                  WHERE e.app_id = $1
+                    AND ($2::uuid IS NULL OR e.customer_id = $2)
+                    AND ($3::text IS NULL OR e.outcome = $3)
+                    AND ($4::text IS NULL OR e.actor_client_key = $4 OR e.actor_name = $4 OR e.actor_claimed = $4)
+                    AND ($5::timestamptz IS NULL OR e.occurred_at >= $5)
+                    AND ($6::timestamptz IS NULL OR e.occurred_at < $6)
+                    AND ($7::bigint IS NULL OR e.seq < $7)
+                  ORDER BY e.seq DESC
+                  LIMIT $8) AS page
+            ORDER BY page.seq DESC
+            """,
+            [
+                .uuid(caller.appID), .uuid(search.customerID), .text(search.outcome?.rawValue), .text(search.actor),
+                .text(search.from?.text), .text(search.to?.text), .int(search.cursor?.seq), .int(search.limit + 1),
+            ],
+            prepared: false
+        )
+    }
+}

@@ -1,0 +1,32 @@
+public import Foundation
+
+/// Which audit entries are asked for.
+public struct AuditSearch: Sendable, Hashable {
+    public static let limits = 1...100
+
+    public var customerID: UUID?
+    public var outcome: Outcome?
+    /// A client key, the name of a key, or whom a client claimed to act for.
+    public var actor: String?
+    /// The first moment of the time in which an attempt occurred, inclusive.
+    public var from: DateTime?
+    /// Its end, exclusive.
+    public var to: DateTime?
+    /// Where an earlier page ended.
+    public var cursor: AuditCursor?
+    /// How many entries at most.
+    public var limit: Int
+
+    public init(
+        customerID: UUID?, outcome: Outcome?, actor: String?, from: DateTime?, to: DateTime?, cursor: AuditCursor?,
+        limit: Int
+    ) {
+        self.customerID = customerID
+        self.outcome = outcome
+        self.actor = actor
+        self.from = from
+        self.to = to
+        self.cursor = cursor
+        self.limit = limit
+    }
+}

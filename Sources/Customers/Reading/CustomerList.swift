@@ -1,0 +1,75 @@
+import LibPQ
+
+extension CustomerQueries {
+    /// A page of the customers that are in use, newest first.
+    public func list(
+        _ search: Result<CustomerSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
+    ) async -> Reply {
+        await readPath.reply(credentials, [.readCustomers], search, deadline: deadline) {
+            connection, caller, search, deadline throws(DatabaseError) in
+            let statement = search.looksForText ? Self.matches(search, caller) : Self.all(search, caller)
+            guard let row = try await connection.query(statement, deadline: deadline).rows.first else {
+                return APIError.unforeseen.answer
+            }
+            return search.page.answer(records: row["records"], total: row.int("total") ?? 0)
+        }
+    }
+
+    /// Page and total each come from an index in order. Unprepared, so that it is planned for the status, if any.
+    private static func all(_ search: CustomerSearch, _ caller: Caller) -> Statement {
+        Statement(
+            """
+            SELECT (SELECT string_agg(service.record(page.c), ',' ORDER BY (page.c).created_at DESC, (page.c).id)
+                    FROM (SELECT c
+                          FROM public.customers AS c
+                          WHERE c.app_id = $1 AND c.archived_at IS NULL AND ($2::text IS NULL OR c.status = $2)
+                          ORDER BY c.created_at DESC, c.id
+                          OFFSET $3
+                          LIMIT $4) AS page) AS records,
+                   (SELECT count(*)
+                    FROM public.customers AS c
+                    WHERE c.app_id = $1 AND c.archived_at IS NULL AND ($2::text IS NULL OR c.status = $2)) AS total
+            """,
+            [
+                .uuid(caller.appID), .text(search.status?.rawValue), .int(search.page.skip), .int(search.page.take),
+            ],
+            prepared: false
+        )
+    }
+
+    /// All matches first, by the trigram indexes, then the page: in the order of time, the database would look through
+    /// everybody for a rare name. Unprepared, so that it is planned for the filters that are there.
+    private static func matches(_ search: CustomerSearch, _ caller: Caller) -> Statement {
+        Statement(
+            """
+            WITH matching AS MATERIALIZED (
+                SELECT c.id, c.created_at
+                FROM public.customers AS c
+                WHERE c.app_id = $1
+                  AND c.archived_at IS NULL
+                  AND ($2::text IS NULL OR c.status = $2)
+                  AND ($3::text IS NULL
+                       OR lower((c.first_name || ' ' || c.last_name) COLLATE "und-x-icu")
+                          LIKE lower($3 COLLATE "und-x-icu"))
+                  AND ($4::text IS NULL
+                       OR c.email IS NOT NULL
+                          AND lower(c.email COLLATE "und-x-icu") LIKE lower($4 COLLATE "und-x-icu"))),
+            page AS (
+                SELECT m.id
+                FROM matching AS m
+                ORDER BY m.created_at DESC, m.id
+                OFFSET $5
+                LIMIT $6)
+            SELECT (SELECT string_agg(service.record(c), ',' ORDER BY c.created_at DESC, c.id)
+                    FROM page
+                    JOIN public.customers AS c ON c.app_id = $1 AND c.id = page.id) AS records,
+                   (SELECT count(*) FROM matching) AS total
+            """,
+            [
+                .uuid(caller.appID), .text(search.status?.rawValue), .text(search.name?.containedLiterally),
+                .text(search.email?.containedLiterally), .int(search.page.skip), .int(search.page.take),
+            ],
+            prepared: false
+        )
+    }
+}
