@@ -50,13 +50,18 @@ public struct ReadPath: Sendable {
             case .forbidden: return Reply(APIError.insufficientPermissions.answer, rate)
             case .run, .replay, .mismatch, .running: return Reply(APIError.unforeseen.answer, rate)
             }
-        } catch  where error.isUnavailability {
-            logger.warning("a read is unavailable", metadata: ["error": "\(error)"])
-            return Reply(APIError.unavailable.answer, rate)
         } catch {
-            logger.error("a read failed", metadata: ["error": "\(error)"])
-            return Reply(APIError.unforeseen.answer, rate)
+            return Reply(answer(to: error), rate)
         }
+    }
+
+    private func answer(to error: DatabaseError) -> Answer {
+        guard error.isUnavailability else {
+            logger.error("a read failed", metadata: ["error": "\(error)"])
+            return APIError.unforeseen.answer
+        }
+        logger.warning("a read is unavailable", metadata: ["error": "\(error)"])
+        return APIError.unavailable.answer
     }
 }
 
