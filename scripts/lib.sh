@@ -39,7 +39,8 @@ need_swift() {
 trust_local_mirrors() {
     local mirrors config=$root/.data/gitconfig
     [ "$(id -u)" -ne 0 ] || return 0
-    mirrors=$(git config --get-regexp '^url\./.*\.insteadof$' | sed -E 's/^url\.(.*)\.insteadof .*/\1/' | sort -u) || return 0
+    mirrors=$(git config --get-regexp '^url\./.*\.insteadof$') || return 0
+    mirrors=$(sed -E 's/^url\.(.*)\.insteadof .*/\1/' <<<"$mirrors" | sort -u)
     mkdir -p -- "${config%/*}"
     {
         printf '[include]\n\tpath = ~/.config/git/config\n\tpath = ~/.gitconfig\n[safe]\n'
