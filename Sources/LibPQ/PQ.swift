@@ -74,13 +74,14 @@ final class PQConnection {
         defer { PQconninfoFree(options) }
         var option = options
         while let keyword = option.pointee.keyword {
+            let values = option.pointee.val.map { String(cString: $0).split(separator: ",") } ?? []
+            switch String(cString: keyword) {
             // A password with a stray @ is taken for a part of the host, which error messages print.
-            if String(cString: keyword) == "host", let host = option.pointee.val,
-                String(cString: host).split(separator: ",").contains(where: { $0.dropFirst().contains("@") })
-            {
-                return false
+            case "host" where values.contains { $0.dropFirst().contains("@") }: return false
+            // libpq itself would only complain about a port when it connects.
+            case "port" where values.contains { UInt16($0) == nil }: return false
+            default: option += 1
             }
-            option += 1
         }
         return true
     }

@@ -7,7 +7,7 @@ struct Customerd: AsyncParsableCommand {
         commandName: "customerd",
         abstract: "Deletes customers, provably: the service, and the commands around it.",
         discussion: "Settings come from the environment; .env.example lists them all.",
-        subcommands: [Serve.self, Migrate.self, Seed.self, Keys.self, Audit.self]
+        subcommands: [Serve.self, Migrate.self, Seed.self, Keys.self, Audit.self, Diagnose.self]
     )
 
     static func main() async {

@@ -17,7 +17,10 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(error)")
         } else if let error = Self.databaseError(in: error) {
             self.init(error)
-        } else if Self.isOwnError(error) {
+        } else if error is ServeGuardError {
+            // The database or the role that the settings name won't do.
+            self.init(code: Self.badUsage, message: "\(error)")
+        } else if error is MigrationError || error is APIKeyError {
             self.init(code: Self.negative, message: "\(error)")
         } else {
             // Help, a mistake in the arguments, an exit code: the parser's own.
@@ -74,10 +77,6 @@ struct Termination {
         case APIKeyError.database(let error): return error
         default: return nil
         }
-    }
-
-    private static func isOwnError(_ error: any Error) -> Bool {
-        error is MigrationError || error is ServeGuardError || error is APIKeyError
     }
 
     func exit() -> Never {
