@@ -110,13 +110,20 @@ CREATE TRIGGER entries_are_never_truncated BEFORE TRUNCATE ON audit.entries
 ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_changed;
 ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_truncated;
 
--- The canonical form: length-prefixed UTF-8, NULL distinct from empty.
+-- The canonical form: length-prefixed UTF-8, NULL distinct from empty. In PL/pgSQL, which keeps its plans from call to
+-- call: nested functions in SQL would be planned anew for every member of every entry.
 
 CREATE FUNCTION audit.member(name text, value text) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT int4send(octet_length(convert_to(name, 'UTF8'))) || convert_to(name, 'UTF8')
-        || CASE WHEN value IS NULL THEN '\x00'::bytea
-                ELSE '\x01'::bytea || int4send(octet_length(convert_to(value, 'UTF8'))) || convert_to(value, 'UTF8') END
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    v_name  bytea := convert_to(name, 'UTF8');
+    v_value bytea := convert_to(value, 'UTF8');
+BEGIN
+    IF value IS NULL THEN
+        RETURN int4send(octet_length(v_name)) || v_name || '\x00'::bytea;
+    END IF;
+    RETURN int4send(octet_length(v_name)) || v_name || '\x01'::bytea || int4send(octet_length(v_value)) || v_value;
+END
 $$;
 COMMENT ON FUNCTION audit.member(text, text) IS 'One member of the canonical form: length and name, then 00 for NULL or 01, length and value.';
 
@@ -127,38 +134,46 @@ $$;
 COMMENT ON FUNCTION audit.microseconds(timestamptz) IS 'A time as whole microseconds since 1970-01-01T00:00:00Z.';
 
 CREATE FUNCTION audit.hmac_sha256(key bytea, message bytea) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT sha256(
-        substr(bit_send(('x' || encode(key, 'hex'))::bit(256) # ('x' || repeat('5c', 32))::bit(256)), 5)
-        || decode(repeat('5c', 32), 'hex')
-        || sha256(
-            substr(bit_send(('x' || encode(key, 'hex'))::bit(256) # ('x' || repeat('36', 32))::bit(256)), 5)
-            || decode(repeat('36', 32), 'hex')
-            || message))
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    c_inner CONSTANT bytea := decode(repeat('36', 32), 'hex');
+    c_outer CONSTANT bytea := decode(repeat('5c', 32), 'hex');
+    v_key   bit(256) := ('x' || encode(key, 'hex'))::bit(256);
+BEGIN
+    -- bit_send gives a length of four bytes and then the bits; the key fills half a block, zeros the rest.
+    RETURN sha256(
+        substr(bit_send(v_key # ('x' || encode(c_outer, 'hex'))::bit(256)), 5) || c_outer
+        || sha256(substr(bit_send(v_key # ('x' || encode(c_inner, 'hex'))::bit(256)), 5) || c_inner || message));
+END
 $$;
 COMMENT ON FUNCTION audit.hmac_sha256(bytea, bytea) IS
     'HMAC-SHA-256 (RFC 2104) for keys of exactly 32 bytes, from core functions alone, so that no extension is needed.';
 
 CREATE FUNCTION audit.subject(e audit.entries) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT audit.member('before_image', e.before_image::text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN audit.member('before_image', e.before_image::text)
         || audit.member('reason', e.reason)
-        || audit.member('error_message', e.error_message)
+        || audit.member('error_message', e.error_message);
+END
 $$;
 COMMENT ON FUNCTION audit.subject(audit.entries) IS 'Canonical form of what may be about the person, erasable by redaction.';
 
 CREATE FUNCTION audit.context(e audit.entries) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT audit.member('actor_claimed', e.actor_claimed)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN audit.member('actor_claimed', e.actor_claimed)
         || audit.member('ip', e.ip::text)
         || audit.member('user_agent', e.user_agent)
-        || audit.member('request', e.request::text)
+        || audit.member('request', e.request::text);
+END
 $$;
 COMMENT ON FUNCTION audit.context(audit.entries) IS 'Canonical form of where the attempt came from.';
 
 CREATE FUNCTION audit.canonical(e audit.entries) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT audit.member('seq', e.seq::text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN audit.member('seq', e.seq::text)
         || audit.member('id', e.id::text)
         || audit.member('app_id', e.app_id::text)
         || audit.member('occurred_at', audit.microseconds(e.occurred_at))
@@ -176,13 +191,16 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         || audit.member('error_code', e.error_code)
         || audit.member('sqlstate', e.sqlstate)
         || audit.member('constraint_name', e.constraint_name)
-        || audit.member('referencing_table', e.referencing_table)
+        || audit.member('referencing_table', e.referencing_table);
+END
 $$;
 COMMENT ON FUNCTION audit.canonical(audit.entries) IS 'Canonical form of the members that are never erased.';
 
 CREATE FUNCTION audit.hash(e audit.entries) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT sha256(audit.canonical(e) || e.subject_commitment || e.context_commitment || e.previous_hash)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN sha256(audit.canonical(e) || e.subject_commitment || e.context_commitment || e.previous_hash);
+END
 $$;
 COMMENT ON FUNCTION audit.hash(audit.entries) IS 'The hash that an entry ought to carry.';
 
