@@ -126,6 +126,8 @@ BEGIN
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
     EXECUTE format('ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO %s', v_owner);
+WHEN unique_violation THEN
+    NULL;  -- Another database of the cluster let it at this moment.
 END
 $$;
 SET LOCAL ROLE :"owner";
