@@ -29,8 +29,6 @@ public actor Connection {
 
     enum Wake {
         case ready
-        /// The connection is broken; what had come before can still be taken.
-        case lost
         case deadline
         case abandoned
     }
@@ -53,6 +51,8 @@ public actor Connection {
     private var timer: DeadlineTimer?
     private var waiter: Waiter?
     private var statements = StatementCache()
+    /// The server has hung up, and the socket tells no more; what it still holds can be read.
+    private var isHungUp = false
     /// The socket is broken, but an exchange is still taking what had come before.
     private var isLost = false
     /// The session may not be used again after the exchange that is under way.
@@ -203,17 +203,28 @@ public actor Connection {
 
     private func socketIsReady() {
         guard let pq, !isLost else { return }
-        guard pq.consumeInput() else { return socketIsLost() }
-        // Looking whether there is a result makes libpq parse, which also lets notices through.
-        let hasResult = !pq.isBusy
-        if waiter?.awaited == .flush || waiter?.awaited == .result && hasResult { wake(.ready) }
+        isHungUp = watch?.isHungUp ?? true
+        guard activeTicket != nil else { return readWhileIdle(pq) }
+        guard let waiter else { return }
+        // An exchange takes all results that are there before more is read: with the end of the stream, libpq forgets
+        // which statements it has sent, and an error that was on the way is no longer theirs.
+        if waiter.awaited == .flush || pq.isBusy { consumeInput(pq) }
+        if waiter.awaited == .flush || isLost || isHungUp || !pq.isBusy { wake(.ready) }
     }
 
-    private func socketIsLost() {
+    private func readWhileIdle(_ pq: PQConnection) {
+        repeat {
+            consumeInput(pq)
+            // Makes libpq parse what it has read, and so lets notices through.
+            _ = pq.isBusy
+        } while isHungUp && !isLost
+        if isLost { release() }
+    }
+
+    private func consumeInput(_ pq: PQConnection) {
+        guard !pq.consumeInput() else { return }
         isLost = true
         watch?.cancel()
-        if activeTicket == nil { release() }
-        wake(.lost)
     }
 
     // MARK: - Exchanges
@@ -241,7 +252,7 @@ public actor Connection {
 
     private func flush(_ pq: PQConnection, deadline: ContinuousClock.Instant) async throws(Interruption) {
         // What the server sends while it is being sent to must be read, or both wait for each other.
-        while !isLost, pq.flush() == .pending {
+        while !isLost, !isHungUp, pq.flush() == .pending {
             watch?.watchWriting()
             try check(await wait(for: .flush, until: deadline))
         }
@@ -252,14 +263,14 @@ public actor Connection {
         _ pq: PQConnection, deadline: ContinuousClock.Instant
     ) async throws(Interruption) -> PQResult? {
         while !isLost, pq.isBusy {
-            try check(await wait(for: .result, until: deadline))
+            if isHungUp { consumeInput(pq) } else { try check(await wait(for: .result, until: deadline)) }
         }
         return pq.nextResult()
     }
 
     private func check(_ wake: Wake) throws(Interruption) {
         switch wake {
-        case .ready, .lost: return
+        case .ready: return
         case .deadline: throw .deadline
         case .abandoned: throw .abandoned
         }

@@ -51,6 +51,13 @@ final class SocketWatch {
         writeSource = source
     }
 
+    /// Whether the other side is gone for good. Dispatch tells of that once and watches no further, whatever is left
+    /// to be read.
+    var isHungUp: Bool {
+        var query = pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)
+        return poll(&query, 1, 0) > 0 && query.revents & Int16(POLLHUP | POLLERR) != 0
+    }
+
     func stopWriting() {
         writeSource?.cancel()
         writeSource = nil

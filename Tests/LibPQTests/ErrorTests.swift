@@ -183,8 +183,9 @@ struct ErrorTests {
     func interleaving() async throws {
         let connection = try await Connection.open()
         let pid = await connection.backendPID
-        async let first = connection.value("SELECT 'first' FROM pg_sleep(0.3)")
-        try await PrivateCluster.waitUntil(pid, "wait_event = 'PgSleep'")
+        let barrier = try await Barrier()
+        async let first = connection.value("SELECT 'first' FROM \(barrier.sql)")
+        try await barrier.isReached(by: pid)
 
         let error = await #expect(throws: DatabaseError.self) { try await connection.value("SELECT 'second'") }
         let outcome = await connection.transaction([Statement("SELECT 1")], deadline: .soon)
@@ -197,6 +198,7 @@ struct ErrorTests {
             Issue.record("\(outcome)")
             return
         }
+        await barrier.open()
         #expect(try await first == "first")
         #expect(try await connection.value("SELECT 'third'") == "third")
         await connection.close()

@@ -54,16 +54,31 @@ extension PrivateCluster {
         _ = try await killer.value("SELECT pg_terminate_backend($1::int, 5000)", [.int(pid)])
         await killer.close()
     }
+}
 
-    /// Returns when a session waits for what the text names, as `pg_stat_activity` has it.
-    static func waitUntil(_ pid: Int32, _ condition: String) async throws {
-        let watcher = try await Connection.open()
-        while true {
-            let sql = "SELECT 1 FROM pg_stat_activity WHERE pid = $1::int AND \(condition)"
-            if try await watcher.value(sql, [.int(pid)]) != nil { break }
-            try await Task.sleep(for: .milliseconds(5))
+/// Something on the server for a statement to wait at until the test lets it go.
+struct Barrier {
+    private let key = Int.random(in: 0...Int.max)
+    private let holder: Connection
+
+    init() async throws {
+        holder = try await Connection.open()
+        _ = try await holder.value("SELECT pg_advisory_lock($1::bigint)", [.int(key)])
+    }
+
+    /// Goes into the FROM clause of the statement that is to wait.
+    var sql: String { "pg_advisory_lock(\(key))" }
+
+    /// Returns when the session waits at the barrier.
+    func isReached(by pid: Int32) async throws {
+        let sql = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND pid = $1::int"
+        try await eventually("the session waits at the barrier") {
+            try await holder.value(sql, [.int(pid)]) != nil
         }
-        await watcher.close()
+    }
+
+    func open() async {
+        await holder.close()
     }
 }
 
@@ -83,5 +98,14 @@ extension TransactionOutcome {
 
     var doubt: DatabaseError? {
         if case .inDoubt(let error) = self { error } else { nil }
+    }
+}
+
+/// Whether there is a Unix socket that a gate can stand before.
+let canUseGate = PrivateCluster.shared.socketPath != nil
+
+extension TCPGate {
+    static func beforeSharedCluster() throws -> TCPGate {
+        try TCPGate(before: PrivateCluster.shared.socketPath ?? "")
     }
 }
