@@ -20,6 +20,8 @@ struct BodyObject {
     /// Refuses a member that nobody would heed: a misspelt one must not pass for an absent one.
     func refuseMembers(otherThan known: [String]) throws(Invalidity) {
         guard let unknown = members.keys.filter({ !known.contains($0) }).min() else { return }
-        throw .body("unknown member \(unknown.prefix(50)); known are \(known.joined(separator: ", "))")
+        // U+0000 is all that a name can hold and the trail can't.
+        let name = String(String.UnicodeScalarView(unknown.unicodeScalars.filter { $0.value != 0 }.prefix(50)))
+        throw .body("unknown member \(name); known are \(known.joined(separator: ", "))")
     }
 }
