@@ -9,6 +9,9 @@ public struct ChangeCustomer: Sendable {
         self.unitOfWork = unitOfWork
     }
 
+    /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes
+    /// back, and no record that came in before an archive is newer than it.
+    ///
     /// - Parameter entityTags: the change is made only if the record's tag is among them; nil makes it anyhow, `*`
     ///   stands for any (RFC 9110, section 13.1.1).
     func callAsFunction(
@@ -27,11 +30,12 @@ public struct ChangeCustomer: Sendable {
                 Statement(
                     """
                     WITH found AS (
-                        SELECT service.record(c) AS record, f.fields
+                        SELECT service.record(c) AS record, f.fields,
+                               (f.fields ->> 'archived')::boolean <> (c.archived_at IS NOT NULL) AS moves
                         FROM public.customers AS c, (SELECT $4::jsonb AS fields) AS f
                         WHERE c.app_id = $1 AND c.id = $2),
                     matching AS (
-                        SELECT found.record, found.fields
+                        SELECT found.fields, found.moves
                         FROM found
                         WHERE $5::text[] IS NULL OR '*' = ANY ($5) OR service.etag(found.record) = ANY ($5)),
                     changed AS (
@@ -43,10 +47,10 @@ public struct ChangeCustomer: Sendable {
                             status = coalesce(f.fields ->> 'status', c.status),
                             customer_type = coalesce(f.fields ->> 'customer_type', c.customer_type),
                             archived_at = CASE f.fields ->> 'archived'
-                                WHEN 'true' THEN coalesce(c.archived_at, now())
+                                WHEN 'true' THEN coalesce(c.archived_at, clock_timestamp())
                                 WHEN 'false' THEN NULL
                                 ELSE c.archived_at END,
-                            updated_at = now()
+                            updated_at = CASE WHEN f.moves IS FALSE THEN c.updated_at ELSE clock_timestamp() END
                         FROM matching AS f
                         WHERE c.app_id = $1 AND c.id = $2
                         RETURNING service.record(c) AS record)
@@ -59,7 +63,7 @@ public struct ChangeCustomer: Sendable {
                                    $1, $3, 'SUCCEEDED', 200, changed.record, found.record,
                                    jsonb_build_object('request', jsonb_build_object(
                                        'changes', service.changed_members(found.record, changed.record)
-                                           || CASE WHEN found.fields ? 'archived' THEN '["archived"]' ELSE '[]' END::jsonb)))
+                                           || CASE WHEN found.moves THEN '["archived"]' ELSE '[]' END::jsonb)))
                                WHEN found.record IS NULL THEN service.finish($1, $3, 'NOT_FOUND', $6, $7, NULL) END
                     FROM (SELECT 1) AS always LEFT JOIN found ON true LEFT JOIN changed ON true
                     """,
