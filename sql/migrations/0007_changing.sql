@@ -13,6 +13,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_archived_at timestamptz;
 BEGIN
+    -- An update that writes every column as it was adds no record.
+    IF TG_OP = 'UPDATE' AND (NEW.app_id, NEW.customer_id) = (OLD.app_id, OLD.customer_id) THEN
+        RETURN NEW;
+    END IF;
     -- FOR SHARE: the customer can't be archived between this look and the commit.
     SELECT c.archived_at INTO v_archived_at
     FROM public.customers AS c
