@@ -143,7 +143,7 @@ struct PoolStateMachine {
             if retireAt <= now {
                 slots[connection] = nil
                 actions.append(.close(connection))
-            } else if isMaintained, since + configuration.idleCheckAfter <= now {
+            } else if isMaintained, since + configuration.idleCheckAfter < now {
                 slots[connection] = .checking(retireAt: retireAt)
                 actions.append(.check(connection))
             }
@@ -223,7 +223,7 @@ struct PoolStateMachine {
             if retireAt <= now {
                 slots[connection] = nil
                 actions.append(.close(connection))
-            } else if since + configuration.idleCheckAfter <= now {
+            } else if since + configuration.idleCheckAfter < now {
                 slots[connection] = .checking(retireAt: retireAt)
                 actions.append(.check(connection))
                 // It counts for one waiter; the others get further connections.

@@ -77,6 +77,17 @@ struct Barrier {
         }
     }
 
+    /// Returns when so many sessions wait at the barrier.
+    func isReached(byMany count: Int) async throws {
+        let sql = """
+            SELECT count(*) FROM pg_locks
+            WHERE locktype = 'advisory' AND NOT granted AND classid = $1::bigint::oid AND objid = $2::bigint::oid
+            """
+        try await eventually("\(count) sessions wait at the barrier") {
+            try await holder.value(sql, [.int(key >> 32), .int(key & 0xFFFF_FFFF)]) == String(count)
+        }
+    }
+
     func open() async {
         await holder.close()
     }

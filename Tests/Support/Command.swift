@@ -45,9 +45,7 @@ struct Command: Sendable, CustomStringConvertible {
     /// Runs the program without blocking a cooperative thread.
     @discardableResult
     func runAside() async throws -> String {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(with: Result { try run() }) }
-        }
+        try await aside { try run() }
     }
 
     /// Starts the program and leaves it to itself.

@@ -38,7 +38,7 @@ public final class PrivateCluster: Sendable {
         directory = nil
     }
 
-    /// Starts a further cluster, for a test that stops it.
+    /// Starts a further cluster, for a test that stops it. Blocks, as ``start()`` and ``stop(mode:)`` do: see ``aside(_:)``.
     ///
     /// - Parameter settings: lines for `postgresql.conf`.
     public init(settings: [String] = []) throws {
