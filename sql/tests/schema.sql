@@ -1,0 +1,62 @@
+-- What the schema promises to those who read it.
+BEGIN;
+SELECT plan(9);
+
+SELECT is_empty($$
+    SELECT n.nspname || '.' || t.relname
+    FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind IN ('r', 'v')
+      AND obj_description(t.oid, 'pg_class') IS NULL
+      AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = t.oid AND d.deptype = 'e') $$,
+    'every table and view is commented');
+SELECT is_empty($$
+    SELECT t.oid::regclass || '.' || a.attname
+    FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND col_description(t.oid, a.attnum) IS NULL $$,
+    'every column is commented');
+SELECT is_empty($$
+    SELECT p.oid::regprocedure
+    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname IN ('audit', 'service') AND obj_description(p.oid, 'pg_proc') IS NULL $$,
+    'every function is commented');
+SELECT is_empty($$
+    SELECT p.oid::regprocedure
+    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname IN ('public', 'audit', 'service') AND p.prosecdef
+      AND NOT coalesce(p.proconfig::text LIKE '%search_path=pg_catalog%', false) $$,
+    'every function with its owner''s rights pins its search_path');
+SELECT is_empty($$
+    SELECT c.conname
+    FROM pg_constraint AS c
+    WHERE c.contype = 'f' AND c.confrelid = 'public.customers'::regclass
+      AND (c.confdeltype NOT IN ('a', 'r') OR NOT c.convalidated) $$,
+    'no foreign key on customers cascades');
+SELECT is_empty($$
+    SELECT c.conrelid::regclass || '.' || a.attname
+    FROM pg_constraint AS c
+    JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+    WHERE c.contype = 'f' AND c.confrelid = 'public.customers'::regclass AND NOT a.attnotnull $$,
+    'and none lets a NULL through');
+SELECT is_empty($$
+    SELECT t.oid::regclass
+    FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisprimary
+    JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
+      AND a.attname <> 'app_id' $$,
+    'every primary key begins with app_id');
+SELECT is(
+    (SELECT string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_attribute AS a
+     WHERE a.attrelid = 'audit.entries'::regclass AND a.attnum BETWEEN 1 AND 28),
+    'seq id app_id occurred_at recorded_at action outcome status_code customer_id before_image actor_key_id actor_client_key '
+    'actor_name actor_role actor_claimed reason ip user_agent request_id idempotency_key request error_code sqlstate '
+    'constraint_name referencing_table error_message previous_hash hash',
+    'the columns of the trail come first and in the contract''s order');
+SELECT is(
+    audit.hmac_sha256(decode(repeat('0b', 32), 'hex'), 'Hi There'),
+    '\x198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7'::bytea,
+    'HMAC-SHA-256 is what other implementations compute');
+
+SELECT finish();
+ROLLBACK;
