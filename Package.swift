@@ -69,6 +69,16 @@ let package = Package(
             capability: .buildTool(),
             dependencies: ["embed-migrations"]
         ),
+        .executableTarget(
+            name: "embed-openapi",
+            path: "Sources/EmbedOpenAPI",
+            swiftSettings: settings
+        ),
+        .plugin(
+            name: "EmbedOpenAPI",
+            capability: .buildTool(),
+            dependencies: ["embed-openapi"]
+        ),
         .target(
             name: "CustomerHTTP",
             dependencies: [
@@ -86,7 +96,9 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
-            swiftSettings: settings
+            exclude: ["OpenAPI/openapi.json"],
+            swiftSettings: settings,
+            plugins: ["EmbedOpenAPI"]
         ),
         .executableTarget(
             name: "customerd",
