@@ -65,9 +65,7 @@ struct RequestEdge: Sendable {
     var idempotencyKey: Swift.Result<UUID, IdempotencyKeyError> {
         let values = headers[values: .idempotencyKey]
         guard values.count <= 1 else { return .failure(.init(invalidity: .idempotencyKeyIsRepeated)) }
-        guard var text = values.first?[...], !text.isEmpty else {
-            return .failure(.init(invalidity: .idempotencyKeyIsMissing))
-        }
+        guard var text = values.first?[...] else { return .failure(.init(invalidity: .idempotencyKeyIsMissing)) }
         if text.count >= 2, text.first == "\"", text.last == "\"" {
             text = text.dropFirst().dropLast()
         }
