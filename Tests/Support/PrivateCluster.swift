@@ -27,6 +27,8 @@ public final class PrivateCluster: Sendable {
     public let superuserURL: String
     /// The Unix socket, for a ``TCPGate`` to stand before; nil if somebody else's cluster is reached otherwise.
     public let socketPath: String?
+    /// The same database by TCP; nil if the cluster is somebody else's.
+    public let tcpURL: String?
     private let directory: String?
 
     private init(running url: String) {
@@ -34,20 +36,24 @@ public final class PrivateCluster: Sendable {
         let options = URLComponents(string: url)?.queryItems ?? []
         let socketDirectory = options.first { $0.name == "host" }?.value.flatMap { $0.hasPrefix("/") ? $0 : nil }
         let port = options.first { $0.name == "port" }?.value ?? "5432"
+        tcpURL = nil
         socketPath = socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
         directory = nil
     }
 
     /// Starts a further cluster, for a test that stops it. Blocks, as ``start()`` and ``stop(mode:)`` do: see ``aside(_:)``.
     ///
-    /// - Parameter settings: lines for `postgresql.conf`.
-    public init(settings: [String] = []) throws {
+    /// - Parameters:
+    ///   - settings: lines for `postgresql.conf`.
+    ///   - speaksTLS: with a certificate of its own making, by `openssl`.
+    public init(settings: [String] = [], speaksTLS: Bool = false) throws {
         var template = Array("/tmp/pg-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
         let directory = String(cString: made)
         let port = try Self.freePort()
         self.directory = directory
         socketPath = "\(directory)/.s.PGSQL.\(port)"
+        tcpURL = "postgresql://postgres@127.0.0.1:\(port)/postgres"
         superuserURL = "postgresql://postgres@/postgres?host=\(directory)&port=\(port)"
         if getuid() == 0 { try Command(["/bin/chown", "postgres", directory]).run() }
         try Self.runAsServer(
@@ -59,8 +65,10 @@ public final class PrivateCluster: Sendable {
         ]
         let file = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(directory)/data/postgresql.conf"))
         try file.seekToEnd()
-        try file.write(contentsOf: Data((defaults + settings).joined(separator: "\n").utf8))
+        let tls = speaksTLS ? ["ssl = on"] : []
+        try file.write(contentsOf: Data((defaults + tls + settings).joined(separator: "\n").utf8))
         try file.close()
+        if speaksTLS { try Self.makeCertificate(in: "\(directory)/data") }
         try Self.startWatchdog(over: directory)
         try start()
     }
@@ -135,6 +143,13 @@ public final class PrivateCluster: Sendable {
         let path = ProcessInfo.processInfo.environment["PATH", default: ""].split(separator: ":")
         let onPath = path.map { "\($0)/\(name)" }
         return (candidates + onPath).first { FileManager.default.isExecutableFile(atPath: $0) } ?? name
+    }
+
+    /// Under the names that the server looks for.
+    private static func makeCertificate(in directory: String) throws {
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        let files = ["-keyout", "\(directory)/server.key", "-out", "\(directory)/server.crt"]
+        try runAsServer("openssl", ["req", "-x509", "-subj", "/CN=localhost"] + key + files)
     }
 
     /// PostgreSQL's server refuses to run as root.
