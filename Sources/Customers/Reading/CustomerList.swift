@@ -48,12 +48,8 @@ extension CustomerQueries {
                 WHERE c.app_id = $1
                   AND c.archived_at IS NULL
                   AND ($2::text IS NULL OR c.status = $2)
-                  AND ($3::text IS NULL
-                       OR lower((c.first_name || ' ' || c.last_name) COLLATE "und-x-icu")
-                          LIKE lower($3 COLLATE "und-x-icu"))
-                  AND ($4::text IS NULL
-                       OR c.email IS NOT NULL
-                          AND lower(c.email COLLATE "und-x-icu") LIKE lower($4 COLLATE "und-x-icu"))),
+                  AND ($3::text IS NULL OR c.searchable_name LIKE lower($3 COLLATE "und-x-icu"))
+                  AND ($4::text IS NULL OR c.searchable_email LIKE lower($4 COLLATE "und-x-icu"))),
             page AS (
                 SELECT m.id
                 FROM matching AS m
