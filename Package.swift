@@ -117,9 +117,16 @@ let package = Package(
                 "Customers",
                 "LibPQ",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/Support",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ContractTests",
+            dependencies: ["LibPQ", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

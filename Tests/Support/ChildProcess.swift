@@ -1,0 +1,109 @@
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// A process that the tests started. Its output goes into files, so that it never waits for a reader.
+///
+/// It ends with the process of the tests, however that ends.
+final class ChildProcess: Sendable {
+    private let id: pid_t
+    private let exit = Once<Int32>()
+    private let directory: URL
+
+    /// - Parameters:
+    ///   - arguments: the program with its whole path, and what it is told.
+    ///   - environment: all of it; nothing is inherited.
+    ///   - input: a descriptor to read from, nothing when nil.
+    init(_ arguments: [String], environment: [String: String], input: Int32? = nil) throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("child-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        id = try Self.spawn(arguments, environment, input: input, directory: directory.path)
+        if input == nil { OrphanReaper.shared.watch(id) }
+        Thread.detachNewThread { [id, exit] in
+            var status: Int32 = 0
+            while waitpid(id, &status, 0) < 0, errno == EINTR {}
+            // As a shell has it: 128 + signal.
+            let signal = status & 0x7F
+            exit.set(signal == 0 ? status >> 8 & 0xFF : 128 + signal)
+        }
+    }
+
+    deinit {
+        send(signal: SIGKILL)
+        OrphanReaper.shared.forget(id)
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    private static func spawn(
+        _ arguments: [String], _ environment: [String: String], input: Int32?, directory: String
+    ) throws -> pid_t {
+        #if canImport(Glibc)
+            var actions = posix_spawn_file_actions_t()
+            var attributes = posix_spawnattr_t()
+        #else
+            var actions: posix_spawn_file_actions_t?
+            var attributes: posix_spawnattr_t?
+        #endif
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        if let input {
+            posix_spawn_file_actions_adddup2(&actions, input, 0)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        }
+        for (descriptor, name) in [(Int32(1), "output"), (2, "errors")] {
+            posix_spawn_file_actions_addopen(
+                &actions, descriptor, "\(directory)/\(name)", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        }
+        for descriptor in Int32(3)..<1024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+
+        // libpq has us ignore broken pipes, and an ignored signal stays ignored in a child.
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        posix_spawnattr_setsigmask(&attributes, &signals)
+        sigfillset(&signals)
+        posix_spawnattr_setsigdefault(&attributes, &signals)
+        posix_spawnattr_setpgroup(&attributes, 0)
+        let flags = Int32(POSIX_SPAWN_SETSIGMASK) | Int32(POSIX_SPAWN_SETSIGDEF) | Int32(POSIX_SPAWN_SETPGROUP)
+        posix_spawnattr_setflags(&attributes, Int16(flags))
+
+        let argv = arguments.map { strdup($0) } + [nil]
+        let envp = environment.map { strdup("\($0)=\($1)") } + [nil]
+        defer { for string in argv + envp { free(string) } }
+        var process = pid_t()
+        let code = posix_spawn(&process, arguments[0], &actions, &attributes, argv, envp)
+        guard code == 0 else { throw POSIXError(POSIXErrorCode(rawValue: code) ?? .EIO) }
+        return process
+    }
+
+    var isRunning: Bool { exit.current == nil }
+
+    /// What the process left; 128 + n after signal n.
+    var exitStatus: Int32 {
+        get async { await exit.value }
+    }
+
+    /// The status, or nil when it still runs after the limit.
+    func exitStatus(within limit: Duration) async -> Int32? {
+        try? await eventually("the process ended", within: limit) { !isRunning }
+        return exit.current
+    }
+
+    func send(signal: Int32) {
+        if isRunning { kill(id, signal) }
+    }
+
+    var output: String { text("output") }
+    var errors: String { text("errors") }
+
+    private func text(_ name: String) -> String {
+        let data = try? Data(contentsOf: directory.appendingPathComponent(name))
+        return String(decoding: data ?? Data(), as: UTF8.self)
+    }
+}

@@ -1,0 +1,52 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+
+/// A request of a well-behaved client. For others there is ``RawConnection``.
+public struct HTTPCall: Sendable {
+    public var method: String
+    /// Path and query.
+    public var path: String
+    /// A name given twice is sent as two lines.
+    public var headers: [(name: String, value: String)]
+    public var body: String?
+    /// Whether to open a connection that no other request uses.
+    public var isFresh: Bool
+
+    public init(
+        _ method: String, _ path: String, headers: [(name: String, value: String)] = [], body: String? = nil,
+        fresh: Bool = false
+    ) {
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.isFresh = fresh
+    }
+
+    private static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration(
+            redirectConfiguration: .disallow,
+            timeout: .init(connect: .seconds(10), read: .seconds(60)),
+            connectionPool: .init(idleTimeout: .seconds(10), concurrentHTTP1ConnectionsPerHostSoftLimit: 200)
+        )
+        configuration.httpVersion = .http1Only
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
+    /// - Throws: what the client throws when there was no answer.
+    public func send(to port: Int, within limit: Duration = .seconds(60)) async throws -> HTTPAnswer {
+        var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
+        request.method = HTTPMethod(rawValue: method)
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        if isFresh { request.headers.add(name: "connection", value: "close") }
+        if let body { request.body = .bytes(ByteBuffer(string: body)) }
+        let nanoseconds = Int64(limit.components.seconds) * 1_000_000_000 + limit.components.attoseconds / 1_000_000_000
+        let response = try await Self.client.execute(request, deadline: .now() + .nanoseconds(nanoseconds))
+        return HTTPAnswer(
+            status: Int(response.status.code),
+            headers: response.headers.map { .init(name: $0.name, value: $0.value) },
+            body: String(buffer: try await response.body.collect(upTo: 8 << 20))
+        )
+    }
+}

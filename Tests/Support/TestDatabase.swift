@@ -1,0 +1,100 @@
+import Foundation
+public import LibPQ
+
+/// A database of a suite's own, migrated by the built binary.
+public struct TestDatabase: Sendable {
+    public let cluster: PrivateCluster
+    public let name: String
+
+    /// Makes one.
+    public static func migrated(in cluster: PrivateCluster = .shared) async throws -> TestDatabase {
+        let database = TestDatabase(cluster: cluster, name: try await cluster.createDatabase())
+        try await database.customerd(["migrate"])
+        return database
+    }
+
+    public func drop() async throws {
+        try await cluster.dropDatabase(name)
+    }
+
+    public func url(user: String = "postgres") -> String {
+        cluster.url(database: name, user: user)
+    }
+
+    /// Runs a command of customerd that has to succeed, as superuser.
+    @discardableResult
+    public func customerd(_ arguments: [String]) async throws -> String {
+        try await Customerd.succeed(arguments, ["DATABASE_URL": url()])
+    }
+
+    // MARK: - SQL
+
+    /// Opens a session that the caller closes.
+    public func connect(as user: String = "postgres") async throws -> Connection {
+        try await Connection.connect(ConnectionSettings(conninfo: url(user: user)), deadline: .now + .seconds(30))
+    }
+
+    /// Runs a statement in a session of its own.
+    ///
+    /// - Returns: the rows by column; NULLs are left out.
+    @discardableResult
+    public func rows(
+        _ sql: String, _ parameters: [Parameter] = [], as user: String = "postgres"
+    ) async throws -> [[String: String]] {
+        let connection = try await connect(as: user)
+        do {
+            let result = try await connection.query(Statement(sql, parameters), deadline: .now + .seconds(60))
+            await connection.close()
+            return result.rows.map { row in
+                let values = result.columns.indices.compactMap { index in
+                    row[index].map { (result.columns[index], $0) }
+                }
+                return Dictionary(uniqueKeysWithValues: values)
+            }
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
+
+    /// The only value of the only row.
+    public func value(_ sql: String, _ parameters: [Parameter] = [], as user: String = "postgres") async throws
+        -> String?
+    {
+        try await rows(sql, parameters, as: user).first?.values.first
+    }
+
+    /// Runs several statements, as one transaction.
+    public func run(_ sql: String, as user: String = "postgres") async throws {
+        let connection = try await connect(as: user)
+        do {
+            try await connection.script(sql, deadline: .now + .seconds(60))
+            await connection.close()
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
+
+    /// The SQLSTATE with which a statement fails; nil when it succeeds.
+    public func sqlstate(_ sql: String, as user: String) async throws -> String? {
+        do {
+            try await run(sql, as: user)
+            return nil
+        } catch let error as DatabaseError {
+            guard let state = error.sqlstate else { throw error }
+            return state.rawValue
+        }
+    }
+
+    /// Everything that is in the database, as `pg_dump` writes it.
+    public func dump() async throws -> String {
+        let child = try ChildProcess(
+            ["/usr/bin/env", "pg_dump", "--inserts", "-d", url()], environment: Customerd.environment([:])
+        )
+        guard await child.exitStatus(within: .seconds(60)) == 0 else {
+            throw NeverHappened("pg_dump worked: \(child.errors)")
+        }
+        return child.output
+    }
+}
