@@ -28,7 +28,8 @@ public struct BulkRequest: Sendable, Hashable {
         self.ids = ids
         switch object["dry_run"] {
         case nil: isDryRun = false
-        case let flag as Bool: isDryRun = flag
+        // 1 and 0 cast to Bool as well, but their type isn't that of true and false.
+        case let flag as NSNumber where String(cString: flag.objCType) == "c": isDryRun = flag.boolValue
         default: throw .body("dry_run must be true or false")
         }
     }
