@@ -91,7 +91,8 @@ struct RequestEdge: Sendable {
     /// The client's own id when it is 1 to 128 visible ASCII characters, else a new one.
     private static func requestID(_ values: [String], _ storable: StorableText) -> String {
         guard
-            let id = single(values), id.utf8.count <= Limit.requestID, id.utf8.allSatisfy({ (0x21...0x7e).contains($0) }),
+            let id = single(values), id.utf8.count <= Limit.requestID,
+            id.utf8.allSatisfy({ (0x21...0x7e).contains($0) }),
             !storable.holdsSecret(id)
         else { return UUID().text }
         return id

@@ -11,7 +11,9 @@ struct OperationRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.get, "/health/live") { _, _ in Response(Answer(status: 200, body: (["status": "live"] as JSON).text)) },
+            Route(.get, "/health/live") { _, _ in
+                Response(Answer(status: 200, body: (["status": "live"] as JSON).text))
+            },
             Route(.get, "/health/ready") { _, _ in try await ready() },
             Route(.get, "/openapi.json") { _, _ in Response(Answer(status: 200, body: OpenAPI.document)) },
             Route(.get, "/metrics") { _, _ in
