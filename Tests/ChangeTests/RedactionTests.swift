@@ -1,0 +1,280 @@
+import LibPQ
+import TestSupport
+import Testing
+
+@Suite("Redacting a customer", .stage())
+struct RedactionTests {
+    let stage = Stage.current
+
+    @Test("erases the personal data of a living one, whose records stay")
+    func living() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        try await tenant.insert(person.customer)
+        try await tenant.insertDependent("invoices", of: person.id)
+
+        let answer = try await tenant.post("redact", person.id)
+
+        var expected = person.customer
+        (expected.firstName, expected.lastName, expected.email, expected.phoneNumber) = ("[redacted]", "", nil, "")
+        expected.updatedAt = try Record(answer).updatedAt
+        #expect(answer.status == 200)
+        #expect(answer.body == expected.record(app: tenant.app))
+        #expect(expected.updatedAt > person.customer.updatedAt)
+        let read = try await tenant.read(person.id)
+        #expect(read.body == answer.body)
+        #expect(read["etag"] == answer["etag"])
+        #expect(try await tenant.ask("GET", "/\(person.id)/invoices").body.contains(#""total":1"#))
+        #expect(person.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("erases the personal data of a deleted one, known from the trail alone")
+    func deleted() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        try await tenant.insert(person.customer)
+        let deletion = try await tenant.delete(person.id, headers: [("x-audit-reason", person.reason)])
+
+        let answer = try await tenant.post("redact", person.id)
+
+        #expect(answer.status == 200)
+        #expect(answer.body == person.redacted(deletion.body))
+        #expect(try await !tenant.hasCustomer(person.id))
+        #expect(person.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("knows a deleted one from the trail when the stored answers are gone too")
+    func purged() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        try await tenant.insert(person.customer)
+        let deletion = try await tenant.delete(person.id)
+        try await stage.database.run("DELETE FROM service.attempts WHERE app_id = '\(tenant.app)'")
+
+        let answer = try await tenant.post("redact", person.id)
+
+        #expect(answer.body == person.redacted(deletion.body))
+        #expect(person.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("knows one that was created here and taken away by hand from its stored answer")
+    func takenAway() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        let created = try await tenant.create(
+            CreationTests.body([
+                "first_name": person.marks[0], "last_name": person.marks[1], "email": person.marks[2],
+            ]))
+        let id = try Record(created).id
+        try await stage.database.run("DELETE FROM customers WHERE id = '\(id)'")
+
+        let answer = try await tenant.post("redact", id)
+
+        #expect(answer.status == 200)
+        #expect(try Record(answer).id == id)
+        #expect(person.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("an unknown one is a 404")
+    func unknown() async throws {
+        let tenant = try await stage.tenant()
+
+        let answer = try await tenant.post("redact", newID())
+
+        #expect(answer.body == HTTPAnswer.error(404, "Customer not found", "Not Found"))
+        #expect(try await tenant.outcomes() == ["NOT_FOUND"])
+    }
+
+    @Test("takes image, reason, message and salt from all entries of the customer, and leaves others alone")
+    func entries() async throws {
+        let tenant = try await stage.tenant()
+        let (person, other) = (Person(), Person())
+        for each in [person, other] {
+            try await tenant.insert(each.customer)
+            _ = try await tenant.patch(each.id, #"{"status":"BLACKLISTED"}"#)
+            _ = try await tenant.patch(each.id, #"{"status":"ACTIVE"}"#, ifMatch: "\"old\"")
+            _ = try await tenant.patch(each.id, #"{"last_name":""}"#)
+            try await tenant.insertDependent("transactions", of: each.id)
+            _ = try await tenant.delete(each.id, headers: [("x-audit-reason", each.reason)])
+        }
+        let before = try await tenant.entries(about: other.id)
+
+        _ = try await tenant.post("redact", person.id, reason: "GDPR")
+
+        let entries = try await tenant.entries(about: person.id)
+        #expect(entries.map { $0["outcome"] } == ["SUCCEEDED", "CONFLICT", "INVALID", "REFUSED", "SUCCEEDED"])
+        for entry in entries.dropLast() {
+            for column in ["before_image", "reason", "error_message", "subject_salt"] {
+                #expect(entry[column] == nil, "\(column) of entry \(entry["seq"] ?? "?")")
+            }
+        }
+        #expect(entries[3]["constraint_name"] == "transactions_belong_to_a_customer")
+        let redaction = try #require(entries.last)
+        #expect(redaction["action"] == "customer.redact")
+        #expect(redaction["reason"] == "GDPR")
+        #expect(redaction["before_image"] == nil)
+        #expect(redaction["actor_client_key"] == tenant.key.clientKey)
+        for (now, then) in zip(try await tenant.entries(about: other.id), before) {
+            for column in ["before_image", "reason", "error_message", "subject_salt", "hash"] {
+                #expect(now[column] == then[column])
+            }
+        }
+        #expect(try await ChainReport.of(stage.database).isClean)
+    }
+
+    @Test("twice is as good as once")
+    func twice() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        try await tenant.insert(person.customer)
+        let key = newID()
+
+        let first = try await tenant.post("redact", person.id, key: key, reason: person.reason)
+        let second = try await tenant.post("redact", person.id)
+        let replay = try await tenant.post("redact", person.id, key: key)
+
+        #expect([first, second, replay].map(\.status) == [200, 200, 200])
+        #expect(second.body == first.body)
+        #expect(replay.body == first.body)
+        #expect(replay["idempotent-replayed"] == "true")
+        #expect(person.traces(in: try await stage.database.dump()) == [], "the first one's reason too")
+        #expect(try await ChainReport.of(stage.database).isClean)
+    }
+
+    @Test("every stored answer is replayed redacted: of updates, of a refusal, of bulk requests and their dry runs")
+    func replays() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        let bystander = try await tenant.insert()
+        try await tenant.insert(person.customer)
+        let calls: [@Sendable (String) async throws -> HTTPAnswer] = [
+            { try await tenant.patch(person.id, #"{"customer_type":"Startup"}"#, key: $0) },
+            { try await tenant.setStatus(person.id, "BLACKLISTED", key: $0) },
+            { try await tenant.post("archive", person.id, key: $0) },
+            { try await tenant.post("unarchive", person.id, key: $0) },
+            { try await tenant.bulkDelete([newIDs[0], person.id, bystander.id], dryRun: true, key: $0) },
+            { try await tenant.bulkDelete([bystander.id, person.id, newIDs[1]], key: $0, reason: "leaving") },
+            { try await tenant.delete(person.id, idempotencyKey: $0) },
+        ]
+        let keys = calls.map { _ in newID() }
+        var answers: [HTTPAnswer] = []
+        for (call, key) in zip(calls, keys) { answers.append(try await call(key)) }
+
+        _ = try await tenant.post("redact", person.id)
+
+        for ((call, key), answer) in zip(zip(calls, keys), answers) {
+            let replay = try await call(key)
+            #expect(replay["idempotent-replayed"] == "true")
+            #expect(replay.status == answer.status)
+            #expect(replay.body == person.redacted(answer.body))
+        }
+        #expect(answers.filter { !person.traces(in: $0.body).isEmpty }.count == 6)
+        #expect(answers.map(\.status) == [200, 200, 200, 200, 200, 200, 404])
+        #expect(person.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("a stored answer to a creation is replayed redacted")
+    func replayedCreation() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        let body = CreationTests.body(["first_name": person.marks[0], "last_name": person.marks[1]])
+        let key = newID()
+        let created = try await tenant.create(body, key: key)
+
+        _ = try await tenant.post("redact", try Record(created).id)
+        let replay = try await tenant.create(body, key: key)
+
+        #expect(replay.status == 201)
+        #expect(try Record(replay).id == Record(created).id)
+        #expect(person.traces(in: replay.body) == [])
+        #expect(person.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("new data may come in afterwards, is kept, and goes with the next redaction")
+    func newData() async throws {
+        let tenant = try await stage.tenant()
+        let (person, renamed) = (Person(), Person())
+        try await tenant.insert(person.customer)
+        let first = try await tenant.post("redact", person.id)
+        _ = try await tenant.patch(person.id, #"{"first_name":"\#(renamed.marks[0])"}"#)
+        let key = newID()
+
+        let deletion = try await tenant.bulkDelete([person.id], key: key)
+        let replay = try await tenant.bulkDelete([person.id], key: key)
+        let image = try await tenant.entries(about: person.id).last?["before_image"]
+        let second = try await tenant.post("redact", person.id)
+
+        #expect(deletion.body.contains(renamed.marks[0]))
+        #expect(replay.body == deletion.body, "the redaction before has nothing to do with it")
+        #expect(image?.contains(renamed.marks[0]) == true)
+        #expect(second.status == 200)
+        #expect(first.status == 200)
+        #expect(renamed.traces(in: try await stage.database.dump()) == [])
+    }
+
+    @Test("a second redaction that erases something moves updatedAt")
+    func updatedAt() async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+
+        _ = try await tenant.post("redact", customer.id)
+        let patched = try await tenant.patch(customer.id, #"{"first_name":"Again"}"#)
+        let second = try await tenant.post("redact", customer.id)
+
+        #expect(try Record(second).updatedAt > Record(patched).updatedAt)
+    }
+
+    @Test("the trail verifies at every moment of it")
+    func verifies() async throws {
+        let tenant = try await stage.tenant()
+        let people = (1...15).map { _ in Person() }
+        for person in people {
+            try await tenant.insert(person.customer)
+            _ = try await tenant.setStatus(person.id, "BLACKLISTED")
+        }
+
+        let reports = try await withThrowingTaskGroup(of: ChainReport?.self) { group in
+            group.addTask {
+                for person in people {
+                    _ = try await tenant.post("redact", person.id)
+                    _ = try await tenant.delete(person.id)
+                }
+                return nil
+            }
+            group.addTask { try await ChainReport.of(stage.database) }
+            var reports: [ChainReport] = []
+            for try await report in group {
+                guard let report else { break }
+                reports.append(report)
+                group.addTask { try await ChainReport.of(stage.database) }
+            }
+            return reports
+        }
+
+        #expect(reports.count >= 2)
+        #expect(reports.filter { !$0.isClean }.map(\.description) == [])
+        #expect(try await ChainReport.of(stage.database).isClean)
+    }
+
+    @Test("what looks like a redaction but isn't one is refused, to a superuser too")
+    func mimicry() async throws {
+        let tenant = try await stage.tenant()
+        let (person, other) = (Person(), Person())
+        for each in [person, other] {
+            try await tenant.insert(each.customer)
+            _ = try await tenant.setStatus(each.id, "BLACKLISTED")
+        }
+        _ = try await tenant.post("redact", person.id)
+        let erasure = "SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL"
+
+        for customer in [person.id, other.id] {
+            let state = try await stage.database.sqlstate(
+                "UPDATE audit.entries \(erasure) WHERE customer_id = '\(customer)'", as: "postgres")
+            #expect(state == "42501")
+        }
+        let unerased = try await tenant.entries(about: other.id)
+        #expect(unerased.first?["before_image"] != nil)
+    }
+}
+
+private let newIDs = [newID(), newID()]

@@ -1,0 +1,74 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What a suite works with: a migrated database of its own, and a running service before it.
+struct Stage: Sendable {
+    let database: TestDatabase
+    let service: RunningService
+    /// The settings of the service, for a second instance.
+    let settings: [String: String]
+
+    @TaskLocal private static var running: Stage?
+
+    /// The stage of the suite that runs.
+    static var current: Stage {
+        guard let running else { preconditionFailure("the suite has no .stage trait") }
+        return running
+    }
+
+    /// An app with one key.
+    func tenant(role: String = "admin") async throws -> Tenant {
+        Tenant(database: database, service: service, key: try await database.createKey(app: newID(), role: role))
+    }
+
+    /// A further instance on the same database.
+    func secondService() async throws -> RunningService {
+        try await RunningService.start(on: database, settings)
+    }
+
+    fileprivate static func run(
+        _ settings: [String: String], prepare: String?, _ body: @Sendable () async throws -> Void
+    ) async throws {
+        let database = try await TestDatabase.migrated()
+        if let prepare { try await database.run(prepare) }
+        let service = try await RunningService.start(on: database, settings)
+        let stage = Stage(database: database, service: service, settings: settings)
+        try await $running.withValue(stage) { try await body() }
+        try await stage.close()
+    }
+
+    /// What must hold whatever a suite has done.
+    private func close() async throws {
+        service.terminate()
+        _ = await service.exitStatus(within: .seconds(30))
+        #expect(try await database.appsWithGaps() == [], "every chain counts 1, 2, 3 …")
+        #expect(try await ChainReport.of(database).isClean)
+        try await database.drop()
+    }
+}
+
+/// Gives a suite its ``Stage``.
+struct StageTrait: SuiteTrait, TestScoping {
+    let settings: [String: String]
+    let prepare: String?
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        await ServiceSlots.shared.take()
+        defer { ServiceSlots.shared.giveBack() }
+        try await Stage.run(settings, prepare: prepare, function)
+    }
+}
+
+extension Trait where Self == StageTrait {
+    /// A database and a service of the suite's own, which doesn't run into its rate limit unless told so.
+    ///
+    /// - Parameters:
+    ///   - settings: environment variables of the service.
+    ///   - prepare: SQL that is run in the migrated database before the service starts.
+    static func stage(_ settings: [String: String] = [:], prepare: String? = nil) -> StageTrait {
+        StageTrait(settings: ["CUSTOMERD_RATE_LIMIT": "1000000"].merging(settings) { $1 }, prepare: prepare)
+    }
+}
