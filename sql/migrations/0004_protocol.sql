@@ -445,6 +445,9 @@ BEGIN
                     v_entry.before_image := NULL;
                     v_entry.reason := NULL;
                     v_entry.error_message := NULL;
+                    v_attempt.before_image := NULL;
+                    v_attempt.failure := v_attempt.failure - 'error_message';
+                    v_attempt.entry := v_attempt.entry - 'reason';
                 END IF;
                 v_entry.seq := v_head.seq + 1;
                 v_entry.recorded_at := clock_timestamp();
@@ -463,8 +466,8 @@ BEGIN
             END IF;
             IF v_attempt.attempt_id IS NOT NULL AND v_attempt.entry_seq IS NULL THEN
                 UPDATE service.attempts AS a
-                SET outcome = v_attempt.outcome, status_code = v_attempt.status_code, body = v_attempt.body,
-                    before_image = v_attempt.before_image, failure = v_attempt.failure,
+                SET entry = v_attempt.entry, outcome = v_attempt.outcome, status_code = v_attempt.status_code,
+                    body = v_attempt.body, before_image = v_attempt.before_image, failure = v_attempt.failure,
                     finished_at = v_attempt.finished_at, expires_at = v_attempt.expires_at,
                     is_current = v_attempt.is_current, entry_seq = append_group.seq
                 WHERE a.app_id = v_app_id AND a.attempt_id = v_attempt.attempt_id;
