@@ -94,7 +94,15 @@ $$;
 COMMENT ON FUNCTION audit.refuse_change() IS
     'Bars UPDATE, DELETE and TRUNCATE of the trail, for its owner too; a redaction may erase subject data.';
 
-CREATE FUNCTION service.redact_bulk_answers(p_app_id uuid, p_customer_id uuid) RETURNS void
+CREATE FUNCTION service.await_redactions(p_app_id uuid) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_advisory_xact_lock_shared(hashtextextended('redaction ' || p_app_id, 0))
+$$;
+COMMENT ON FUNCTION service.await_redactions IS
+    'Until the end of the transaction no redaction of the app is under way, so that what it reads next isn''t about to be erased.';
+
+CREATE FUNCTION service.redact_bulk_answers(p_app_id uuid, p_customer_id uuid, p_attempt_id uuid DEFAULT NULL)
+RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE service.attempts AS a
     SET body = (
@@ -106,38 +114,55 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         FROM json_array_elements(a.body::json -> 'results') WITH ORDINALITY AS r (item, position))
     WHERE a.app_id = p_app_id AND a.entry ->> 'customer_id' IS NULL AND a.entry ->> 'action' = 'customer.bulk-delete'
       AND a.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN a.body) > 0
+      AND (p_attempt_id IS NULL OR a.attempt_id = p_attempt_id)
 $$;
-COMMENT ON FUNCTION service.redact_bulk_answers IS 'Erases the personal data of a customer from the stored answers of bulk requests.';
+COMMENT ON FUNCTION service.redact_bulk_answers IS
+    'Erases the personal data of a customer from the stored answers of bulk requests, or of one of them.';
+
+CREATE FUNCTION service.redact_attempts(p_app_id uuid, p_customer_id uuid, p_but uuid) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.attempts AS a
+    SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
+        before_image = NULL,
+        entry = a.entry - 'reason' || '{"is_redacted": true}',
+        failure = a.failure - 'error_message'
+    WHERE a.app_id = p_app_id AND a.attempt_id IN (
+        SELECT o.attempt_id
+        FROM service.attempts AS o
+        WHERE o.app_id = p_app_id AND o.entry ->> 'customer_id' = p_customer_id::text AND o.attempt_id <> p_but
+        FOR UPDATE SKIP LOCKED)
+$$;
+COMMENT ON FUNCTION service.redact_attempts IS
+    'Erases the personal data of a customer from all attempts but one, except those that somebody has locked.';
 
 CREATE FUNCTION service.redact(p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_not_found text)
 RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_now    timestamptz := clock_timestamp();
+    v_now    timestamptz;
     v_record text;
     v_seqs   bigint[];
 BEGIN
-    -- Attempts first, the lock order. Whoever is inside a unit of work on this customer, or about to finish a bulk
-    -- request, ends first.
-    PERFORM
-    FROM service.attempts AS a
-    WHERE a.app_id = p_app_id AND a.entry ->> 'customer_id' = p_customer_id::text
-       OR a.app_id = p_app_id AND a.entry ->> 'customer_id' IS NULL AND a.outcome IS NULL
-    ORDER BY a.app_id, a.attempt_id
-    FOR UPDATE;
+    -- One at a time in an app, and nobody restores or keeps a bulk answer meanwhile.
+    PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
 
+    -- From here on, whoever is about to look at the customer waits and finds it redacted.
+    PERFORM FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
+    v_now := clock_timestamp();
     UPDATE public.customers AS c
-    SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '',
-        redacted_at = v_now, updated_at = CASE WHEN c.redacted_at IS NULL THEN v_now ELSE c.updated_at END
+    SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '', redacted_at = v_now,
+        updated_at = CASE WHEN (c.first_name, c.last_name, c.phone_number) = ('[redacted]', '', '') AND c.email IS NULL
+                          THEN c.updated_at ELSE v_now END
     WHERE c.app_id = p_app_id AND c.id = p_customer_id
     RETURNING service.record(c) INTO v_record;
     IF NOT FOUND THEN
-        -- Deleted already: its receipt, its trail or an earlier redaction knows it.
+        -- Deleted already: its receipts, its trail or an earlier redaction knows it.
         SELECT known.record INTO v_record
-        FROM (SELECT service.redacted(a.before_image) AS record, 1 AS preference, a.finished_at AS at
+        FROM (SELECT service.redacted(CASE a.outcome WHEN 'SUCCEEDED' THEN a.body ELSE a.before_image END) AS record,
+                     1 AS preference, a.finished_at AS at
               FROM service.attempts AS a
               WHERE a.app_id = p_app_id AND a.entry ->> 'customer_id' = p_customer_id::text
-                AND a.before_image IS NOT NULL AND a.entry ->> 'action' <> 'customer.redact'
+                AND CASE a.outcome WHEN 'SUCCEEDED' THEN a.body ELSE a.before_image END IS NOT NULL
               UNION ALL
               SELECT service.redacted(e.before_image::text), 2, e.recorded_at
               FROM audit.entries AS e
@@ -159,22 +184,27 @@ BEGIN
     ON CONFLICT ON CONSTRAINT redactions_pkey DO UPDATE
         SET redacted_at = excluded.redacted_at, transaction_id = excluded.transaction_id, record = excluded.record;
 
-    -- Stored answers: the customer's own, and those of bulk requests that repeat them.
+    -- Stored answers: the customer's own, and those of bulk requests that repeat them. Whoever has a finished attempt
+    -- locked writes its entry, and is waited for. An unfinished one that is locked waits for the customer: never wait
+    -- for that.
+    PERFORM
+    FROM service.attempts AS a
+    WHERE a.app_id = p_app_id AND a.outcome IS NOT NULL
+      AND (a.entry ->> 'customer_id' = p_customer_id::text
+           OR a.entry ->> 'customer_id' IS NULL AND position(p_customer_id::text IN a.body) > 0)
+    ORDER BY a.app_id, a.attempt_id
+    FOR UPDATE;
     PERFORM service.redact_bulk_answers(p_app_id, p_customer_id);
-    UPDATE service.attempts AS a
-    SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
-        before_image = NULL,
-        entry = a.entry - 'reason' || '{"is_redacted": true}',
-        failure = a.failure - 'error_message'
-    WHERE a.app_id = p_app_id AND a.entry ->> 'customer_id' = p_customer_id::text AND a.attempt_id <> p_attempt_id;
+    PERFORM service.redact_attempts(p_app_id, p_customer_id, p_attempt_id);
 
-    -- The trail, under the lock of its head, so that no entry of the customer slips in between.
+    -- The trail, under the lock of its head, so that no entry of the customer slips in between. Entries that came in
+    -- while we waited for it have brought their attempts along; those that come later know of the redaction.
     PERFORM FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE;
+    PERFORM service.redact_attempts(p_app_id, p_customer_id, p_attempt_id);
     WITH erased AS (
         UPDATE audit.entries AS e
         SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
-        WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
-          AND (e.before_image IS NOT NULL OR e.reason IS NOT NULL OR e.error_message IS NOT NULL)
+        WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.subject_salt IS NOT NULL
         RETURNING e.seq)
     SELECT coalesce(array_agg(erased.seq ORDER BY erased.seq), '{}') INTO v_seqs FROM erased;
 
@@ -241,19 +271,38 @@ $$;
 COMMENT ON FUNCTION service.open_item IS
     'Opens the attempt of one customer of a bulk request, under the lease of the whole. Its idempotency key derives from the whole''s, so a retry finds what was done.';
 
-CREATE FUNCTION service.finish_bulk(
-    p_app_id uuid, p_attempt_id uuid, p_body text, p_entry jsonb, p_customer_ids uuid[]) RETURNS void
+CREATE FUNCTION service.check_item(p_app_id uuid, p_customer_id uuid, OUT customer text, OUT deletable boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM service.finish(p_app_id, p_attempt_id, 'SUCCEEDED', 200, p_body, NULL, p_entry);
-    -- Somebody may have been redacted since the item was answered.
-    PERFORM service.redact_bulk_answers(r.app_id, r.customer_id)
-    FROM service.redactions AS r
-    WHERE r.app_id = p_app_id AND r.customer_id = ANY (p_customer_ids);
+    PERFORM service.await_redactions(p_app_id);
+    SELECT c.customer, c.deletable INTO customer, deletable
+    FROM service.deletion_check(p_app_id, p_customer_id) AS c;
 END
 $$;
-COMMENT ON FUNCTION service.finish_bulk IS 'The receipt of a bulk request, without what was redacted while it ran.';
+COMMENT ON FUNCTION service.check_item IS
+    'What deleting one customer of a bulk request would do. Reads nothing that a redaction under way is about to erase.';
+
+CREATE FUNCTION service.finish_bulk(
+    p_app_id uuid, p_attempt_id uuid, p_body text, p_entry jsonb, p_customer_ids uuid[]) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_attempt service.attempts;
+BEGIN
+    PERFORM service.await_redactions(p_app_id);
+    PERFORM service.finish(p_app_id, p_attempt_id, 'SUCCEEDED', 200, p_body, NULL, p_entry);
+    SELECT * INTO v_attempt FROM service.attempts AS a WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id;
+    -- Somebody may have been redacted since the request arrived.
+    PERFORM service.redact_bulk_answers(r.app_id, r.customer_id, p_attempt_id)
+    FROM service.redactions AS r
+    WHERE r.app_id = p_app_id AND r.customer_id = ANY (p_customer_ids)
+      AND r.redacted_at > (v_attempt.entry ->> 'occurred_at')::timestamptz;
+    RETURN (SELECT a.body FROM service.attempts AS a WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id);
+END
+$$;
+COMMENT ON FUNCTION service.finish_bulk IS
+    'The receipt of a bulk request, without what was redacted while it ran. Returns the answer as it is kept.';
 
 GRANT EXECUTE ON FUNCTION
-    service.etag, service.changed_members, service.redact, service.last_deletion, service.open_item, service.finish_bulk
+    service.etag, service.changed_members, service.redact, service.await_redactions, service.last_deletion,
+    service.open_item, service.check_item, service.finish_bulk
 TO :"service";

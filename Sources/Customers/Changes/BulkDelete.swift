@@ -48,8 +48,9 @@ public struct BulkDelete: Sendable {
                 )
             ]
         )
-        return try ending.finished { _ throws(UnitOfWorkError) in
-            Finished(.succeeded, Answer(status: 200, body: body))
+        return try ending.finished { results throws(UnitOfWorkError) in
+            guard let kept = results.first?.rows.first?[0] else { throw .leaseLost }
+            return Finished(.succeeded, Answer(status: 200, body: kept))
         }
     }
 
@@ -82,7 +83,7 @@ public struct BulkDelete: Sendable {
         let row = try await row(
             Statement(
                 """
-                SELECT customer, deletable FROM service.deletion_check($1, $2)
+                SELECT customer, deletable FROM service.check_item($1, $2)
                 """,
                 [.uuid(lease.appID), .uuid(id)]
             ), deadline: deadline)

@@ -27,6 +27,7 @@ public struct RestoreCustomer: Sendable {
             &lease,
             deadline: deadline,
             [
+                Statement("SELECT service.await_redactions($1)", [.uuid(lease.appID)]),
                 CustomerRow.locked(customerID, lease),
                 Statement(
                     """
@@ -69,7 +70,7 @@ public struct RestoreCustomer: Sendable {
             ]
         )
         return try ending.finished { results throws(UnitOfWorkError) in
-            let living = CustomerRow.record(results.first)
+            let living = CustomerRow.record(results.dropFirst().first)
             switch results.last?.rows.first?[0] {
             case "EXISTS": return Finished(.conflict, APIError.customerExists.answer, beforeImage: living)
             case "GONE": return Finished(.conflict, APIError.notRestorable.answer)
