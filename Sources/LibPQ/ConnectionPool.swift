@@ -88,8 +88,10 @@ public final class ConnectionPool: Sendable {
             defer { state.attempts = [:] }
             return Array(state.attempts.values)
         }
-        handle { $0.shutDown() }
         for attempt in attempts { attempt.cancel() }
+        for effect in decide({ $0.machine.shutDown() }) {
+            if case .close(let connection) = effect { await connection.close() } else { perform(effect) }
+        }
         for attempt in attempts { await attempt.value }
     }
 
@@ -213,14 +215,17 @@ public final class ConnectionPool: Sendable {
     }
 
     private func update(_ event: (inout State) -> [PoolStateMachine.Action]) {
+        for effect in decide(event) { perform(effect) }
+    }
+
+    private func decide(_ event: (inout State) -> [PoolStateMachine.Action]) -> [Effect] {
         let (effects, statistics) = state.withLock { state in
             let actions = event(&state)
-            let effects = actions.compactMap { effect(of: $0, &state) }
-            return (effects, state.machine.statistics)
+            return (actions.compactMap { effect(of: $0, &state) }, state.machine.statistics)
         }
         inUseGauge.record(statistics.inUse)
         waitingGauge.record(statistics.waiting)
-        for effect in effects { perform(effect) }
+        return effects
     }
 
     private func effect(of action: PoolStateMachine.Action, _ state: inout State) -> Effect? {
@@ -285,21 +290,34 @@ public final class ConnectionPool: Sendable {
         let jitter = Double.random(in: 0...1)
         switch result {
         case .success(let connection):
-            logger.debug("connected to the database")
+            var failures = 0
             update { state in
                 state.connections[id] = connection
                 state.attempts[id] = nil
+                failures = state.machine.failures
                 return state.machine.opened(id, jitter: jitter, now: .now)
             }
+            logger.log(
+                level: failures > 0 ? .notice : .debug, "connected to the database",
+                metadata: ["failures": "\(failures)"]
+            )
             // The end may have come before the pool knew the connection.
             if !connection.isUsable { handle { $0.lost(id, now: .now) } }
         case .failure(let error):
-            logger.warning("connecting to the database failed", metadata: ["error": "\(error)"])
+            guard error != .cancelled else { return }
+            var failures = 0
             update { state in
                 defer { armNext(&state) }
                 state.attempts[id] = nil
-                return state.machine.openingFailed(id, reason: error.reason, jitter: jitter, now: .now)
+                let actions = state.machine.openingFailed(id, reason: error.reason, jitter: jitter, now: .now)
+                failures = state.machine.failures
+                return actions
             }
+            // An outage is news once, not with every attempt.
+            logger.log(
+                level: failures == 1 ? .warning : .debug, "connecting to the database failed",
+                metadata: ["error": "\(error)"]
+            )
         }
     }
 

@@ -182,6 +182,11 @@ struct PoolStateMachine {
         )
     }
 
+    /// How often connecting has failed since it last succeeded.
+    var failures: Int {
+        outage?.failures ?? 0
+    }
+
     func isOpening(_ connection: ConnectionID) -> Bool {
         slots[connection] == .opening
     }
