@@ -125,6 +125,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "ChangeTests",
+            dependencies: ["LibPQ", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "ContractTests",
             dependencies: ["LibPQ", "TestSupport"],
             swiftSettings: settings
