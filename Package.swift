@@ -143,5 +143,10 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "ReadingTests",
+            dependencies: ["LibPQ", "TestSupport"],
+            swiftSettings: settings
+        ),
     ]
 )
