@@ -26,9 +26,7 @@ struct RequestEdge: Sendable {
         let headers = request.headers
         let key = Self.single(headers[values: .clientKey])
         let secret = Self.single(headers[values: .clientSecret])
-        // A client may have swapped the two: what looks like a secret is one, wherever it stands.
-        let swapped = headers[values: .clientKey].filter { $0.hasPrefix(Secrets.secretPrefix) }
-        let storable = StorableText(secrets: headers[values: .clientSecret] + swapped)
+        let storable = StorableText(secrets: headers[values: .clientSecret])
 
         self.headers = headers
         self.requestID = Self.requestID(headers[values: .requestID], storable)
