@@ -120,9 +120,9 @@ DECLARE
     v_value bytea := convert_to(value, 'UTF8');
 BEGIN
     IF value IS NULL THEN
-        RETURN int4send(octet_length(v_name)) || v_name || '\x00'::bytea;
+        RETURN int4send(octet_length(v_name)) || v_name || decode('00', 'hex');
     END IF;
-    RETURN int4send(octet_length(v_name)) || v_name || '\x01'::bytea || int4send(octet_length(v_value)) || v_value;
+    RETURN int4send(octet_length(v_name)) || v_name || decode('01', 'hex') || int4send(octet_length(v_value)) || v_value;
 END
 $$;
 COMMENT ON FUNCTION audit.member(text, text) IS 'One member of the canonical form: length and name, then 00 for NULL or 01, length and value.';

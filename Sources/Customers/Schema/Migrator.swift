@@ -14,6 +14,8 @@ public struct Migrator: Sendable {
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
         ("search_path", "public"),
+        // One statement alone is a transaction too, and the protocol is written for this level.
+        ("default_transaction_isolation", "read committed"),
     ]
 
     private let connection: Connection
