@@ -323,6 +323,15 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the attempt is already finished' USING ERRCODE = 'CD002';
     END IF;
+    IF p_outcome = 'NOT_FOUND' AND EXISTS (
+        SELECT
+        FROM service.attempts AS a
+        JOIN public.customers AS c ON c.app_id = a.app_id AND c.id = (a.entry ->> 'customer_id')::uuid
+        WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id AND a.entry ->> 'action' = 'customer.delete')
+    THEN
+        RAISE EXCEPTION 'nothing was deleted, but the customer is there: a trigger or a policy keeps it'
+            USING ERRCODE = 'CD003';
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION service.finish IS

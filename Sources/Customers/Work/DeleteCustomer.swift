@@ -42,10 +42,11 @@ public struct DeleteCustomer: Sendable {
                         DELETE FROM public.customers AS c
                         WHERE c.app_id = $1 AND c.id = $2
                         RETURNING service.record(c) AS record)
-                    SELECT CASE
-                        WHEN record IS NULL THEN service.finish($1, $3, 'NOT_FOUND', $4, $5, NULL)
-                        ELSE service.finish($1, $3, 'SUCCEEDED', 200, record, record)
-                    END
+                    SELECT record,
+                           CASE
+                               WHEN record IS NULL THEN service.finish($1, $3, 'NOT_FOUND', $4, $5, NULL)
+                               ELSE service.finish($1, $3, 'SUCCEEDED', 200, record, record)
+                           END
                     FROM (SELECT (SELECT record FROM deleted) AS record) AS outcome
                     """,
                     [
@@ -57,7 +58,8 @@ public struct DeleteCustomer: Sendable {
         )
         switch ending {
         case .committed(let results):
-            return Self.result(record: CustomerRow.record(results.first))
+            // What was deleted, not what was found before: the row may have appeared in between.
+            return Self.result(record: CustomerRow.record(results.last))
         case .settled(let receipt):
             return Self.result(record: receipt.beforeImage)
         case .violated(let error, let completed):
