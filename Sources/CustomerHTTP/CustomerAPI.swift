@@ -18,7 +18,7 @@ public struct CustomerAPI: Sendable {
     /// After which a connection is closed on which nothing arrives.
     private static let patience = TimeAmount.seconds(60)
 
-    private let routes: [Route]
+    let routes: [Route]
     private let proxies: TrustedProxies
 
     /// - Parameter metrics: the metrics in Prometheus' text format.
@@ -44,7 +44,7 @@ public struct CustomerAPI: Sendable {
             router.on(RouterPath(route.path), method: route.method, use: route.handler)
         }
         let plain = HTTPServerBuilder.http1(configuration: channel)
-        return Application(
+        let application = Application(
             router: router,
             server: try address.tls.map { try .tls(plain, tlsConfiguration: $0.configuration()) } ?? plain,
             configuration: ApplicationConfiguration(
@@ -54,6 +54,7 @@ public struct CustomerAPI: Sendable {
             ),
             logger: logger
         )
+        return ListeningServer(server: application, address: address)
     }
 
     private var channel: HTTP1Channel.Configuration {
