@@ -56,8 +56,8 @@ struct StageTrait: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
-        await ServiceSlots.shared.take()
-        defer { ServiceSlots.shared.giveBack() }
+        await Slots.services.take()
+        defer { Slots.services.giveBack() }
         try await Stage.run(settings, prepare: prepare, function)
     }
 }

@@ -238,7 +238,10 @@ struct StraySecretTests {
         try await expectNoSecret(answer)
     }
 
-    @Test("without any credentials", arguments: places.indices)
+    /// Without the prefix and without anything to compare it with, a secret can't be told from other text.
+    static let recognizable = places.indices.filter { places[$0].name != "the query, without its prefix" }
+
+    @Test("without any credentials", arguments: recognizable)
     func alone(index: Int) async throws {
         let tenant = try await stage.tenant()
         var call = tenant.deletion(of: newID(), headers: [("x-forwarded-for", "198.18.0.\(index)")])
@@ -266,7 +269,7 @@ struct StraySecretTests {
             _ = await connection.reply()
         }
 
-        #expect(SecretLedger.shared.secrets(in: stage.service.log) == [])
+        #expect(SecretLedger.shared.leaks(in: stage.service.log) == [])
     }
 
     @Test("in the client's key, the headers being swapped")
@@ -284,10 +287,10 @@ struct StraySecretTests {
     }
 
     private func expectNoSecret(_ answer: HTTPAnswer) async throws {
-        #expect(SecretLedger.shared.secrets(in: answer.body) == [])
+        #expect(SecretLedger.shared.leaks(in: answer.body) == [])
         let entries = try await stage.database.entries(requestID: answer["x-request-id"] ?? "")
         #expect(entries.count == 1)
-        #expect(SecretLedger.shared.secrets(in: entries.first?.text ?? "") == [])
+        #expect(SecretLedger.shared.leaks(in: entries.first?.text ?? "") == [])
     }
 }
 

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 import TestSupport
 import Testing
@@ -11,8 +10,8 @@ struct OutageTests {
 
     @Test("requests get a 503 promptly, and the service is back by itself", arguments: ["fast", "immediate"])
     func stopped(mode: String) async throws {
-        await ServiceSlots.shared.take()
-        defer { ServiceSlots.shared.giveBack() }
+        await Slots.services.take()
+        defer { Slots.services.giveBack() }
         let cluster = try await aside { try PrivateCluster() }
         let database = try await TestDatabase.migrated(in: cluster)
         let service = try await RunningService.start(on: database)
@@ -53,13 +52,6 @@ struct OutageTests {
         service.terminate()
         #expect(await service.exitStatus(within: .seconds(20)) == 0)
         try await aside { try cluster.stop(mode: "fast") }
-    }
-
-    /// Runs what blocks on a thread of its own.
-    private func aside<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
-        }
     }
 }
 

@@ -44,8 +44,8 @@ struct Stage: Sendable {
         #expect(status == 0, "the service ends by SIGTERM: \(service.log.suffix(2000))")
         #expect(try await database.appsWithGaps() == [], "every chain counts 1, 2, 3 …")
         #expect(try await Trail.verify(database).isClean)
-        #expect(SecretLedger.shared.secrets(in: service.log) == [], "no secret in the log")
-        #expect(SecretLedger.shared.secrets(in: try await database.dump()) == [], "no secret in the database")
+        #expect(SecretLedger.shared.leaks(in: service.log) == [], "no secret in the log")
+        #expect(SecretLedger.shared.leaks(in: try await database.dump()) == [], "no secret in the database")
         try await database.drop()
     }
 }
@@ -58,8 +58,8 @@ struct StageTrait: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
-        await ServiceSlots.shared.take()
-        defer { ServiceSlots.shared.giveBack() }
+        await Slots.services.take()
+        defer { Slots.services.giveBack() }
         try await Stage.run(settings, prepare: prepare, function)
     }
 }

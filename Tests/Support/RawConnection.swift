@@ -8,6 +8,8 @@ import Synchronization
 #endif
 
 /// A connection over which a test sends whatever bytes it likes.
+///
+/// What blocks has a thread of its own: libdispatch has few, and libpq's connections live on them.
 public final class RawConnection: Sendable {
     /// What came.
     public enum Reply: Sendable, Hashable {
@@ -23,7 +25,6 @@ public final class RawConnection: Sendable {
     }
 
     private let descriptor: Int32
-    private let queue = DispatchQueue(label: "raw.connection")
     private let received = Mutex<[UInt8]>([])
 
     public init(port: Int) throws {
@@ -79,7 +80,7 @@ public final class RawConnection: Sendable {
     public func send(_ bytes: [UInt8]) async {
         let descriptor = descriptor
         await withCheckedContinuation { continuation in
-            queue.async {
+            Thread.detachNewThread {
                 var rest = bytes[...]
                 while !rest.isEmpty {
                     let sent = rest.withUnsafeBytes {
@@ -104,7 +105,7 @@ public final class RawConnection: Sendable {
     public func reply(within limit: Duration = .seconds(20), toHead: Bool = false) async -> Reply {
         let deadline = ContinuousClock.now + limit
         return await withCheckedContinuation { continuation in
-            queue.async { [self] in
+            Thread.detachNewThread { [self] in
                 continuation.resume(returning: read(until: deadline, toHead: toHead))
             }
         }

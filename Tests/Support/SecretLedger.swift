@@ -10,12 +10,15 @@ public final class SecretLedger: Sendable {
         secrets.withLock { _ = $0.insert(secret) }
     }
 
-    /// The secrets that a text holds, as they are, without their prefix, or in hexadecimal.
-    public func secrets(in text: String) -> [String] {
-        secrets.withLock { $0 }.filter { secret in
-            let bare = String(secret.trimmingPrefix("cs_"))
+    /// The lines of a text that hold a secret: as it is, without its prefix, or in hexadecimal.
+    public func leaks(in text: String) -> [String] {
+        let forms = secrets.withLock { $0 }.flatMap { secret in
             let hex = secret.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-            return [secret, bare, hex].contains { !$0.isEmpty && text.contains($0) }
+            return [String(secret.trimmingPrefix("cs_")), hex]
+        }
+        guard forms.contains(where: { text.contains($0) }) else { return [] }
+        return text.split(separator: "\n").map(String.init).filter { line in
+            forms.contains { line.contains($0) }
         }
     }
 }

@@ -5,15 +5,28 @@ public import LibPQ
 public struct TestDatabase: Sendable {
     public let cluster: PrivateCluster
     public let name: String
+    private let sessions: SessionCache
+
+    init(cluster: PrivateCluster, name: String) {
+        self.cluster = cluster
+        self.name = name
+        self.sessions = SessionCache(conninfo: cluster.url(database: name, user: "postgres"))
+    }
+
+    /// Makes one without a schema.
+    public static func empty(in cluster: PrivateCluster = .shared) async throws -> TestDatabase {
+        TestDatabase(cluster: cluster, name: try await cluster.createDatabase())
+    }
 
     /// Makes one.
     public static func migrated(in cluster: PrivateCluster = .shared) async throws -> TestDatabase {
-        let database = TestDatabase(cluster: cluster, name: try await cluster.createDatabase())
+        let database = try await empty(in: cluster)
         try await database.customerd(["migrate"])
         return database
     }
 
     public func drop() async throws {
+        await sessions.close()
         try await cluster.dropDatabase(name)
     }
 
@@ -31,40 +44,29 @@ public struct TestDatabase: Sendable {
 
     /// Opens a session that the caller closes.
     public func connect(as user: String = "postgres") async throws -> Connection {
-        try await Connection.connect(ConnectionSettings(conninfo: url(user: user)), deadline: .now + .seconds(30))
+        try await SessionCache.connect(url(user: user))
     }
 
-    /// Runs a statement in a session of its own.
+    /// Runs a statement as superuser.
     ///
     /// - Returns: the rows by column; NULLs are left out.
     @discardableResult
-    public func rows(
-        _ sql: String, _ parameters: [Parameter] = [], as user: String = "postgres"
-    ) async throws -> [[String: String]] {
-        let connection = try await connect(as: user)
-        do {
-            let result = try await connection.query(Statement(sql, parameters), deadline: .now + .seconds(60))
-            await connection.close()
-            return result.rows.map { row in
-                let values = result.columns.indices.compactMap { index in
-                    row[index].map { (result.columns[index], $0) }
-                }
-                return Dictionary(uniqueKeysWithValues: values)
+    public func rows(_ sql: String, _ parameters: [Parameter] = []) async throws -> [[String: String]] {
+        let result = try await sessions.query(Statement(sql, parameters))
+        return result.rows.map { row in
+            let values = result.columns.indices.compactMap { index in
+                row[index].map { (result.columns[index], $0) }
             }
-        } catch {
-            await connection.close()
-            throw error
+            return Dictionary(uniqueKeysWithValues: values)
         }
     }
 
     /// The only value of the only row.
-    public func value(_ sql: String, _ parameters: [Parameter] = [], as user: String = "postgres") async throws
-        -> String?
-    {
-        try await rows(sql, parameters, as: user).first?.values.first
+    public func value(_ sql: String, _ parameters: [Parameter] = []) async throws -> String? {
+        try await rows(sql, parameters).first?.values.first
     }
 
-    /// Runs several statements, as one transaction.
+    /// Runs several statements, as one transaction, in a session of their own.
     public func run(_ sql: String, as user: String = "postgres") async throws {
         let connection = try await connect(as: user)
         do {

@@ -1,8 +1,9 @@
 import Synchronization
 
-/// So many suites may have a service running at one time, lest the machine be swamped.
-public final class ServiceSlots: Sendable {
-    public static let shared = ServiceSlots(count: 4)
+/// So many may do something at one time; the others wait for their turn.
+public final class Slots: Sendable {
+    /// Suites that have a service running, lest the machine be swamped.
+    public static let services = Slots(count: 4)
 
     private struct State {
         var free: Int

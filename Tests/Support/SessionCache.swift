@@ -1,0 +1,47 @@
+import LibPQ
+import Synchronization
+
+/// A few sessions of a superuser that a test's questions share, since a session costs more than a question.
+final class SessionCache: Sendable {
+    private let conninfo: String
+    private let idle = Mutex<[Connection]>([])
+    private let slots = Slots(count: 8)
+
+    init(conninfo: String) {
+        self.conninfo = conninfo
+    }
+
+    /// Opens a session, with patience: the machine may be busy with many tests.
+    static func connect(_ conninfo: String) async throws -> Connection {
+        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: .seconds(60))
+        return try await Connection.connect(settings, deadline: .now + .seconds(60))
+    }
+
+    func query(_ statement: Statement) async throws -> QueryResult {
+        await slots.take()
+        defer { slots.giveBack() }
+        let connection = try await take()
+        do {
+            let result = try await connection.query(statement, deadline: .now + .seconds(60))
+            idle.withLock { $0.append(connection) }
+            return result
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
+
+    func close() async {
+        for connection in idle.withLock({ connections in
+            defer { connections = [] }
+            return connections
+        }) { await connection.close() }
+    }
+
+    private func take() async throws -> Connection {
+        while let connection = idle.withLock({ $0.popLast() }) {
+            if connection.isUsable { return connection }
+        }
+        return try await Self.connect(conninfo)
+    }
+}
