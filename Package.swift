@@ -135,6 +135,16 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "CustomersTests",
+            dependencies: [
+                "Customers",
+                "LibPQ",
+                "TestSupport",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "LibPQTests",
             dependencies: [
                 "LibPQ",

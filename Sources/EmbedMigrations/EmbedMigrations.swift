@@ -26,7 +26,8 @@ struct EmbedMigrations {
                         version: \(version),
                         name: "\(name.dropLast(4))",
                         sql: #####\"""
-                \(sql)\"""#####
+                \(sql)
+                \"""#####
                     ),
                 """
             )
