@@ -54,7 +54,8 @@ extension DatabaseError {
     var isCatalogueRace: Bool {
         guard case .server(let error) = self else { return false }
         switch error.sqlstate {
-        case .duplicateObject, .uniqueViolation: return true
+        case .duplicateObject: return true
+        case .uniqueViolation: return error.schema == "pg_catalog"
         case "XX000": return error.message.contains("tuple concurrently")
         default: return isRetryable
         }

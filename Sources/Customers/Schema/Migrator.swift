@@ -172,10 +172,10 @@ public struct Migrator: Sendable {
                 deadline: deadline
             )
         } catch {
-            if case .server(let error) = error, error.sqlstate != .insufficientPrivilege {
-                throw .failed(name: migration.name, error)
-            }
-            throw .init(error)
+            guard case .server(let cause) = error, cause.sqlstate != .insufficientPrivilege else { throw .init(error) }
+            // Another database of the cluster is at it as well: worth another try.
+            guard cause.sqlstate == .duplicateObject || !error.isCatalogueRace else { throw .database(error) }
+            throw .failed(name: migration.name, cause)
         }
     }
 
