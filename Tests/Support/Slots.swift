@@ -12,7 +12,7 @@ public final class Slots: Sendable {
 
     private let state: Mutex<State>
 
-    init(count: Int) {
+    public init(count: Int) {
         state = Mutex(State(free: count))
     }
 
