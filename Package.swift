@@ -135,6 +135,18 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "CustomerHTTPTests",
+            dependencies: [
+                "CustomerHTTP",
+                "Customers",
+                "LibPQ",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "CustomersTests",
             dependencies: [
                 "Customers",

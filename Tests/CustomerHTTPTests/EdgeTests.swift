@@ -1,0 +1,152 @@
+import Customers
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Testing
+
+@testable import CustomerHTTP
+
+@Suite("Text that may be kept")
+struct StorableTextTests {
+    private let secret = "cs_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+    @Test("U+0000 goes, the rest stays")
+    func nul() {
+        #expect(StorableText(secrets: [])("a\u{0}b 👩‍👩‍👧\n", limit: 100) == "ab 👩‍👩‍👧\n")
+    }
+
+    @Test("the limit counts characters as PostgreSQL does")
+    func limit() {
+        #expect(StorableText(secrets: [])("e\u{301}e\u{301}", limit: 3) == "e\u{301}e")
+    }
+
+    @Test("a secret goes, wherever it stands")
+    func secrets() {
+        let storable = StorableText(secrets: [secret])
+
+        #expect(!storable("/api/\(secret)/x", limit: 1000).contains(secret))
+        #expect(!storable.query("a=\(secret)", limit: 1000).contains(secret))
+        #expect(storable.holdsSecret("x\(secret)"))
+        #expect(!storable.holdsSecret("x"))
+    }
+
+    @Test("a secret that the limit would cut goes as a whole")
+    func cutSecret() {
+        #expect(!StorableText(secrets: [secret])(secret, limit: 10).contains("0123"))
+    }
+
+    @Test("a word that somebody sends as a secret garbles nothing")
+    func shortSecrets() {
+        #expect(StorableText(secrets: ["customers"])("/api/v0/customers", limit: 100) == "/api/v0/customers")
+    }
+
+    @Test("values under names of credentials go")
+    func query() {
+        let query = StorableText(secrets: []).query("take=1&api_key=abc&Token=x=y&secret&&name=a", limit: 1000)
+
+        #expect(query == "take=1&api_key=[redacted]&Token=[redacted]&secret=[redacted]&&name=a")
+    }
+}
+
+@Suite("The edge")
+struct EdgeTests {
+    private static let key = "550e8400-e29b-41d4-a716-446655440001"
+
+    private func edge(_ headers: [(String, String)], path: String = "/api/v0/customers?take=1") throws -> RequestEdge {
+        var fields = HTTPFields()
+        for (name, value) in headers {
+            fields.append(HTTPField(name: try #require(HTTPField.Name(name)), value: value))
+        }
+        let head = HTTPRequest(method: .get, scheme: "http", authority: "api.test", path: path, headerFields: fields)
+        return RequestEdge(
+            Request(head: head, body: .init(buffer: .init())), peer: try #require(IPAddress("192.0.2.1")),
+            proxies: TrustedProxies.nobody)
+    }
+
+    @Test("an id of visible ASCII is kept", arguments: ["a", String(repeating: "~", count: 128), "!{}\"%"])
+    func requestID(id: String) throws {
+        #expect(try edge([("x-request-id", id)]).requestID == id)
+    }
+
+    @Test("any other id is replaced", arguments: ["", "a b", "é", String(repeating: "a", count: 129)])
+    func replacedRequestID(id: String) throws {
+        let edge = try edge([("x-request-id", id)])
+
+        #expect(UUID(strict: edge.requestID) != nil)
+        #expect(edge.context.requestID == edge.requestID)
+    }
+
+    @Test("two ids are none, and a secret isn't one")
+    func unusableRequestIDs() throws {
+        let secret = "cs_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+        #expect(UUID(strict: try edge([("x-request-id", "a"), ("x-request-id", "a")]).requestID) != nil)
+        #expect(UUID(strict: try edge([("x-request-id", secret), ("x-client-secret", secret)]).requestID) != nil)
+    }
+
+    @Test(
+        "an idempotency-key is a UUID in any case, in quotes or not",
+        arguments: [key, key.uppercased(), "\"\(key)\"", "\"\(key.uppercased())\""])
+    func idempotencyKey(text: String) throws {
+        #expect(try edge([("Idempotency-Key", text)]).idempotencyKey.get() == UUID(uuidString: Self.key))
+    }
+
+    @Test(
+        "anything else is malformed",
+        arguments: ["", "\"", "\"\"", "\"\(key)", "\(key)\"", "{\(key)}", "urn:uuid:\(key)", "'\(key)'", key + "0"])
+    func malformedIdempotencyKey(text: String) throws {
+        #expect(try invalidity([("idempotency-key", text)]) == .idempotencyKeyIsNoUUID)
+    }
+
+    @Test("none is missing, two are too many")
+    func numberOfIdempotencyKeys() throws {
+        let twice = [("idempotency-key", Self.key), ("idempotency-key", Self.key)]
+
+        #expect(try invalidity([]) == .idempotencyKeyIsMissing)
+        #expect(try invalidity(twice) == .idempotencyKeyIsRepeated)
+    }
+
+    private func invalidity(_ headers: [(String, String)]) throws -> Invalidity? {
+        guard case .failure(let error) = try edge(headers).idempotencyKey else { return nil }
+        return error.invalidity
+    }
+
+    @Test("credentials that are empty or given twice are none")
+    func credentials() throws {
+        let twice = try edge([("x-client-key", "a"), ("x-client-key", "a"), ("x-client-secret", "b")])
+        let empty = try edge([("x-client-key", ""), ("x-client-secret", "")])
+
+        #expect(twice.credentials.clientKey == nil)
+        #expect(empty.credentials.clientKey == nil)
+        #expect(empty.credentials.secretDigest == Credentials.digest(""))
+    }
+
+    @Test("what is too long for the trail is named", arguments: [("x-actor-id", 200), ("x-audit-reason", 500)])
+    func lengths(name: String, limit: Int) throws {
+        let longest = String(repeating: "🙂", count: limit)
+
+        #expect(try edge([(name, longest)]).invalidity == nil)
+        #expect(try edge([(name, longest + "x")]).invalidity == .headerIsTooLong(name: name, limit: limit))
+    }
+
+    @Test("headers that may hold a secret aren't kept")
+    func keptHeaders() throws {
+        let edge = try edge([
+            ("accept", "*/*"), ("authorization", "Bearer x"), ("cookie", "session=x"), ("x-client-secret", "x"),
+            ("x-api-key", "x"), ("traceparent", "00-ab-cd-01"),
+        ])
+
+        #expect(edge.context.headers.map(\.name) == ["host", "accept", "traceparent"])
+        #expect(edge.context.path == "/api/v0/customers")
+        #expect(edge.context.query == "take=1")
+        #expect(edge.context.ip == "192.0.2.1")
+    }
+}
+
+extension TrustedProxies {
+    /// Believes no proxy.
+    static var nobody: TrustedProxies {
+        // An empty list has no part that could be wrong.
+        (try? TrustedProxies(""))!
+    }
+}
