@@ -152,6 +152,17 @@ struct CreationTests {
         #expect(try await tenant.outcomes() == ["INVALID"])
     }
 
+    @Test("refuses a body of more than 64 KiB before anybody looks at it")
+    func largeBody() async throws {
+        let tenant = try await stage.tenant()
+
+        let answer = try await tenant.create(Self.body(["first_name": String(repeating: "a", count: 65_537)]))
+
+        #expect(answer.status == 413)
+        #expect(answer.hasErrorForm)
+        #expect(try await tenant.entries().isEmpty)
+    }
+
     @Test("a member's name that no database can store is refused, and nobody else suffers for it")
     func poisonedName() async throws {
         let tenant = try await stage.tenant()

@@ -25,7 +25,7 @@ struct RedactionTests {
         #expect(read.body == answer.body)
         #expect(read["etag"] == answer["etag"])
         #expect(try await tenant.ask("GET", "/\(person.id)/invoices").body.contains(#""total":1"#))
-        #expect(person.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: person)
     }
 
     @Test("erases the personal data of a deleted one, known from the trail alone")
@@ -40,7 +40,7 @@ struct RedactionTests {
         #expect(answer.status == 200)
         #expect(answer.body == person.redacted(deletion.body))
         #expect(try await !tenant.hasCustomer(person.id))
-        #expect(person.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: person)
     }
 
     @Test("knows a deleted one from the trail when the stored answers are gone too")
@@ -54,7 +54,7 @@ struct RedactionTests {
         let answer = try await tenant.post("redact", person.id)
 
         #expect(answer.body == person.redacted(deletion.body))
-        #expect(person.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: person)
     }
 
     @Test("knows one that was created here and taken away by hand from its stored answer")
@@ -72,7 +72,7 @@ struct RedactionTests {
 
         #expect(answer.status == 200)
         #expect(try Record(answer).id == id)
-        #expect(person.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: person)
     }
 
     @Test("an unknown one is a 404")
@@ -137,7 +137,7 @@ struct RedactionTests {
         #expect(second.body == first.body)
         #expect(replay.body == first.body)
         #expect(replay["idempotent-replayed"] == "true")
-        #expect(person.traces(in: try await stage.database.dump()) == [], "the first one's reason too")
+        try await stage.expectNoTrace(of: person)
         #expect(try await ChainReport.of(stage.database).isClean)
     }
 
@@ -170,7 +170,7 @@ struct RedactionTests {
         }
         #expect(answers.filter { !person.traces(in: $0.body).isEmpty }.count == 6)
         #expect(answers.map(\.status) == [200, 200, 200, 200, 200, 200, 404])
-        #expect(person.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: person)
     }
 
     @Test("a stored answer to a creation is replayed redacted")
@@ -187,7 +187,7 @@ struct RedactionTests {
         #expect(replay.status == 201)
         #expect(try Record(replay).id == Record(created).id)
         #expect(person.traces(in: replay.body) == [])
-        #expect(person.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: person)
     }
 
     @Test("new data may come in afterwards, is kept, and goes with the next redaction")
@@ -209,7 +209,7 @@ struct RedactionTests {
         #expect(image?.contains(renamed.marks[0]) == true)
         #expect(second.status == 200)
         #expect(first.status == 200)
-        #expect(renamed.traces(in: try await stage.database.dump()) == [])
+        try await stage.expectNoTrace(of: renamed)
     }
 
     @Test("a second redaction that erases something moves updatedAt")

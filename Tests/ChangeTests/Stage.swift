@@ -8,6 +8,8 @@ struct Stage: Sendable {
     let service: RunningService
     /// The settings of the service, for a second instance.
     let settings: [String: String]
+    /// How many tests of the suite may run at one time.
+    fileprivate let slots = Slots(count: 4)
 
     @TaskLocal private static var running: Stage?
 
@@ -25,6 +27,12 @@ struct Stage: Sendable {
     /// A further instance on the same database.
     func secondService() async throws -> RunningService {
         try await RunningService.start(on: database, settings)
+    }
+
+    /// Expects that nothing in the whole database is about a person.
+    func expectNoTrace(of person: Person, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        let traces = person.traces(in: try await database.dump())
+        #expect(traces == [], sourceLocation: sourceLocation)
     }
 
     fileprivate static func run(
@@ -48,17 +56,24 @@ struct Stage: Sendable {
     }
 }
 
-/// Gives a suite its ``Stage``.
-struct StageTrait: SuiteTrait, TestScoping {
+/// Gives a suite its ``Stage``, on which only so many of its tests play at one time.
+struct StageTrait: SuiteTrait, TestTrait, TestScoping {
     let settings: [String: String]
     let prepare: String?
+
+    var isRecursive: Bool { true }
+
+    func scopeProvider(for test: Test, testCase: Test.Case?) -> StageTrait? {
+        test.isSuite || testCase != nil ? self : nil
+    }
 
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
-        try await Stage.run(settings, prepare: prepare, function)
+        let slots = test.isSuite ? Slots.services : Stage.current.slots
+        await slots.take()
+        defer { slots.giveBack() }
+        try await test.isSuite ? Stage.run(settings, prepare: prepare, function) : function()
     }
 }
 

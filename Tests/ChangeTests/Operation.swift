@@ -1,0 +1,86 @@
+import TestSupport
+import Testing
+
+/// A write of the contract, section 5, and of section 1, with all that a test needs to ask for it.
+struct Operation: Sendable, CustomTestStringConvertible {
+    /// What the customer has to be for the operation to succeed.
+    enum Precondition: Sendable {
+        case none
+        case living
+        case deleted
+    }
+
+    /// As the trail names it.
+    let action: String
+    let permission: String
+    let precondition: Precondition
+    /// What a success answers.
+    let status: Int
+    let method: String
+    /// Behind `/api/v0/customers`.
+    let path: @Sendable (_ customer: String) -> String
+    var body: @Sendable (_ customer: String) -> String? = { _ in nil }
+
+    var testDescription: String { action }
+
+    static let all = [
+        Operation(
+            action: "customer.create", permission: "customers:write", precondition: .none, status: 201, method: "POST",
+            path: { _ in "" }, body: { _ in CreationTests.body([:]) }),
+        Operation(
+            action: "customer.update", permission: "customers:write", precondition: .living, status: 200,
+            method: "PATCH", path: { "/\($0)" }, body: { _ in #"{"last_name":"New"}"# }),
+        Operation(
+            action: "customer.status", permission: "customers:write", precondition: .living, status: 200,
+            method: "PATCH", path: { "/\($0)/status" }, body: { _ in #"{"status":"DEACTIVATED"}"# }),
+        Operation(
+            action: "customer.archive", permission: "customers:delete", precondition: .living, status: 200,
+            method: "POST", path: { "/\($0)/archive" }),
+        Operation(
+            action: "customer.unarchive", permission: "customers:delete", precondition: .living, status: 200,
+            method: "POST", path: { "/\($0)/unarchive" }),
+        Operation(
+            action: "customer.redact", permission: "customers:delete", precondition: .living, status: 200,
+            method: "POST", path: { "/\($0)/redact" }),
+        Operation(
+            action: "customer.restore", permission: "customers:restore", precondition: .deleted, status: 200,
+            method: "POST", path: { "/\($0)/restore" }),
+        Operation(
+            action: "customer.delete", permission: "customers:delete", precondition: .living, status: 200,
+            method: "DELETE", path: { "/\($0)" }),
+        Operation(
+            action: "customer.bulk-delete", permission: "customers:delete", precondition: .living, status: 200,
+            method: "POST", path: { _ in "/bulk-delete" }, body: { "{\"ids\":[\"\($0)\"]}" }),
+    ]
+
+    /// Those whose path names a customer.
+    static let onCustomer = all.filter { !["customer.create", "customer.bulk-delete"].contains($0.action) }
+
+    /// Asks for it, with an idempotency key of its own.
+    func ask(_ tenant: Tenant, about customer: String) async throws -> HTTPAnswer {
+        try await tenant.ask(method, path(customer), body(customer), key: newID())
+    }
+
+    /// Makes a customer on whom it succeeds.
+    func subject(of tenant: Tenant) async throws -> CustomerFixture {
+        let customer = CustomerFixture()
+        guard precondition != .none else { return customer }
+        try await tenant.insert(customer)
+        if precondition == .deleted { _ = try await tenant.delete(customer.id) }
+        return customer
+    }
+}
+
+/// What each role may do (contract, section 5).
+enum Role: String, CaseIterable, Sendable {
+    case viewer, editor, admin, auditor
+
+    var permissions: Set<String> {
+        switch self {
+        case .viewer: ["customers:read"]
+        case .editor: ["customers:read", "customers:write"]
+        case .admin: ["customers:read", "customers:write", "customers:delete", "customers:restore", "audit:read"]
+        case .auditor: ["audit:read"]
+        }
+    }
+}
