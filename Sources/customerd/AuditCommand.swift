@@ -7,55 +7,122 @@ struct Audit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
         abstract: "Prove the audit trail.",
-        subcommands: [Verify.self]
+        discussion: "The auditor's role may do all of it. docs/audit-chain.md tells what is proven, and how.",
+        subcommands: [Verify.self, Export.self, SignCheckpoint.self, GenerateKey.self]
     )
+
+    /// Long enough for a trail of any size.
+    static var deadline: ContinuousClock.Instant { .now + .seconds(86_400) }
+}
+
+/// Which chain a command is about.
+struct ChainOption: ParsableArguments {
+    @Option(
+        help: "Only the chain of this app, a UUID; the zero UUID for attempts that never authenticated.",
+        transform: Self.parse
+    )
+    var app: UUID?
+
+    @Sendable
+    private static func parse(_ text: String) throws -> UUID {
+        guard let app = UUID(strict: text) else { throw ValidationError("--app must be a UUID, not \"\(text)\".") }
+        return app
+    }
 }
 
 extension Audit {
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Recompute every hash of the trail; exit 1 where a chain is broken.",
-            discussion: "The auditor's role may do it, too."
+            discussion: """
+                A trail that was cut or rewritten together with its heads, only a checkpoint shows: --checkpoint names \
+                a file that `audit checkpoint` wrote and that was kept where the database can't reach.
+                """
         )
 
+        @OptionGroup var chain: ChainOption
+        @Option(help: ArgumentHelp("Hold the chains against the checkpoints in this file.", valueName: "file"))
+        var checkpoint: String?
         @Option(
-            help: "Only the chain of this app, a UUID; the zero UUID for attempts that never authenticated.",
-            transform: parseChain
+            help: ArgumentHelp(
+                "Believe checkpoints only if this key has signed: a verifier key, or a file with one or a PEM key.",
+                valueName: "key"
+            )
         )
-        var app: UUID?
+        var publicKey: String?
+        @Option(
+            help: ArgumentHelp(
+                "Verify this file of `audit export` instead of the database; - for standard input.", valueName: "file"
+            )
+        )
+        var export: String?
         @OptionGroup var output: OutputOptions
 
-        func run() async throws {
-            try await CommandRunner.connected(as: "audit verify") { _, connection in
-                let verify = ChainVerifier(connection: connection)
-                let verdict = try await verify(app: app, deadline: .now + .seconds(86_400))
-                output.print(verdict.json, else: verdict.text)
-                if verdict.broken != nil { throw ExitCode.failure }
+        func validate() throws {
+            guard publicKey == nil || checkpoint != nil else {
+                throw ValidationError("--public-key takes a --checkpoint whose signature it verifies.")
             }
+        }
+
+        func run() async throws {
+            let checkpoints = try readCheckpoints()
+            let verdict = try await verdict(checkpoints?.heads ?? [])
+            try report(checkpoints.map { verdict.weighing($0) } ?? verdict, checkpoints)
+        }
+
+        private func readCheckpoints() throws -> Checkpoints? {
+            let verifier = try publicKey.map { try KeyFile.verifier($0) }
+            return try checkpoint.map { path in
+                Checkpoints(try TextFile.read(path), app: chain.app, verifier: verifier)
+            }
+        }
+
+        private func verdict(_ checkpoints: [ChainHead]) async throws -> ChainVerdict {
+            if let export {
+                var verify = ExportVerifier(app: chain.app, checkpoints: checkpoints)
+                try TextFile.lines(export) { verify.take(line: $0) }
+                return verify.finish()
+            }
+            return try await CommandRunner.connected(as: "audit verify") { _, connection in
+                let verify = ChainVerifier(connection: connection)
+                return try await verify(app: chain.app, checkpoints: checkpoints, deadline: Audit.deadline)
+            }
+        }
+
+        private func report(_ verdict: ChainVerdict, _ checkpoints: Checkpoints?) throws {
+            output.print(verdict.json, else: verdict.text(checkpoints))
+            if let checkpoints, !checkpoints.isProven, output.json {
+                StandardError.print("Who signed the checkpoint wasn't verified: there was no --public-key.")
+            }
+            if verdict.broken != nil { throw ExitCode.failure }
         }
     }
 }
 
-/// Reads the UUID of a chain.
-@Sendable
-private func parseChain(_ text: String) throws -> UUID {
-    guard let app = UUID(strict: text) else { throw ValidationError("--app must be a UUID, not \"\(text)\".") }
-    return app
-}
-
 extension ChainVerdict {
-    fileprivate var json: JSON {
+    var json: JSON {
         [
             "entries": .int(entries), "verified": .int(verified), "broken_at": .int(broken?.seq),
-            "broken_app": .string(broken?.appID.text), "reason": .string(broken?.reason),
+            "broken_app": .string(broken?.appID), "reason": .string(broken?.reason),
         ]
     }
 
-    fileprivate var text: String {
-        guard let broken else { return "The trail is whole: \(entries) entries in \(chains) chains." }
+    func text(_ checkpoints: Checkpoints? = nil) -> String {
+        guard let broken else {
+            return "The trail is whole: \(entries) entries in \(chains) chains.\(note(checkpoints))"
+        }
+        let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
-            The trail is BROKEN at entry \(broken.seq) of the chain of app \(broken.appID.text): \(broken.reason).
+            The trail is BROKEN\(place.compactMap { $0 }.joined()): \(broken.reason).
             \(verified) of \(entries) entries are proven.
             """
+    }
+
+    private func note(_ checkpoints: Checkpoints?) -> String {
+        guard let checkpoints else { return "" }
+        let heads = "Checkpoints that it agrees with: \(checkpoints.heads.count)"
+        return checkpoints.isProven
+            ? "\n\(heads), signed with the key that was given."
+            : "\n\(heads). Who signed wasn't verified: there was no --public-key."
     }
 }

@@ -3,14 +3,14 @@ import Logging
 
 /// What every command does first: read the settings; and what most do next: connect as the owner.
 enum CommandRunner {
-    static func run(_ body: (Settings) async throws -> Void) async throws {
+    static func run<Value>(_ body: (Settings) async throws -> Value) async throws -> Value {
         try await body(try Settings())
     }
 
     /// - Parameter name: what `pg_stat_activity` shows.
-    static func connected(
-        as name: String, _ body: (Settings, Connection) async throws -> Void
-    ) async throws {
+    static func connected<Value>(
+        as name: String, _ body: (Settings, Connection) async throws -> Value
+    ) async throws -> Value {
         try await run { settings in
             let connection = try await Connection.connect(
                 ConnectionSettings(
@@ -21,8 +21,9 @@ enum CommandRunner {
                 deadline: .now + .seconds(10)
             )
             do {
-                try await body(settings, connection)
+                let value = try await body(settings, connection)
                 await connection.close()
+                return value
             } catch {
                 await connection.close()
                 throw error

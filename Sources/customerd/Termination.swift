@@ -15,6 +15,8 @@ struct Termination {
     init(_ error: any Error) {
         if let error = error as? SettingsError {
             self.init(code: Self.badUsage, message: "\(error)")
+        } else if let error = error as? FileError {
+            self.init(code: Self.badUsage, message: "\(error)")
         } else if let error = Self.databaseError(in: error) {
             self.init(error)
         } else if error is ServeGuardError {

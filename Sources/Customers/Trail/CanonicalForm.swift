@@ -5,23 +5,17 @@
 /// times as whole microseconds since 1970-01-01T00:00:00Z. So NULL and empty differ, and no value can pass for another.
 ///
 /// Source: docs/audit-chain.md; the functions of sql/migrations/0002_trail.sql compute the same.
-public struct CanonicalForm: Sendable, Hashable {
-    public private(set) var bytes: [UInt8] = []
+struct CanonicalForm: Sendable, Hashable {
+    private(set) var bytes: [UInt8] = []
 
-    public init() {}
+    init() {}
 
-    /// - Parameter values: as many as there are members.
-    init(_ members: Members, _ values: (Int) -> String?) {
+    init(_ members: Members, of row: ChainRow) {
         bytes.reserveCapacity(1024)
-        for (index, name) in members.prefixes.enumerated() {
+        for (name, position) in zip(members.prefixes, members.positions) {
             bytes += name
-            append(values(index))
+            append(row.values[position])
         }
-    }
-
-    public mutating func append(_ name: String, _ value: String?) {
-        append(text: name)
-        append(value)
     }
 
     private mutating func append(_ value: String?) {
@@ -36,17 +30,20 @@ public struct CanonicalForm: Sendable, Hashable {
 }
 
 extension CanonicalForm {
-    /// The names of a form's members, in order.
+    /// The columns of a form, in order.
     struct Members: Sendable {
-        let names: [String]
+        let columns: [ChainRow.Column]
+        /// Where they are in a row.
+        let positions: [Int]
         /// Every name with its length before it, as it goes into the form.
         let prefixes: [[UInt8]]
 
-        init(_ names: String...) {
-            self.names = names
-            prefixes = names.map { name in
+        init(_ columns: ChainRow.Column...) {
+            self.columns = columns
+            positions = columns.map(\.position)
+            prefixes = columns.map { column in
                 var form = CanonicalForm()
-                form.append(text: name)
+                form.append(text: column.rawValue)
                 return form.bytes
             }
         }
@@ -54,12 +51,12 @@ extension CanonicalForm {
 
     /// What is never erased.
     static let entry = Members(
-        "seq", "id", "app_id", "occurred_at", "recorded_at", "action", "outcome", "status_code", "customer_id",
-        "actor_key_id", "actor_client_key", "actor_name", "actor_role", "request_id", "idempotency_key", "error_code",
-        "sqlstate", "constraint_name", "referencing_table"
+        .seq, .id, .appID, .occurredAt, .recordedAt, .action, .outcome, .statusCode, .customerID, .actorKeyID,
+        .actorClientKey, .actorName, .actorRole, .requestID, .idempotencyKey, .errorCode, .sqlstate, .constraintName,
+        .referencingTable
     )
     /// What may be about the person, erased by a redaction.
-    static let subject = Members("before_image", "reason", "error_message")
+    static let subject = Members(.beforeImage, .reason, .errorMessage)
     /// Where the attempt came from.
-    static let context = Members("actor_claimed", "ip", "user_agent", "request")
+    static let context = Members(.actorClaimed, .ip, .userAgent, .request)
 }

@@ -1,62 +1,85 @@
 import Crypto
-import LibPQ
+import Foundation
 
-/// An entry as the verifier sees it: what it says, and the hashes that it carries.
+/// An entry as the verifier sees it: what it shows by itself, and what ties it to others.
 struct ChainEntry: Sendable {
     let seq: Int
     /// In lower case, as the database has it.
     let appID: String
-    let action: String
-    let outcome: String
     let customerID: String?
-    let request: String?
-    /// Whether everything that a redaction erases is gone.
+    let previousHash: [UInt8]
+    let hash: [UInt8]
+    /// Whether everything that a redaction erases is gone. Whether a redaction did it shows later in the chain.
     let isErased: Bool
-    let entry: CanonicalForm
-    let subject: CanonicalForm
-    let context: CanonicalForm
-    let subjectCommitment: [UInt8]?
-    let contextCommitment: [UInt8]?
-    let subjectSalt: [UInt8]?
-    let contextSalt: [UInt8]?
-    let previousHash: [UInt8]?
-    let hash: [UInt8]?
+    /// Which entries of its customer it says to have erased.
+    let redactedSeqs: Set<Int>
+    /// Why it isn't what was written, as far as its own columns tell.
+    let fault: String?
 }
 
 extension ChainEntry {
-    /// - Parameter row: the members of the three forms, then commitments, salts and hashes.
-    init(_ row: Row) {
-        let subjectStart = CanonicalForm.entry.names.count
-        let contextStart = subjectStart + CanonicalForm.subject.names.count
-        let proofStart = contextStart + CanonicalForm.context.names.count
-        seq = row.int(0) ?? 0
-        appID = row[2] ?? ""
-        action = row[5] ?? ""
-        outcome = row[6] ?? ""
-        customerID = row[8]
-        request = row[contextStart + 3]
-        isErased = (subjectStart..<contextStart).allSatisfy { row[$0] == nil }
-        entry = CanonicalForm(CanonicalForm.entry) { row[$0] }
-        subject = CanonicalForm(CanonicalForm.subject) { row[subjectStart + $0] }
-        context = CanonicalForm(CanonicalForm.context) { row[contextStart + $0] }
-        subjectCommitment = row.bytes(proofStart)
-        contextCommitment = row.bytes(proofStart + 1)
-        subjectSalt = row.bytes(proofStart + 2)
-        contextSalt = row.bytes(proofStart + 3)
-        previousHash = row.bytes(proofStart + 4)
-        hash = row.bytes(proofStart + 5)
+    init(_ row: ChainRow) {
+        seq = row[.seq].flatMap { Int($0) } ?? 0
+        appID = row[.appID] ?? ""
+        customerID = row[.customerID]
+        previousHash = row.bytes(.previousHash) ?? []
+        hash = row.bytes(.hash) ?? []
+        isErased = Self.isErased(row)
+        redactedSeqs = Self.redactedSeqs(row)
+        fault = Self.fault(of: row)
+    }
+
+    private static func fault(of row: ChainRow) -> String? {
+        guard hash(of: row) == row.bytes(.hash) else { return "its hash isn't that of its columns" }
+        guard commits(row, .contextCommitment, to: CanonicalForm.context, under: .contextSalt) else {
+            return "actor_claimed, ip, user_agent or request isn't what was committed to"
+        }
+        if isErased(row) { return nil }
+        guard row[.subjectSalt] != nil else { return "its subject_salt is gone, but what it protects wasn't redacted" }
+        return commits(row, .subjectCommitment, to: CanonicalForm.subject, under: .subjectSalt)
+            ? nil : "before_image, reason or error_message isn't what was committed to"
     }
 
     /// The hash that the entry ought to carry.
-    var expectedHash: [UInt8] {
+    private static func hash(of row: ChainRow) -> [UInt8]? {
         var digest = SHA256()
-        digest.update(data: entry.bytes)
-        for part in [subjectCommitment, contextCommitment, previousHash] { digest.update(data: part ?? []) }
+        digest.update(data: CanonicalForm(CanonicalForm.entry, of: row).bytes)
+        for column in [ChainRow.Column.subjectCommitment, .contextCommitment, .previousHash] {
+            guard let part = row.bytes(column), part.count == SHA256.byteCount else { return nil }
+            digest.update(data: part)
+        }
         return Array(digest.finalize())
     }
 
-    /// The commitment to a form under a salt. Source: RFC 2104.
-    static func commitment(to form: CanonicalForm, salt: [UInt8]) -> [UInt8] {
-        Array(HMAC<SHA256>.authenticationCode(for: form.bytes, using: SymmetricKey(data: salt)))
+    /// Whether a commitment is that to a form under a salt. Source: RFC 2104.
+    private static func commits(
+        _ row: ChainRow, _ commitment: ChainRow.Column, to members: CanonicalForm.Members, under salt: ChainRow.Column
+    ) -> Bool {
+        guard let salt = row.bytes(salt), let commitment = row.bytes(commitment) else { return false }
+        let form = CanonicalForm(members, of: row)
+        return HMAC<SHA256>.authenticationCode(for: form.bytes, using: SymmetricKey(data: salt)) == commitment
+    }
+
+    private static func isErased(_ row: ChainRow) -> Bool {
+        row[.subjectSalt] == nil && row[.customerID] != nil
+            && CanonicalForm.subject.positions.allSatisfy { row.values[$0] == nil }
+    }
+
+    // MARK: - Redactions
+
+    private struct RedactionRequest: Decodable {
+        enum CodingKeys: String, CodingKey {
+            case seqs = "redacted_seqs"
+        }
+
+        let seqs: [Int]?
+    }
+
+    private static func redactedSeqs(_ row: ChainRow) -> Set<Int> {
+        guard row[.action] == "customer.redact", row[.outcome] == "SUCCEEDED", let request = row[.request] else {
+            return []
+        }
+        let seqs = (try? JSONDecoder().decode(RedactionRequest.self, from: Data(request.utf8)))?.seqs
+        return Set(seqs ?? [])
     }
 }

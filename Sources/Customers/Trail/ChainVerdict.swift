@@ -1,13 +1,11 @@
-public import Foundation
-
 /// What a verification has found, over all chains that were looked at.
 public struct ChainVerdict: Sendable, Hashable {
     /// Where a chain is broken first.
     public struct Break: Sendable, Hashable {
-        /// The chain; the zero UUID for that of strangers.
-        public let appID: UUID
-        /// The first entry that isn't there or isn't what it was.
-        public let seq: Int
+        /// The chain, as the trail names it; the zero UUID for that of strangers. nil if it is none in particular.
+        public let appID: String?
+        /// The first entry that isn't there or isn't what it was; nil if it is none in particular.
+        public let seq: Int?
         /// In words.
         public let reason: String
     }
@@ -20,4 +18,6 @@ public struct ChainVerdict: Sendable, Hashable {
     public internal(set) var chains = 0
     /// The break of the first broken chain, in the order of their apps.
     public internal(set) var broken: Break?
+    /// Where the chains that are whole end, in the order of their apps.
+    public internal(set) var heads: [ChainHead] = []
 }

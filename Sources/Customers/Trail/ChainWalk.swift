@@ -1,27 +1,35 @@
-import Foundation
-
-/// Follows chains entry by entry. A pure value: ``ChainVerifier`` feeds it.
+/// Follows chains entry by entry. A pure value: ``ChainVerifier`` feeds it from the database, ``ExportVerifier`` from an
+/// export.
 struct ChainWalk: Sendable {
-    /// The last entry of a chain as `audit.heads` has it.
-    struct Head: Sendable, Hashable {
-        let seq: Int
-        let hash: [UInt8]
-
-        static let genesis = Head(seq: 0, hash: [UInt8](repeating: 0, count: 32))
-    }
-
     private(set) var verdict = ChainVerdict()
-    private var heads: [String: Head]
+    /// What `audit.heads` says of chains that aren't finished.
+    private var heads: [String: ChainHead] = [:]
+    /// What was signed of chains that aren't begun, shortest first.
+    private var checkpoints: [String: [ChainHead]]
+    /// The chain that is being followed.
     private var appID: String?
-    /// The last entry of the current chain that was proven.
-    private var last = Head.genesis
+    /// The chain that was finished last.
+    private var finishedAppID: String?
+    /// The last entry of the chain that was proven.
+    private var last = ChainHead.genesis("")
     private var isBroken = false
-    /// Erased entries of the current chain that no redaction has accounted for yet, by customer.
+    /// What was signed of the chain, after ``last``.
+    private var signed: [ChainHead] = []
+    /// The last checkpoint that the chain agrees with.
+    private var agreed = 0
+    /// Erased entries of the chain that no redaction has accounted for yet, by customer.
     private var unaccounted: [String: Set<Int>] = [:]
 
-    /// - Parameter heads: by app, in the form that ``ChainEntry/appID`` has.
-    init(heads: [String: Head]) {
-        self.heads = heads
+    /// - Parameter checkpoints: heads that were signed, at most those of the chains that will come.
+    init(checkpoints: [ChainHead] = []) {
+        self.checkpoints = Dictionary(grouping: checkpoints, by: \.appID).mapValues { heads in
+            heads.sorted { $0.seq < $1.seq }
+        }
+    }
+
+    /// Takes what `audit.heads` says of a chain, at the latest after its last entry.
+    mutating func take(_ head: ChainHead) {
+        heads[head.appID] = head
     }
 
     /// Takes the next entry; entries come by app and seq.
@@ -29,94 +37,79 @@ struct ChainWalk: Sendable {
         if entry.appID != appID {
             finishChain()
             begin(entry.appID)
+            if let finishedAppID, entry.appID <= finishedAppID {
+                breakChain(at: entry.seq, "the chain comes after that of \(finishedAppID): chains aren't in order")
+            }
         }
         verdict.entries += 1
         guard !isBroken else { return }
         if let (seq, reason) = fault(of: entry) { return breakChain(at: seq, reason) }
         account(for: entry)
-        last = Head(seq: entry.seq, hash: entry.hash ?? [])
+        last = ChainHead(appID: entry.appID, seq: entry.seq, hash: entry.hash)
+        while signed.first?.seq == last.seq { agreed = signed.removeFirst().seq }
         verdict.verified += 1
+    }
+
+    /// Ends where what ought to come next can't be read.
+    mutating func stop(_ reason: String) -> ChainVerdict {
+        if !isBroken { breakChain(at: appID == nil ? nil : last.seq + 1, reason) }
+        return verdict
     }
 
     /// - Returns: what was found, once the last entry was taken.
     mutating func finish() -> ChainVerdict {
         finishChain()
-        // Chains of which nothing but the head is left.
-        for (app, _) in heads.sorted(by: { $0.key < $1.key }) {
+        // Chains of which nothing but the head is left, or not even that.
+        for app in Set(heads.keys).union(checkpoints.keys).sorted() {
             begin(app)
             finishChain()
         }
+        verdict.heads.sort { $0.appID < $1.appID }
         return verdict
     }
 
     private mutating func begin(_ app: String) {
         appID = app
-        last = .genesis
+        last = .genesis(app)
         isBroken = false
+        signed = checkpoints.removeValue(forKey: app) ?? []
+        agreed = 0
         unaccounted = [:]
         verdict.chains += 1
     }
 
-    private mutating func breakChain(at seq: Int, _ reason: String) {
+    private mutating func breakChain(at seq: Int?, _ reason: String) {
         isBroken = true
-        let found = ChainVerdict.Break(appID: appID.flatMap(UUID.init) ?? .zero, seq: seq, reason: reason)
         // A chain that has lost all its entries is looked at last, but may come first.
-        if let first = verdict.broken, first.appID.text <= found.appID.text { return }
-        verdict.broken = found
+        if let first = verdict.broken?.appID, let appID, first <= appID { return }
+        verdict.broken = ChainVerdict.Break(appID: appID, seq: seq, reason: reason)
     }
 
     // MARK: - Entries
 
     private func fault(of entry: ChainEntry) -> (seq: Int, reason: String)? {
-        guard entry.seq <= last.seq + 1 else { return (last.seq + 1, "entry \(last.seq + 1) is missing") }
-        guard entry.seq == last.seq + 1 else { return (entry.seq, "there is a second entry \(entry.seq)") }
-        guard entry.expectedHash == entry.hash else {
-            return (entry.seq, "entry \(entry.seq) was changed: its hash isn't that of its columns")
-        }
+        let seq = entry.seq
+        guard seq <= last.seq + 1 else { return (last.seq + 1, "entry \(last.seq + 1) is missing") }
+        guard seq == last.seq + 1 else { return (seq, "there is a second entry \(seq)") }
+        if let fault = entry.fault { return (seq, "entry \(seq) was changed: \(fault)") }
         guard entry.previousHash == last.hash else {
             let before = last.seq == 0 ? "32 zero bytes" : "the hash of entry \(last.seq)"
-            return (entry.seq, "the previous_hash of entry \(entry.seq) isn't \(before): one of them was replaced")
+            return (seq, "the previous_hash of entry \(seq) isn't \(before): one of them was replaced")
         }
-        guard let salt = entry.contextSalt,
-            ChainEntry.commitment(to: entry.context, salt: salt) == entry.contextCommitment
-        else {
-            return (
-                entry.seq,
-                "entry \(entry.seq) was changed: actor_claimed, ip, user_agent or request isn't what was committed to"
-            )
+        guard signed.prefix(while: { $0.seq == seq }).allSatisfy({ $0.hash == entry.hash }) else {
+            let start = agreed == 0 ? "" : ", but after entry \(agreed), on which an earlier one agrees"
+            return (seq, "the chain forks from its checkpoint: it was rewritten at entry \(seq) or before\(start)")
         }
-        return subjectFault(of: entry).map { (entry.seq, $0) }
+        return nil
     }
-
-    private func subjectFault(of entry: ChainEntry) -> String? {
-        if let salt = entry.subjectSalt {
-            return ChainEntry.commitment(to: entry.subject, salt: salt) == entry.subjectCommitment
-                ? nil
-                : "entry \(entry.seq) was changed: before_image, reason or error_message isn't what was committed to"
-        }
-        // Without the salt only an erasure can be right; whether it was one shows later in the chain.
-        return entry.isErased && entry.customerID != nil
-            ? nil : "entry \(entry.seq) was changed: its subject_salt is gone, but what it protects wasn't redacted"
-    }
-
-    // MARK: - Redactions
 
     private mutating func account(for entry: ChainEntry) {
         guard let customer = entry.customerID else { return }
-        if entry.action == "customer.redact", entry.outcome == "SUCCEEDED", let erased = unaccounted[customer] {
-            let rest = erased.subtracting(Self.redactedSeqs(entry.request))
+        if !entry.redactedSeqs.isEmpty, let erased = unaccounted[customer] {
+            let rest = erased.subtracting(entry.redactedSeqs)
             unaccounted[customer] = rest.isEmpty ? nil : rest
         }
-        if entry.subjectSalt == nil { unaccounted[customer, default: []].insert(entry.seq) }
-    }
-
-    private struct RedactionRequest: Decodable {
-        let redacted_seqs: [Int]?
-    }
-
-    private static func redactedSeqs(_ request: String?) -> [Int] {
-        guard let request else { return [] }
-        return (try? JSONDecoder().decode(RedactionRequest.self, from: Data(request.utf8)))?.redacted_seqs ?? []
+        if entry.isErased { unaccounted[customer, default: []].insert(entry.seq) }
     }
 
     // MARK: - Ends
@@ -124,23 +117,38 @@ struct ChainWalk: Sendable {
     private mutating func finishChain() {
         guard let app = appID else { return }
         let head = heads.removeValue(forKey: app)
-        appID = app
-        defer { appID = nil }
-        guard !isBroken else { return }
-        if let erased = unaccounted.values.joined().min() {
-            verdict.verified -= last.seq - erased + 1
-            breakChain(at: erased, "entry \(erased) was erased, but no redaction of its customer accounts for it")
-        } else if let (seq, reason) = fault(of: head) {
+        let faults = isBroken ? [] : [erasureFault, cutFault, fault(of: head)].compactMap { $0 }
+        if let (seq, reason) = faults.min(by: { $0.seq < $1.seq }) {
             verdict.verified -= max(0, last.seq - seq + 1)
             breakChain(at: seq, reason)
+        } else if !isBroken, last.seq > 0 {
+            verdict.heads.append(last)
+        }
+        finishedAppID = app
+        appID = nil
+    }
+
+    private var erasureFault: (seq: Int, reason: String)? {
+        unaccounted.values.joined().min().map { seq in
+            (seq, "entry \(seq) was erased, but no redaction of its customer accounts for it")
         }
     }
 
-    private func fault(of head: Head?) -> (seq: Int, reason: String)? {
-        guard let head else { return (last.seq, "the chain has no row in audit.heads") }
-        if head.seq > last.seq {
-            return (last.seq + 1, "entry \(last.seq + 1) is missing: audit.heads counts \(head.seq) entries")
+    private var cutFault: (seq: Int, reason: String)? {
+        guard let size = signed.last?.seq, size > last.seq else { return nil }
+        let missing = last.seq + 1
+        return (
+            missing,
+            "entry \(missing) is missing: the chain is \(size - last.seq) short of the \(size) of its checkpoint"
+        )
+    }
+
+    private func fault(of head: ChainHead?) -> (seq: Int, reason: String)? {
+        let next = last.seq + 1
+        guard let head else {
+            return (max(last.seq, 1), "audit.heads has no row, so nothing says that entry \(last.seq) is the last")
         }
+        if head.seq > last.seq { return (next, "entry \(next) is missing: audit.heads counts \(head.seq) entries") }
         if head.seq < last.seq {
             return (head.seq + 1, "entry \(head.seq + 1) was added by somebody else: audit.heads counts \(head.seq)")
         }

@@ -1,0 +1,103 @@
+import ArgumentParser
+import Customers
+import Foundation
+
+extension Audit {
+    struct SignCheckpoint: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "checkpoint",
+            abstract: "Sign how long each chain is and where it ends, to be kept outside the database.",
+            discussion: """
+                It verifies the trail first, and signs nothing where a chain is broken (exit 1). What --out names is \
+                replaced if the trail still agrees with the checkpoints in it.
+                """
+        )
+
+        @Option(
+            help: ArgumentHelp(
+                "The file of the key: what `audit keygen` writes, or an Ed25519 key in PEM.", valueName: "file"
+            )
+        )
+        var key: String
+        @Option(help: "The name of a PEM key, which has none itself.")
+        var name = "customerd"
+        @Option(help: ArgumentHelp("Write to this file instead of standard output.", valueName: "file"))
+        var out: String?
+        @OptionGroup var chain: ChainOption
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let signer = try KeyFile.signer(key, pemName: name)
+            let previous = try readPrevious()
+            try await CommandRunner.connected(as: "audit checkpoint") { _, connection in
+                let sign = CheckpointSigner(connection: connection, signer: signer)
+                let (verdict, checkpoints) = try await sign(
+                    app: chain.app, previous: previous, deadline: Audit.deadline
+                )
+                guard verdict.broken == nil else {
+                    StandardError.print("Nothing was signed. \(verdict.text())")
+                    throw ExitCode.failure
+                }
+                guard !checkpoints.isEmpty else {
+                    StandardError.print("Nothing was signed: there is no entry.")
+                    throw ExitCode.failure
+                }
+                try hand(on: checkpoints)
+            }
+        }
+
+        private func readPrevious() throws -> [ChainHead] {
+            guard let out, FileManager.default.fileExists(atPath: out) else { return [] }
+            let contents = try TextFile.read(out)
+            guard !contents.isEmpty else { return [] }
+            let previous = Checkpoints(contents, app: nil, verifier: nil)
+            if let fault = previous.fault {
+                throw FileError(path: out, problem: "isn't overwritten: \(fault.reason)")
+            }
+            if let app = chain.app, previous.heads.contains(where: { $0.appID != app.text }) {
+                throw FileError(path: out, problem: "isn't overwritten: it has checkpoints of other apps")
+            }
+            return previous.heads
+        }
+
+        private func hand(on checkpoints: [Checkpoint]) throws {
+            let notes = checkpoints.map(\.note.description).joined(separator: "\n")
+            if let out { try TextFile.write(notes, to: out) }
+            let summary = out.map { "Signed where \(checkpoints.count) chains end: \($0)" }
+            output.print(
+                ["checkpoints": .array(checkpoints.map(\.json))], else: summary ?? String(notes.dropLast())
+            )
+        }
+    }
+
+    struct GenerateKey: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "keygen",
+            abstract: "Make a key to sign checkpoints with, and print the key to verify them with.",
+            discussion: "Keep the file where whoever can change the database can't read it."
+        )
+
+        @Option(help: "The name of the key: a URL without its scheme that means you, such as example.com/trail.")
+        var name: String
+        @Option(help: ArgumentHelp("The file to make, which only its owner may read.", valueName: "file"))
+        var key: String
+        @OptionGroup var output: OutputOptions
+
+        func run() throws {
+            guard let signer = NoteSigner(generating: name), let publicKey = signer.verifier.text else {
+                throw ValidationError("--name must have 1 to 200 characters, and no spaces or plus signs.")
+            }
+            try KeyFile.make(key, signer)
+            output.print(["name": .string(name), "public_key": .string(publicKey)], else: publicKey)
+        }
+    }
+}
+
+extension Checkpoint {
+    fileprivate var json: JSON {
+        [
+            "app_id": .string(head.appID), "size": .int(head.seq),
+            "hash": .string(Data(head.hash).base64EncodedString()), "note": .string(note.description),
+        ]
+    }
+}

@@ -1,0 +1,31 @@
+import Customers
+import Foundation
+
+/// Files with the keys that sign and verify checkpoints.
+enum KeyFile {
+    static func signer(_ path: String, pemName: String) throws(FileError) -> NoteSigner {
+        let contents = try TextFile.read(path)
+        do {
+            return try NoteSigner(contents, pemName: pemName)
+        } catch {
+            throw FileError(path: path, problem: "isn't the key of a signer: \(error)")
+        }
+    }
+
+    /// - Parameter keyOrPath: a verifier key, or a file that holds one.
+    static func verifier(_ keyOrPath: String) throws(FileError) -> NoteVerifier {
+        if let key = try? NoteVerifier(keyOrPath) { return key }
+        do {
+            return try NoteVerifier(try TextFile.read(keyOrPath))
+        } catch let error as FileError {
+            throw error
+        } catch {
+            throw FileError(path: keyOrPath, problem: "isn't a verifier key: \(error)")
+        }
+    }
+
+    /// Makes a file that only its owner can read, and replaces none.
+    static func make(_ path: String, _ signer: NoteSigner) throws(FileError) {
+        try TextFile.create("\(signer.text)\n", at: path)
+    }
+}

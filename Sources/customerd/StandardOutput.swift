@@ -1,0 +1,28 @@
+import ArgumentParser
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Standard output for more than can be held in memory.
+enum StandardOutput {
+    /// - Throws: when nobody reads any more, the exit code alone.
+    static func write(_ bytes: [UInt8]) throws {
+        do {
+            try FileHandle.standardOutput.write(contentsOf: Data(bytes))
+        } catch {
+            if errno != EPIPE { StandardError.print("Standard output can't be written: \(error.localizedDescription)") }
+            throw ExitCode.failure
+        }
+    }
+}
+
+/// For what isn't the answer of a command.
+enum StandardError {
+    static func print(_ line: String) {
+        FileHandle.standardError.write(Data("\(line)\n".utf8))
+    }
+}
