@@ -1,0 +1,495 @@
+#!/usr/bin/env python3
+"""Verifies an export of the audit trail without the database and without any of the project's code.
+
+usage: scripts/verify-audit.py [FILE] [--app UUID] [--checkpoint FILE] [--public-key KEY]
+
+FILE is what `customerd audit export` wrote; standard input without it. --checkpoint holds the chains against signed
+checkpoints; --public-key, a verifier key or a file with one or with a PEM key, says who must have signed them.
+Prints {"entries","verified","broken_at","broken_app","reason"}; exit 0 if all is whole, 1 if not, 2 for bad usage.
+
+Written from docs/audit-chain.md alone. Python's standard library, constant memory.
+"""
+
+import argparse
+import base64
+import binascii
+import calendar
+import hashlib
+import hmac
+import json
+import re
+import sys
+
+CANONICAL = (
+    "seq id app_id occurred_at recorded_at action outcome status_code customer_id actor_key_id actor_client_key "
+    "actor_name actor_role request_id idempotency_key error_code sqlstate constraint_name referencing_table"
+).split()
+SUBJECT = "before_image reason error_message".split()
+CONTEXT = "actor_claimed ip user_agent request".split()
+PROOF = "previous_hash hash subject_commitment context_commitment subject_salt context_salt".split()
+COLUMNS = frozenset(CANONICAL + SUBJECT + CONTEXT + PROOF)
+NUMBERS = frozenset(["seq", "status_code"])
+TIMES = frozenset(["occurred_at", "recorded_at"])
+HEAD = frozenset(["app_id", "head_seq", "head_hash"])
+
+
+class Malformed(Exception):
+    """A line, a checkpoint or a key that isn't one."""
+
+
+# --- entries ----------------------------------------------------------------------------------------------------------
+
+
+TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
+HEX = re.compile("(?:[0-9a-f]{2})*")
+NAMES = {name: len(name).to_bytes(4, "big") + name.encode() for name in COLUMNS}
+
+
+def microseconds(text):
+    match = TIME.fullmatch(text)
+    if not match:
+        return text
+    year, month, day, hour, minute, second, fraction = map(int, match.groups())
+    # The calendar of year 0 is that of year 400, which datetime would know, 146,097 days later.
+    era, year = (1, year + 400) if year == 0 else (0, year)
+    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return text
+    if hour > 23 or minute > 59 or second > 59:
+        return text
+    seconds = calendar.timegm((year, month, day, hour, minute, second)) - era * 146097 * 86400
+    return str(seconds * 1000000 + fraction)
+
+
+def member(name, value):
+    if value is None:
+        return NAMES[name] + b"\0"
+    text = value.encode()
+    return NAMES[name] + b"\1" + len(text).to_bytes(4, "big") + text
+
+
+def form(names, entry):
+    return b"".join(member(name, entry[name]) for name in names)
+
+
+def data(entry, name):
+    text = entry[name]
+    return bytes.fromhex(text) if text is not None and HEX.fullmatch(text) else None
+
+
+def commits(entry, commitment, names, salt):
+    key = data(entry, salt)
+    return key is not None and hmac.digest(key, form(names, entry), "sha256") == data(entry, commitment)
+
+
+class Entry:
+    """What an entry shows by itself, and what ties it to others."""
+
+    __slots__ = ("seq", "app_id", "customer_id", "previous_hash", "hash", "is_erased", "redacted", "fault")
+
+    def __init__(self, entry):
+        self.seq = int(entry["seq"] or 0)
+        self.app_id = entry["app_id"] or ""
+        self.customer_id = entry["customer_id"]
+        self.previous_hash = data(entry, "previous_hash")
+        self.hash = data(entry, "hash")
+        self.is_erased = (
+            entry["subject_salt"] is None
+            and entry["customer_id"] is not None
+            and all(entry[name] is None for name in SUBJECT)
+        )
+        self.redacted = self.redactions(entry)
+        self.fault = self.find_fault(entry)
+
+    @staticmethod
+    def redactions(entry):
+        if (entry["action"], entry["outcome"]) != ("customer.redact", "SUCCEEDED") or entry["request"] is None:
+            return frozenset()
+        try:
+            seqs = json.loads(entry["request"]).get("redacted_seqs") or []
+            return frozenset(seqs) if all(type(seq) is int for seq in seqs) else frozenset()
+        except (ValueError, AttributeError, TypeError):
+            return frozenset()
+
+    def find_fault(self, entry):
+        parts = [data(entry, name) for name in ("subject_commitment", "context_commitment", "previous_hash")]
+        if any(part is None or len(part) != 32 for part in parts):
+            return "a hash isn't one"
+        if hashlib.sha256(form(CANONICAL, entry) + b"".join(parts)).digest() != self.hash:
+            return "its hash isn't that of its columns"
+        if not commits(entry, "context_commitment", CONTEXT, "context_salt"):
+            return "the context isn't what was committed to"
+        if not self.is_erased and not commits(entry, "subject_commitment", SUBJECT, "subject_salt"):
+            return "the subject isn't what was committed to"
+        return None
+
+
+def read_line(line):
+    """The entry of a line, or None, and the (app, seq, hash) of a head, or None."""
+
+    def unique(pairs):
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise Malformed("a member is there twice")
+        return members
+
+    def whole(text):
+        if text == "-0":
+            raise Malformed("-0 is no number here")
+        if not -(2**63) <= int(text) < 2**63:
+            raise Malformed("a number is too large")
+        return int(text)
+
+    try:
+        members = json.loads(line.decode("utf-8"), object_pairs_hook=unique, parse_int=whole)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from error
+    if not isinstance(members, dict):
+        raise Malformed("it is no object")
+    names = members.keys()
+    has_head = "head_seq" in names or "head_hash" in names
+    is_entry = COLUMNS <= names
+    if names != (COLUMNS | HEAD if has_head else COLUMNS) and names != HEAD:
+        raise Malformed("its members aren't the columns")
+    for name, value in members.items():
+        is_number = name in NUMBERS or name == "head_seq"
+        if value is None and name not in ("head_seq", "head_hash"):
+            continue
+        if type(value) is not (int if is_number else str):
+            raise Malformed(f"{name} is of the wrong type")
+        try:
+            members[name] = microseconds(value) if name in TIMES else str(value)
+            members[name].encode()
+        except UnicodeEncodeError as error:
+            raise Malformed(f"{name} holds a surrogate alone") from error
+    head = None
+    if has_head:
+        value = data(members, "head_hash")
+        if value is None or int(members["head_seq"]) < 0 or not (is_entry or members["app_id"]):
+            raise Malformed("its head isn't one")
+        head = (members["app_id"] or "", int(members["head_seq"]), value)
+    return (Entry(members) if is_entry else None), head
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+class Walk:
+    """Follows chains entry by entry."""
+
+    def __init__(self, checkpoints=()):
+        self.entries = self.verified = 0
+        self.broken = None  # (app, seq, reason)
+        self.heads = {}
+        self.checkpoints = {}
+        for app, seq, value in checkpoints:
+            self.checkpoints.setdefault(app, {}).setdefault(seq, set()).add(value)
+        self.app = self.finished = None
+        self.begin(None)
+
+    def begin(self, app):
+        self.app = app
+        self.seq, self.hash = 0, bytes(32)
+        self.is_broken = False
+        self.signed = self.checkpoints.pop(app, {})
+        self.unaccounted = {}
+
+    def take_head(self, head):
+        self.heads[head[0]] = head
+
+    def take(self, entry):
+        if entry.app_id != self.app:
+            self.finish_chain()
+            self.begin(entry.app_id)
+            if self.finished is not None and entry.app_id <= self.finished:
+                self.break_chain(entry.seq, "chains aren't in order")
+        self.entries += 1
+        if self.is_broken:
+            return
+        fault = self.fault(entry)
+        if fault:
+            self.break_chain(*fault)
+            return
+        self.account_for(entry)
+        self.seq, self.hash = entry.seq, entry.hash
+        self.verified += 1
+
+    def fault(self, entry):
+        following = self.seq + 1
+        if entry.seq > following:
+            return following, f"entry {following} is missing"
+        if entry.seq < following:
+            return entry.seq, f"there is a second entry {entry.seq}"
+        if entry.fault:
+            return entry.seq, f"entry {entry.seq} was changed: {entry.fault}"
+        if entry.previous_hash != self.hash:
+            return entry.seq, f"entry {entry.seq} isn't the one that followed entry {self.seq}: one was replaced"
+        if any(value != entry.hash for value in self.signed.get(entry.seq, ())):
+            return entry.seq, f"the chain forks from its checkpoint: it was rewritten at entry {entry.seq} or before"
+        return None
+
+    def account_for(self, entry):
+        if entry.customer_id is None:
+            return
+        if entry.redacted and entry.customer_id in self.unaccounted:
+            rest = self.unaccounted.pop(entry.customer_id) - entry.redacted
+            if rest:
+                self.unaccounted[entry.customer_id] = rest
+        if entry.is_erased:
+            self.unaccounted[entry.customer_id] = self.unaccounted.get(entry.customer_id, frozenset()) | {entry.seq}
+
+    def break_chain(self, seq, reason):
+        self.is_broken = True
+        if self.broken is None or self.app < self.broken[0]:
+            self.broken = (self.app, seq, reason)
+
+    def finish_chain(self):
+        if self.app is None:
+            return
+        head = self.heads.pop(self.app, None)
+        if not self.is_broken:
+            faults = [fault for fault in (self.erased(), self.cut(), self.wrong_head(head)) if fault]
+            if faults:
+                seq, reason = min(faults, key=lambda fault: fault[0])
+                self.verified -= max(0, self.seq - seq + 1)
+                self.break_chain(seq, reason)
+        self.finished, self.app = self.app, None
+
+    def erased(self):
+        seqs = [seq for erased in self.unaccounted.values() for seq in erased]
+        return (min(seqs), f"entry {min(seqs)} was erased, but no redaction accounts for it") if seqs else None
+
+    def cut(self):
+        size = max(self.signed, default=0)
+        if size <= self.seq:
+            return None
+        return self.seq + 1, f"entry {self.seq + 1} is missing: {size - self.seq} short of the checkpoint's {size}"
+
+    def wrong_head(self, head):
+        if head is None:
+            return max(self.seq, 1), f"audit.heads has no row, so nothing says that entry {self.seq} is the last"
+        if head[1] > self.seq:
+            return self.seq + 1, f"entry {self.seq + 1} is missing: audit.heads counts {head[1]} entries"
+        if head[1] < self.seq:
+            return head[1] + 1, f"entry {head[1] + 1} was added: audit.heads counts {head[1]} entries"
+        return None if head[2] == self.hash else (self.seq, f"entry {self.seq} isn't the one of audit.heads")
+
+    def stop(self, reason):
+        if not self.is_broken:
+            if self.app is None:
+                self.broken = self.broken or (None, None, reason)
+            else:
+                self.break_chain(self.seq + 1, reason)
+
+    def finish(self):
+        self.finish_chain()
+        for app in sorted(self.heads.keys() | self.checkpoints.keys()):
+            self.begin(app)
+            self.finish_chain()
+
+
+def walk_lines(lines, walk, app=None):
+    for number, line in enumerate(lines, 1):
+        try:
+            entry, head = read_line(line)
+        except Malformed as error:
+            return walk.stop(f"line {number} isn't an entry: {error}")
+        if app is not None and app != (entry.app_id if entry else head[0]):
+            continue
+        if entry:
+            walk.take(entry)
+        if head:
+            walk.take_head(head)
+    return walk.finish()
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def text_of_base64(text):
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("it isn't base64") from error
+
+
+def read_checkpoints(contents):
+    """[(app, seq, hash, name that may sign, text, [(name, key id, signature)])]"""
+    if re.search(r"[\0-\x09\x0b-\x1f]", contents):
+        raise Malformed("it has control characters")
+    paragraphs = [part.strip("\n").split("\n") for part in re.split(r"\n\n+", contents.strip("\n")) if part]
+    if not paragraphs or len(paragraphs) % 2:
+        raise Malformed("it holds no note, or a text without signatures")
+    checkpoints = []
+    for text, lines in zip(paragraphs[::2], paragraphs[1::2]):
+        signatures = []
+        for line in lines:
+            match = re.fullmatch("\u2014 ([^ ]+) ([^ ]+)", line)
+            if not match or len(text_of_base64(match[2])) <= 4:
+                raise Malformed("a signature line is malformed")
+            blob = text_of_base64(match[2])
+            signatures.append((match[1], blob[:4], blob[4:]))
+        origin = re.fullmatch("(.*)/([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})", text[0])
+        if len(text) < 3 or not origin or not re.fullmatch("0|[1-9][0-9]*", text[1]):
+            raise Malformed("a note isn't the checkpoint of a chain")
+        value = text_of_base64(text[2])
+        if len(value) != 32:
+            raise Malformed("a note isn't the checkpoint of a chain")
+        signed = "".join(line + "\n" for line in text).encode()
+        checkpoints.append((origin[2].lower(), int(text[1]), value, origin[1], signed, signatures))
+    return checkpoints
+
+
+def read_key(text):
+    """The name of a verifier key, None for a PEM key, and its 32 bytes."""
+    pem = re.search("-----BEGIN PUBLIC KEY-----(.*)-----END PUBLIC KEY-----", text, re.DOTALL)
+    if pem:
+        der = text_of_base64("".join(pem[1].split()))
+        if len(der) != 44 or der[:12] != bytes.fromhex("302a300506032b6570032100"):
+            raise Malformed("it isn't an Ed25519 key")
+        return None, der[12:]
+    parts = text.strip().split("+", 2)
+    if len(parts) != 3:
+        raise Malformed("it is neither a verifier key nor PEM")
+    key = text_of_base64(parts[2])
+    if len(key) != 33 or key[0] != 1 or parts[1] != key_id(parts[0], key[1:]).hex():
+        raise Malformed("it isn't an Ed25519 key with its id")
+    return parts[0], key[1:]
+
+
+def key_id(name, key):
+    return hashlib.sha256(name.encode() + b"\n\1" + key).digest()[:4]
+
+
+def reason_against(checkpoint, key):
+    name, public = key
+    _, seq, _, owner, text, signatures = checkpoint
+    own = [s for s in signatures if (name is None or s[0] == name) and s[1] == key_id(s[0], public)]
+    if not own:
+        return f"the checkpoint of {seq} entries isn't signed with the key that was given"
+    if not all(ed25519_verifies(public, text, signature) for _, _, signature in own):
+        return f"the signature of the checkpoint of {seq} entries is wrong"
+    if owner not in [s[0] for s in own]:
+        return f"the origin of the checkpoint of {seq} entries is another than the name of its key"
+    return None
+
+
+# Ed25519, RFC 8032, section 5.1: points in extended coordinates (X, Y, Z, T).
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+
+
+def add(a, b):
+    e, f = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    g, h = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = f - e, h - g, h + g, f + e
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(scalar, point):
+    result = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            result = add(result, point)
+        point = add(point, point)
+        scalar >>= 1
+    return result
+
+
+def point_of(encoded):
+    y = int.from_bytes(encoded, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def ed25519_verifies(public, text, signature):
+    if len(signature) != 64:
+        return False
+    key, r, s = point_of(public), point_of(signature[:32]), int.from_bytes(signature[32:], "little")
+    if key is None or r is None or s >= ORDER:
+        return False
+    base = point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public + text).digest(), "little") % ORDER
+    left, right = times(s, base), add(r, times(k, key))
+    return not ((left[0] * right[2] - right[0] * left[2]) % P or (left[1] * right[2] - right[1] * left[2]) % P)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def believed(contents, key, app=None):
+    """The (app, seq, hash) of the checkpoints that may be believed, and what is wrong with the first that can't."""
+    heads, fault = [], None
+    try:
+        for checkpoint in read_checkpoints(contents):
+            if app is not None and checkpoint[0] != app:
+                continue
+            reason = key and reason_against(checkpoint, key)
+            if reason:
+                fault = fault or (checkpoint[0], None, reason)
+            elif checkpoint[1] > 0:
+                heads.append(checkpoint[:3])
+        return heads, fault
+    except Malformed as error:
+        return [], (None, None, f"the checkpoint can't be believed: {error}")
+
+
+def answer(walk, fault=None):
+    app, seq, reason = walk.broken or fault or (None, None, None)
+    return {
+        "entries": walk.entries,
+        "verified": walk.verified,
+        "broken_at": seq,
+        "broken_app": app,
+        "reason": reason,
+    }
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Verifies an export of the audit trail; see docs/audit-chain.md.")
+    parser.add_argument("export", nargs="?", default="-", help="what `customerd audit export` wrote; - for stdin")
+    parser.add_argument("--app", type=str.lower, help="only the chain of this app")
+    parser.add_argument("--checkpoint", help="a file that `customerd audit checkpoint` wrote")
+    parser.add_argument("--public-key", help="the key that must have signed it, or a file with one")
+    options = parser.parse_args()
+    heads, fault, key = [], None, None
+    try:
+        if options.public_key:
+            try:
+                key = read_key(options.public_key)
+            except Malformed:
+                key = read_key(read_text(options.public_key))
+        if options.checkpoint:
+            heads, fault = believed(read_text(options.checkpoint), key, options.app)
+            if key is None:
+                print("Who signed the checkpoint wasn't verified: there was no --public-key.", file=sys.stderr)
+        walk = Walk(heads)
+        if options.export == "-":
+            walk_lines(sys.stdin.buffer, walk, options.app)
+        else:
+            with open(options.export, "rb") as file:
+                walk_lines(file, walk, options.app)
+    except (OSError, UnicodeDecodeError, Malformed) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    verdict = answer(walk, fault)
+    print(json.dumps(verdict, ensure_ascii=False, separators=(",", ":")))
+    return 0 if verdict["reason"] is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
