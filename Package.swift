@@ -170,5 +170,16 @@ let package = Package(
             dependencies: ["LibPQ", "TestSupport"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "TrailTests",
+            dependencies: [
+                "Customers",
+                "LibPQ",
+                "TestSupport",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            exclude: ["alterations.py"],
+            swiftSettings: settings
+        ),
     ]
 )
