@@ -242,7 +242,7 @@ struct DeletionTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let trigger = "refuse_\(customer.id.prefix(8))"
-        try await stage.database.run(
+        try await stage.database.alter(
             """
             CREATE FUNCTION \(trigger)() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
@@ -255,7 +255,7 @@ struct DeletionTests {
         let key = newID()
 
         let failed = try await tenant.delete(customer.id, idempotencyKey: key)
-        try await stage.database.run("DROP TRIGGER \(trigger) ON customers")
+        try await stage.database.alter("DROP TRIGGER \(trigger) ON customers")
         let retried = try await tenant.delete(customer.id, idempotencyKey: key)
 
         #expect(failed.status == 500)
@@ -277,7 +277,7 @@ struct DeletionTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let name = "remote_\(customer.id.prefix(8))"
-        try await stage.database.run(
+        try await stage.database.alter(
             """
             CREATE SCHEMA \(name);
             CREATE TABLE \(name).parents (id int PRIMARY KEY);
@@ -296,7 +296,7 @@ struct DeletionTests {
 
         let answer = try await tenant.delete(customer.id)
 
-        try await stage.database.run("DROP TRIGGER \(name) ON customers")
+        try await stage.database.alter("DROP TRIGGER \(name) ON customers")
         #expect(answer.status == 500)
         #expect(try await tenant.hasCustomer(customer.id))
         #expect(try await tenant.entries().map { $0["outcome"] } == ["FAILED"])
@@ -307,7 +307,7 @@ struct DeletionTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let trigger = "keep_\(customer.id.prefix(8))"
-        try await stage.database.run(
+        try await stage.database.alter(
             """
             CREATE FUNCTION \(trigger)() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
             CREATE TRIGGER \(trigger) BEFORE DELETE ON customers
@@ -317,7 +317,7 @@ struct DeletionTests {
         let key = newID()
 
         let answer = try await tenant.delete(customer.id, idempotencyKey: key)
-        try await stage.database.run("DROP TRIGGER \(trigger) ON customers")
+        try await stage.database.alter("DROP TRIGGER \(trigger) ON customers")
         let retried = try await tenant.delete(customer.id, idempotencyKey: key)
 
         #expect(answer.status == 500)
@@ -332,7 +332,7 @@ struct DeletionTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let trigger = "fail_\(customer.id.prefix(8))"
-        try await stage.database.run(
+        try await stage.database.alter(
             """
             CREATE FUNCTION \(trigger)() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
@@ -345,7 +345,7 @@ struct DeletionTests {
 
         let answer = try await tenant.delete(customer.id)
 
-        try await stage.database.run("DROP TRIGGER \(trigger) ON customers")
+        try await stage.database.alter("DROP TRIGGER \(trigger) ON customers")
         #expect(answer.status == 500)
         #expect(answer.body == #"{"statusCode":500,"message":"Internal server error","error":"Internal Server Error"}"#)
         #expect(try await tenant.hasCustomer(customer.id))

@@ -3,12 +3,23 @@ public struct HTTPAnswer: Sendable, Hashable, CustomStringConvertible {
     public struct Field: Sendable, Hashable {
         public var name: String
         public var value: String
+
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     public var status: Int
     /// In the order in which they came.
     public var headers: [Field]
     public var body: String
+
+    public init(status: Int, headers: [Field] = [], body: String = "") {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
 
     /// The value of a header that was given exactly once; nil otherwise.
     public subscript(_ name: String) -> String? {

@@ -78,6 +78,17 @@ public struct TestDatabase: Sendable {
         }
     }
 
+    /// Changes the schema, again after a deadlock with what other tests do to the same tables.
+    public func alter(_ sql: String) async throws {
+        while true {
+            do {
+                return try await run(sql)
+            } catch let error as DatabaseError where error.isRetryable {
+                continue
+            }
+        }
+    }
+
     /// The SQLSTATE with which a statement fails; nil when it succeeds.
     public func sqlstate(_ sql: String, as user: String) async throws -> String? {
         do {

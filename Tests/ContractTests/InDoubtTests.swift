@@ -1,0 +1,175 @@
+import TestSupport
+import Testing
+
+/// The moments at which a request can be cut off, one by one: a gate between service and database holds what passes.
+@Suite("At whatever moment it is cut off", .serialized)
+struct InDoubtTests {
+    /// Statements of the protocol, by which the gate recognizes the moment.
+    private static let admission = "service.admit("
+    private static let work = "service.finish("
+    private static let entry = "service.append("
+
+    private struct Scene {
+        var gate: TCPGate
+        var service: RunningService
+        var tenant: Tenant
+        var customer: CustomerFixture
+
+        /// Loses what is under way, and lets everything pass from then on.
+        func cut() {
+            gate.cut()
+            gate.release()
+        }
+
+        func isGone() async throws -> Bool {
+            try await !tenant.hasCustomer(customer.id)
+        }
+    }
+
+    private static let database = Task {
+        try await TestDatabase.migrated(in: try await aside { try PrivateCluster() })
+    }
+
+    /// A customer, and a service that reaches the database through a gate.
+    private func scene(timeout: Int = 10) async throws -> Scene {
+        let database = try await Self.database.value
+        let gate = try TCPGate(before: try #require(database.cluster.socketPath))
+        let url = "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
+        let service = try await RunningService.start(
+            on: database,
+            [
+                "DATABASE_URL": url, "CUSTOMERD_PREPARE_STATEMENTS": "0", "CUSTOMERD_POOL_SIZE": "2",
+                "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": String(timeout),
+            ]
+        )
+        let key = try await database.createKey(app: newID())
+        let tenant = Tenant(database: database, service: service, key: key)
+        return Scene(gate: gate, service: service, tenant: tenant, customer: try await tenant.insert())
+    }
+
+    private func expectDeletedOnce(_ scene: Scene, _ answer: HTTPAnswer) async throws {
+        #expect(answer.status == 200, "\(scene.service.log.suffix(2000))")
+        #expect(answer.body == scene.customer.record(app: scene.tenant.app))
+        #expect(try await scene.isGone())
+        let entries = try await scene.tenant.entries(about: scene.customer.id)
+        #expect(entries.filter { $0["outcome"] == "SUCCEEDED" }.count == 1)
+        #expect(try await Trail.verify(scene.tenant.database, app: scene.tenant.app).isClean)
+    }
+
+    @Test(
+        "before it was admitted, after it was, or before its work or its entry reached the server: it is done once",
+        arguments: [
+            (admission, true), (admission, false), (work, true), (entry, true), (entry, false),
+        ])
+    func cutAt(moment: String, isBefore: Bool) async throws {
+        let scene = try await scene()
+        let sighting =
+            isBefore
+            ? scene.gate.holdRequests(whenRequestContains: moment) : scene.gate.holdReplies(whenRequestContains: moment)
+
+        async let answer = scene.tenant.delete(scene.customer.id)
+        await sighting.wait()
+        scene.cut()
+
+        try await expectDeletedOnce(scene, try await answer)
+        #expect(try await scene.tenant.entries().count == 1)
+        scene.service.terminate()
+        #expect(await scene.service.exitStatus(within: .seconds(20)) == 0)
+    }
+
+    @Test("after it was committed, the answer on its way: the doubt is settled, and the answer is true")
+    func cutAfterCommit() async throws {
+        let scene = try await scene()
+        let sighting = scene.gate.holdReplies(whenRequestContains: Self.work)
+
+        async let answer = scene.tenant.delete(scene.customer.id)
+        await sighting.wait()
+        try await eventually("it was committed") { try await scene.isGone() }
+        scene.cut()
+
+        try await expectDeletedOnce(scene, try await answer)
+        #expect(try await scene.tenant.entries().count == 1)
+        scene.service.terminate()
+    }
+
+    @Test("while the database is silent: a 503 in time, and the retry gets the true answer")
+    func silence() async throws {
+        let scene = try await scene(timeout: 2)
+        let key = newID()
+        let sighting = scene.gate.holdReplies(whenRequestContains: Self.work)
+
+        let start = ContinuousClock.now
+        async let answer = scene.tenant.delete(scene.customer.id, idempotencyKey: key)
+        await sighting.wait()
+        let first = try await answer
+        let elapsed = ContinuousClock.now - start
+        scene.cut()
+        var retried = first
+        try await eventually("the retry was answered", within: .seconds(30)) {
+            retried = try await scene.tenant.delete(scene.customer.id, idempotencyKey: key)
+            return ![409, 503].contains(retried.status)
+        }
+
+        #expect(first.status == 503)
+        #expect(first["retry-after"] != nil)
+        #expect(elapsed < .seconds(8))
+        try await expectDeletedOnce(scene, retried)
+        #expect(retried["idempotent-replayed"] == "true")
+        scene.service.terminate()
+    }
+
+    @Test("when the service dies between the deletion and its entry: recovery writes the entry, whole")
+    func killedBeforeEntry() async throws {
+        let scene = try await scene(timeout: 1)
+        let key = newID()
+        let sighting = scene.gate.holdRequests(whenRequestContains: Self.entry)
+
+        async let lost = try? await scene.tenant.delete(
+            scene.customer.id, idempotencyKey: key,
+            headers: [("x-request-id", "lost-\(key)"), ("x-audit-reason", "why not")])
+        await sighting.wait()
+        await scene.service.kill()
+        #expect(await lost == nil)
+        #expect(try await scene.isGone())
+        #expect(try await scene.tenant.entries().isEmpty)
+        scene.cut()
+        let other = try await RunningService.start(on: scene.tenant.database)
+        try await eventually("recovery wrote the entry", within: .seconds(30)) {
+            try await !scene.tenant.entries().isEmpty
+        }
+
+        let entries = try await scene.tenant.entries()
+        try #require(entries.count == 1)
+        let answer = HTTPAnswer(status: 200, headers: [.init(name: "x-request-id", value: "lost-\(key)")])
+        var expected = try await scene.tenant.expectation(
+            "SUCCEEDED", 200, customer: scene.customer.id, idempotencyKey: key, answer: answer)
+        expected["reason"] = "why not"
+        #expect(entries[0].mismatches(with: expected) == [])
+        let record = scene.customer.record(app: scene.tenant.app)
+        #expect(try await scene.tenant.database.image(of: entries[0], is: record))
+        let replay = try await scene.tenant.through(other).delete(scene.customer.id, idempotencyKey: key)
+        #expect(replay.body == record)
+        other.terminate()
+        #expect(await other.exitStatus(within: .seconds(20)) == 0)
+    }
+
+    @Test("when the service dies between the deletion and its entry: a retry needn't wait, and writes both entries")
+    func retriedBeforeRecovery() async throws {
+        let scene = try await scene(timeout: 20)
+        let key = newID()
+        let sighting = scene.gate.holdRequests(whenRequestContains: Self.entry)
+
+        async let lost = try? await scene.tenant.delete(scene.customer.id, idempotencyKey: key)
+        await sighting.wait()
+        await scene.service.kill()
+        #expect(await lost == nil)
+        scene.cut()
+        let other = try await RunningService.start(on: scene.tenant.database)
+        let retried = try await scene.tenant.through(other).delete(scene.customer.id, idempotencyKey: key)
+
+        try await expectDeletedOnce(scene, retried)
+        #expect(try await scene.tenant.entries().map { $0["outcome"] } == ["SUCCEEDED", "REPLAYED"])
+        other.terminate()
+        #expect(await other.exitStatus(within: .seconds(20)) == 0)
+    }
+}
