@@ -25,7 +25,7 @@ public struct WritePath: Sendable {
         let decision: Admission.Decision
         do {
             decision = try await admission.admit(attempt, credentials)
-        } catch where error.isUnavailability {
+        } catch  where error.isUnavailability {
             logger.warning("admission is unavailable", metadata: metadata(attempt, error))
             return Reply(APIError.unavailable.answer)
         } catch {

@@ -16,17 +16,18 @@ public struct AuditEntry: Sendable {
         self.id = lease.attemptID
         self.appID = lease.appID
         self.outcome = finished?.outcome
-        self.json = JSON.object([
-            .init(name: "id", value: .string(lease.attemptID.text)),
-            .init(name: "app_id", value: .string(lease.appID.text)),
-            .init(name: "is_attempt", value: .bool(true)),
-            .init(name: "fence", value: .int(lease.fence)),
-            .init(name: "outcome", value: .string(finished?.outcome.rawValue)),
-            .init(name: "status_code", value: .int(finished?.answer.status)),
-            .init(name: "body", value: .string(finished.flatMap { $0.isStored ? $0.answer.body : nil })),
-            .init(name: "before_image", value: .string(finished?.beforeImage)),
-            .init(name: "failure", value: finished?.failure?.json ?? [:]),
-        ]).text
+        self.json =
+            JSON.object([
+                .init(name: "id", value: .string(lease.attemptID.text)),
+                .init(name: "app_id", value: .string(lease.appID.text)),
+                .init(name: "is_attempt", value: .bool(true)),
+                .init(name: "fence", value: .int(lease.fence)),
+                .init(name: "outcome", value: .string(finished?.outcome.rawValue)),
+                .init(name: "status_code", value: .int(finished?.answer.status)),
+                .init(name: "body", value: .string(finished.flatMap { $0.isStored ? $0.answer.body : nil })),
+                .init(name: "before_image", value: .string(finished?.beforeImage)),
+                .init(name: "failure", value: finished?.failure?.json ?? [:]),
+            ]).text
     }
 
     /// The entry of an attempt that was answered before it got a row.
@@ -47,19 +48,20 @@ public struct AuditEntry: Sendable {
         self.id = attempt.id
         self.appID = appID
         self.outcome = outcome
-        self.json = JSON.object(
-            known
-                + [
-                    .init(name: "app_id", value: .string(appID.text)),
-                    .init(name: "actor_key_id", value: .string(caller?.keyID.text)),
-                    .init(name: "actor_client_key", value: .string(caller?.clientKey ?? clientKey)),
-                    .init(name: "actor_name", value: .string(caller?.name)),
-                    .init(name: "actor_role", value: .string(caller?.role)),
-                    .init(name: "outcome", value: .string(outcome.rawValue)),
-                    .init(name: "status_code", value: .int(status)),
-                ]
-                + reasons
-        ).text
+        self.json =
+            JSON.object(
+                known
+                    + [
+                        .init(name: "app_id", value: .string(appID.text)),
+                        .init(name: "actor_key_id", value: .string(caller?.keyID.text)),
+                        .init(name: "actor_client_key", value: .string(caller?.clientKey ?? clientKey)),
+                        .init(name: "actor_name", value: .string(caller?.name)),
+                        .init(name: "actor_role", value: .string(caller?.role)),
+                        .init(name: "outcome", value: .string(outcome.rawValue)),
+                        .init(name: "status_code", value: .int(status)),
+                    ]
+                    + reasons
+            ).text
     }
 }
 

@@ -42,7 +42,7 @@ public struct Recovery: Service {
             do {
                 let report = try await recover()
                 mayHaveMore = report.isFull
-            } catch where error.isUnavailability {
+            } catch  where error.isUnavailability {
                 logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
             } catch {
                 logger.error("recovery failed", metadata: ["error": "\(error)"])
