@@ -1,4 +1,5 @@
 import Customers
+import Foundation
 import HTTPTypes
 import NIOCore
 import NIOHTTP1
@@ -61,6 +62,8 @@ final class MalformedRequestHandler: ChannelDuplexHandler, RemovableChannelHandl
             status: .init(code: answer.status),
             headerFields: [
                 .contentType: "application/json", .contentLength: String(answer.body.utf8.count), .connection: "close",
+                // What the client sent can't be read any more.
+                .requestID: UUID().text,
             ]
         )
         context.write(wrapOutboundOut(.head(head)), promise: nil)
