@@ -24,8 +24,8 @@ public struct UnitOfWork: Sendable {
         case settled(Receipt)
     }
 
-    /// Runs the statements under the lease, again when it was a serialization failure, a deadlock or a lost
-    /// connection that certainly didn't commit.
+    /// Runs the statements under the lease, again when it was a serialization failure, a deadlock, a row that came in
+    /// between or a lost connection that certainly didn't commit.
     ///
     /// - Parameters:
     ///   - lease: its fence is raised when a COMMIT in doubt is found not to have happened.
@@ -48,6 +48,9 @@ public struct UnitOfWork: Sendable {
                     return .violated(violation, completed: Array(completed.dropFirst()))
                 case .server(let lost) where lost.sqlstate == Self.notHeld:
                     throw .leaseLost
+                case .server(let kept) where kept.sqlstate == Self.customerKept && round < Self.tries:
+                    // It may have come back while the DELETE looked; what keeps it for good keeps it again.
+                    lastError = error
                 case .connectionLost:
                     lastError = error
                 case _ where error.isRetryable:
@@ -67,6 +70,8 @@ public struct UnitOfWork: Sendable {
 
     /// SQLSTATE of `service.hold` when the attempt isn't ours any more.
     private static let notHeld: SQLState = "CD001"
+    /// SQLSTATE of `service.finish` when nothing was deleted, though the customer is there.
+    private static let customerKept: SQLState = "CD003"
 
     private static func isViolation(_ error: ServerError) -> Bool {
         error.sqlstate == .foreignKeyViolation || error.sqlstate == .restrictViolation
