@@ -19,9 +19,9 @@ struct Stage: Sendable {
         return running
     }
 
-    /// An app with one key.
-    func tenant(role: String = "admin") async throws -> Tenant {
-        Tenant(database: database, service: service, key: try await database.createKey(app: newID(), role: role))
+    /// An app with the key of an admin.
+    func tenant() async throws -> Tenant {
+        Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
     }
 
     /// A further instance on the same database.
@@ -36,10 +36,9 @@ struct Stage: Sendable {
     }
 
     fileprivate static func run(
-        _ settings: [String: String], prepare: String?, _ body: @Sendable () async throws -> Void
+        _ settings: [String: String], _ body: @Sendable () async throws -> Void
     ) async throws {
         let database = try await TestDatabase.migrated()
-        if let prepare { try await database.run(prepare) }
         let service = try await RunningService.start(on: database, settings)
         let stage = Stage(database: database, service: service, settings: settings)
         try await $running.withValue(stage) { try await body() }
@@ -52,6 +51,9 @@ struct Stage: Sendable {
         _ = await service.exitStatus(within: .seconds(30))
         #expect(try await database.appsWithGaps() == [], "every chain counts 1, 2, 3 …")
         #expect(try await ChainReport.of(database).isClean)
+        let deadlocks = try await database.value(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        #expect(deadlocks == "0", "locks are taken in one order")
         try await database.drop()
     }
 }
@@ -59,7 +61,6 @@ struct Stage: Sendable {
 /// Gives a suite its ``Stage``, on which only so many of its tests play at one time.
 struct StageTrait: SuiteTrait, TestTrait, TestScoping {
     let settings: [String: String]
-    let prepare: String?
 
     var isRecursive: Bool { true }
 
@@ -73,17 +74,15 @@ struct StageTrait: SuiteTrait, TestTrait, TestScoping {
         let slots = test.isSuite ? Slots.services : Stage.current.slots
         await slots.take()
         defer { slots.giveBack() }
-        try await test.isSuite ? Stage.run(settings, prepare: prepare, function) : function()
+        try await test.isSuite ? Stage.run(settings, function) : function()
     }
 }
 
 extension Trait where Self == StageTrait {
     /// A database and a service of the suite's own, which doesn't run into its rate limit unless told so.
     ///
-    /// - Parameters:
-    ///   - settings: environment variables of the service.
-    ///   - prepare: SQL that is run in the migrated database before the service starts.
-    static func stage(_ settings: [String: String] = [:], prepare: String? = nil) -> StageTrait {
-        StageTrait(settings: ["CUSTOMERD_RATE_LIMIT": "1000000"].merging(settings) { $1 }, prepare: prepare)
+    /// - Parameter settings: environment variables of the service.
+    static func stage(_ settings: [String: String] = [:]) -> StageTrait {
+        StageTrait(settings: ["CUSTOMERD_RATE_LIMIT": "1000000"].merging(settings) { $1 })
     }
 }
