@@ -46,7 +46,7 @@ struct CrashTests {
 
     @Test("of an instance, while another takes over")
     func takeOver() async throws {
-        let service = try await stage.secondService()
+        let service = try await stage.secondService(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "6"])
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let key = newID()

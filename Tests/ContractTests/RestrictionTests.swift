@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Section 4: whatever refers to a customer keeps it.
-@Suite("What refers to a customer", .stage())
+@Suite("What refers to a customer", .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct RestrictionTests {
     let stage = Stage.current
 

@@ -7,7 +7,7 @@ struct ShutdownTests {
 
     @Test("what runs is answered and recorded, nothing new is taken, and the exit status is 0")
     func finishes() async throws {
-        let service = try await stage.secondService()
+        let service = try await stage.secondService(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"])
         let tenant = try await stage.tenant().through(service)
         let customer = try await tenant.insert()
         let lock = try await stage.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
