@@ -9,7 +9,7 @@ public struct OpenTransaction: Sendable {
     }
 
     public func run(_ sql: String) async throws {
-        try await connection.script(sql, deadline: .now + .seconds(60))
+        try await connection.script(sql, deadline: .now + .seconds(120))
     }
 
     public func commit() async throws {

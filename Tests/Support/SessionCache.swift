@@ -13,8 +13,8 @@ final class SessionCache: Sendable {
 
     /// Opens a session, with patience: the machine may be busy with many tests.
     static func connect(_ conninfo: String) async throws -> Connection {
-        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: .seconds(60))
-        return try await Connection.connect(settings, deadline: .now + .seconds(60))
+        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: .seconds(120))
+        return try await Connection.connect(settings, deadline: .now + .seconds(120))
     }
 
     func query(_ statement: Statement) async throws -> QueryResult {
@@ -22,7 +22,7 @@ final class SessionCache: Sendable {
         defer { slots.giveBack() }
         let connection = try await take()
         do {
-            let result = try await connection.query(statement, deadline: .now + .seconds(60))
+            let result = try await connection.query(statement, deadline: .now + .seconds(120))
             idle.withLock { $0.append(connection) }
             return result
         } catch {

@@ -70,7 +70,7 @@ public struct TestDatabase: Sendable {
     public func run(_ sql: String, as user: String = "postgres") async throws {
         let connection = try await connect(as: user)
         do {
-            try await connection.script(sql, deadline: .now + .seconds(60))
+            try await connection.script(sql, deadline: .now + .seconds(300))
             await connection.close()
         } catch {
             await connection.close()
