@@ -374,12 +374,29 @@ COMMENT ON FUNCTION service.settle IS
 
 -- 3. The audit entry ---------------------------------------------------------------------------------------------
 
+CREATE FUNCTION service.lock_head(p_app_id uuid) RETURNS audit.heads
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    c_genesis CONSTANT bytea := decode(repeat('00', 32), 'hex');
+    v_head    audit.heads;
+BEGIN
+    LOOP
+        SELECT * INTO v_head FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE;
+        IF FOUND THEN
+            RETURN v_head;
+        END IF;
+        -- A chain that begins just now: whoever else begins it is waited for here.
+        INSERT INTO audit.heads (app_id, seq, hash) VALUES (p_app_id, 0, c_genesis) ON CONFLICT DO NOTHING;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION service.lock_head(uuid) IS 'The head of a chain under its lock, made where the chain has none yet.';
+
 CREATE FUNCTION service.append_group(p_entries jsonb)
 RETURNS TABLE (id uuid, seq bigint, outcome text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    c_genesis CONSTANT bytea := decode(repeat('00', 32), 'hex');
     v_head    audit.heads;
     v_item    jsonb;
     v_attempt service.attempts;
@@ -398,11 +415,7 @@ BEGIN
     FOR v_app_id IN
         SELECT DISTINCT (item ->> 'app_id')::uuid FROM jsonb_array_elements(p_entries) AS item ORDER BY 1
     LOOP
-        LOOP
-            SELECT * INTO v_head FROM audit.heads AS h WHERE h.app_id = v_app_id FOR UPDATE;
-            EXIT WHEN FOUND;
-            INSERT INTO audit.heads (app_id, seq, hash) VALUES (v_app_id, 0, c_genesis) ON CONFLICT DO NOTHING;
-        END LOOP;
+        v_head := service.lock_head(v_app_id);
 
         FOR v_item IN
             SELECT item

@@ -199,7 +199,7 @@ BEGIN
 
     -- The trail, under the lock of its head, so that no entry of the customer slips in between. Entries that came in
     -- while we waited for it have brought their attempts along; those that come later know of the redaction.
-    PERFORM FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE;
+    PERFORM service.lock_head(p_app_id);
     PERFORM service.redact_attempts(p_app_id, p_customer_id, p_attempt_id);
     WITH erased AS (
         UPDATE audit.entries AS e
