@@ -103,8 +103,11 @@ public struct UnitOfWork: Sendable {
         let answer: QueryResult
         do {
             let deadline = ContinuousClock.now + budget + .seconds(1)
-            answer = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-                try await connection.query(statement, deadline: deadline)
+            // What cut one session off has often cut off the others, and the pool doesn't know yet.
+            answer = try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> QueryResult in
+                try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                    try await connection.query(statement, deadline: deadline)
+                }
             }
         } catch {
             throw .inDoubt(doubt)
