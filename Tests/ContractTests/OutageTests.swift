@@ -55,7 +55,9 @@ struct OutageTests {
     }
 }
 
-@Suite("A pool that is exhausted", .stage(["CUSTOMERD_POOL_SIZE": "1", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "2", "CUSTOMERD_RATE_LIMIT": "10000"]))
+@Suite(
+    "A pool that is exhausted",
+    .stage(["CUSTOMERD_POOL_SIZE": "1", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "2", "CUSTOMERD_RATE_LIMIT": "10000"]))
 struct PoolExhaustionTests {
     @Test("requests get a 503 within their time, nothing is half done, and retries succeed")
     func exhausted() async throws {
