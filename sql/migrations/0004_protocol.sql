@@ -3,7 +3,8 @@
 --
 -- Lock order everywhere: attempts by id → customer → chain heads by app, last.
 -- All functions run as their owner with a pinned search_path: the service's role can do to these tables
--- what the functions do, and nothing else.
+-- what the functions do, and nothing else. Those that look rows up by key bar sequential scans: a plan that was kept
+-- from when a table was tiny would read all of it once it has grown.
 
 CREATE FUNCTION service.rfc3339(t timestamptz) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -67,7 +68,7 @@ CREATE FUNCTION service.open_attempt(
     OUT status_code int,
     OUT body        text,
     OUT customer_id uuid)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now     timestamptz := clock_timestamp();
@@ -78,8 +79,7 @@ BEGIN
     FOR v_round IN 1 .. 5 LOOP
         SELECT * INTO v_attempt
         FROM service.attempts AS a
-        WHERE a.app_id = p_app_id
-          AND (a.attempt_id = p_attempt_id OR a.idempotency_key = p_idempotency_key AND a.is_current);
+        WHERE a.app_id = p_app_id AND a.idempotency_key = p_idempotency_key AND a.is_current;
         IF NOT FOUND THEN
             INSERT INTO service.attempts
                 (app_id, attempt_id, key_id, idempotency_key, fingerprint, lease_expires_at, ttl, entry)
@@ -91,7 +91,11 @@ BEGIN
                 verdict := 'RUN';
                 RETURN;
             END IF;
-            CONTINUE;
+            -- Either our own admission came through before, or somebody has just taken the key.
+            SELECT * INTO v_attempt
+            FROM service.attempts AS a
+            WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id;
+            CONTINUE WHEN NOT FOUND;
         END IF;
 
         attempt_id := v_attempt.attempt_id;
@@ -177,7 +181,7 @@ CREATE FUNCTION service.admit(
     OUT status_code      int,
     OUT body             text,
     OUT customer_id      uuid)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     c_strangers      CONSTANT uuid  := '00000000-0000-0000-0000-000000000000';
@@ -290,7 +294,7 @@ COMMENT ON FUNCTION service.admit IS
 -- 2. The unit of work --------------------------------------------------------------------------------------------
 
 CREATE FUNCTION service.hold(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true),
             set_config('statement_timeout', p_budget_ms::text, true),
@@ -311,7 +315,7 @@ COMMENT ON FUNCTION service.hold IS
 CREATE FUNCTION service.finish(
     p_app_id uuid, p_attempt_id uuid, p_outcome text, p_status_code int, p_body text, p_before_image text,
     p_entry jsonb DEFAULT '{}') RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
     UPDATE service.attempts AS a
     SET outcome = p_outcome, status_code = p_status_code, body = p_body, before_image = p_before_image,
@@ -340,7 +344,7 @@ COMMENT ON FUNCTION service.finish IS
 CREATE FUNCTION service.settle(
     p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int,
     OUT state text, OUT fence int, OUT outcome text, OUT status_code int, OUT body text, OUT before_image text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_attempt service.attempts;
@@ -394,7 +398,7 @@ COMMENT ON FUNCTION service.lock_head(uuid) IS 'The head of a chain under its lo
 
 CREATE FUNCTION service.append_group(p_entries jsonb)
 RETURNS TABLE (id uuid, seq bigint, outcome text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_head    audit.heads;
