@@ -56,6 +56,13 @@ struct CrashTests {
         try await stage.database.waitUntilBlocked()
         await service.kill()
         #expect(await lost == nil)
+        // The session has the whole transaction in hand and would finish it for its dead client.
+        _ = try await stage.database.value(
+            """
+            SELECT count(pg_terminate_backend(pid))
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND usename = 'customerd_service' AND wait_event_type = 'Lock'
+            """)
         var early = HTTPAnswer(status: 503)
         while early.status == 503 {  // the machine may be too busy for a second's patience
             early = try await tenant.delete(customer.id, idempotencyKey: key)
