@@ -2,7 +2,9 @@ import TestSupport
 import Testing
 
 /// Whatever dies at whatever moment: no customer gone without an entry, no key stuck, no answer a guess.
-@Suite("A crash", .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "1", "CUSTOMERD_RATE_LIMIT": "100000"]))
+///
+/// One after the other, for what one of them terminates the others work with.
+@Suite("A crash", .serialized, .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "1", "CUSTOMERD_RATE_LIMIT": "100000"]))
 struct CrashTests {
     let stage = Stage.current
 
