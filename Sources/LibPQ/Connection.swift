@@ -1,4 +1,3 @@
-import Dispatch
 import Synchronization
 
 #if canImport(Glibc)
@@ -39,8 +38,8 @@ public actor Connection {
         var continuation: CheckedContinuation<Wake, Never>
     }
 
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-    nonisolated let executor = QueueExecutor(label: "libpq.connection")
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { reactor.asUnownedSerialExecutor() }
+    private nonisolated let reactor = Reactor.shared
     private nonisolated let sharedCondition = Atomic(ConnectionCondition.connecting)
 
     let settings: ConnectionSettings
@@ -123,7 +122,7 @@ public actor Connection {
     /// Takes over a connection that has been established.
     private func adopt(_ established: PQTransfer) throws(DatabaseError) {
         let pq = established.connection
-        let watch = SocketWatch(socket: pq.socket, queue: executor.queue) { [weak self] in
+        let watch = SocketWatch(socket: pq.socket) { [weak self] in
             self?.assumeIsolated { $0.socketIsReady() }
         }
         guard pq.setNonBlocking(), let watch else { throw .unavailable("out of descriptors or memory") }
@@ -181,7 +180,7 @@ public actor Connection {
     }
 
     private func makeTimer() -> DeadlineTimer {
-        let timer = DeadlineTimer(queue: executor.queue) { [weak self] in
+        let timer = DeadlineTimer { [weak self] in
             self?.assumeIsolated { $0.timerHasFired() }
         }
         self.timer = timer
@@ -482,7 +481,7 @@ extension Connection {
         let trip = await withTaskCancellationHandler {
             await body(self, ticket)
         } onCancel: {
-            executor.queue.async { self.assumeIsolated { $0.cancelStatement(ticket: ticket) } }
+            reactor.call { self.assumeIsolated { $0.cancelStatement(ticket: ticket) } }
         }
         if trip.interruption == .deadlineExceeded, trip.handedOver > 0, let token {
             BlockingWork.start { token.cancel() }
@@ -534,7 +533,7 @@ extension Connection {
         return try await withTaskCancellationHandler {
             try await receiveRows(pq, statement, deadline: deadline, into: state, body)
         } onCancel: {
-            executor.queue.async { self.assumeIsolated { $0.cancelStatement(ticket: ticket) } }
+            reactor.call { self.assumeIsolated { $0.cancelStatement(ticket: ticket) } }
         }
     }
 

@@ -1,4 +1,3 @@
-import Dispatch
 public import Logging
 import Metrics
 import Synchronization
@@ -41,7 +40,6 @@ public final class ConnectionPool: Sendable {
     private let settings: ConnectionSettings
     private let logger: Logger
     private let state: Mutex<State>
-    private let timerQueue: DispatchQueue
     private let inUseGauge: Gauge
     private let waitingGauge: Gauge
     /// The longest time that tidying up after a caller or asking an idle connection may take.
@@ -56,7 +54,6 @@ public final class ConnectionPool: Sendable {
         self.settings = settings
         self.logger = logger
         state = Mutex(State(machine: PoolStateMachine(configuration: configuration)))
-        timerQueue = DispatchQueue(label: "libpq.pool.\(name)")
         inUseGauge = Gauge(label: "db_pool_in_use", dimensions: [("pool", name)])
         waitingGauge = Gauge(label: "db_pool_waiting", dimensions: [("pool", name)])
     }
@@ -329,7 +326,7 @@ public final class ConnectionPool: Sendable {
     private func arm(_ state: inout State, for instant: ContinuousClock.Instant) {
         let timer =
             state.timer
-            ?? DeadlineTimer(queue: timerQueue) { [weak self] in
+            ?? DeadlineTimer { [weak self] in
                 self?.update { state in
                     state.timer?.fired()
                     defer { self?.armNext(&state) }

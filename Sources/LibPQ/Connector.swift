@@ -1,5 +1,3 @@
-import Dispatch
-
 /// Establishes one session.
 ///
 /// `PQconnectPoll` looks names up, which blocks, so each of its steps runs on a thread of its own.
@@ -104,8 +102,7 @@ struct Connector: Sendable {
         for polling: PQConnection.Polling, on socket: Int32, until deadline: ContinuousClock.Instant
     ) async -> Wake? {
         let wake = OneShot<Wake>()
-        let queue = DispatchQueue(label: "libpq.connect", target: .global(qos: .userInteractive))
-        guard let watch = SocketWatch(socket: socket, queue: queue, handler: { wake.set(.ready) }) else { return nil }
+        guard let watch = SocketWatch(socket: socket, handler: { wake.set(.ready) }) else { return nil }
         defer { watch.cancel() }
         if polling == .reading { watch.watchReading() } else { watch.watchWriting() }
         wake.set(.deadline, at: deadline)
@@ -119,11 +116,7 @@ struct Connector: Sendable {
 
 extension OneShot {
     fileprivate func set(_ value: Value, at instant: ContinuousClock.Instant) {
-        let remaining = ContinuousClock.now.duration(to: instant).boundedNanoseconds
-        DispatchQueue.global(qos: .userInteractive).asyncAfter(deadline: .now() + .nanoseconds(remaining)) {
-            [weak self] in
-            self?.set(value)
-        }
+        _ = Reactor.shared.alarm(at: instant) { [weak self] in _ = self?.set(value) }
     }
 }
 

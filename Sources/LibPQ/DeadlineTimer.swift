@@ -1,43 +1,41 @@
-import Dispatch
+import Synchronization
 
 /// One timer for many deadlines, which come and go far more often than they pass.
 ///
-/// Arming it for a later instant than it is set to does nothing, so the usual request costs no system call. The
-/// handler may therefore run early: it looks at what is due, and arms the timer again for what isn't.
-///
-/// `@unchecked Sendable`: callers serialise their calls, by an actor or a lock.
-final class DeadlineTimer: @unchecked Sendable {
-    private let source: any DispatchSourceTimer
-    private var armedFor: ContinuousClock.Instant?
+/// Arming it for a later instant than it is set to does nothing, so the usual request costs nothing. The handler may
+/// therefore run early: it looks at what is due, and arms the timer again for what isn't.
+final class DeadlineTimer: Sendable {
+    private struct Arming {
+        let instant: ContinuousClock.Instant
+        let alarm: Reactor.Registration
+    }
 
-    /// - Parameter handler: runs on `queue`; it calls ``fired()`` first.
-    init(queue: DispatchQueue, handler: @escaping @Sendable () -> Void) {
-        source = DispatchSource.makeTimerSource(queue: queue)
-        source.setEventHandler(handler: handler)
-        source.schedule(deadline: .distantFuture)
-        source.activate()
+    private let reactor: Reactor
+    private let handler: Reactor.Handler
+    private let arming = Mutex<Arming?>(nil)
+
+    /// - Parameter handler: runs on the reactor; it calls ``fired()`` first.
+    init(reactor: Reactor = .shared, handler: @escaping Reactor.Handler) {
+        self.reactor = reactor
+        self.handler = handler
     }
 
     deinit {
-        source.cancel()
+        if let alarm = arming.withLock({ $0?.alarm }) { reactor.remove(alarm) }
     }
 
     func arm(for instant: ContinuousClock.Instant) {
-        if let armedFor, armedFor <= instant { return }
-        armedFor = instant
-        source.schedule(deadline: .now() + .nanoseconds(ContinuousClock.now.duration(to: instant).boundedNanoseconds))
+        arming.withLock { arming in
+            if let armed = arming {
+                guard instant < armed.instant else { return }
+                reactor.remove(armed.alarm)
+            }
+            arming = Arming(instant: instant, alarm: reactor.alarm(at: instant, handler))
+        }
     }
 
     /// Takes note that the timer has run out, so that it can be armed again.
     func fired() {
-        armedFor = nil
-    }
-}
-
-extension Duration {
-    /// The duration in nanoseconds, not below zero and not above an hour.
-    var boundedNanoseconds: Int {
-        let bounded = min(max(self, .zero), .seconds(3600))
-        return Int(bounded / .nanoseconds(1))
+        arming.withLock { $0 = nil }
     }
 }

@@ -1,5 +1,3 @@
-import Dispatch
-
 #if canImport(Glibc)
     import Glibc
 #else
@@ -9,77 +7,52 @@ import Dispatch
 /// Tells when a socket can be read or written.
 ///
 /// It watches a duplicate of libpq's descriptor. libpq closes its own whenever it likes (at an error, or to try the
-/// next host), and the number is used again at once; a source that still watched it would then take over the events
-/// of a stranger's socket. The duplicate stays ours until the sources are gone.
+/// next host), and the number is used again at once; who still watched it would take a stranger's events for his own.
 ///
-/// Not `Sendable`: it belongs to the actor whose queue it delivers on.
+/// Not `Sendable`: it belongs to whoever runs on the reactor, or to one task.
 final class SocketWatch {
-    private let descriptor: Descriptor
-    private let queue: DispatchQueue
-    private let handler: @Sendable () -> Void
-    private var readSource: (any DispatchSourceRead)?
-    private var writeSource: (any DispatchSourceWrite)?
+    private let descriptor: Int32
+    private let reactor: Reactor
+    private let handler: Reactor.Handler
+    private var reading: Reactor.Registration?
+    private var writing: Reactor.Registration?
 
-    /// - Parameter handler: runs on `queue` at every event.
+    /// - Parameter handler: runs on the reactor at every event.
     /// - Returns: nil if there is no descriptor left.
-    init?(socket: Int32, queue: DispatchQueue, handler: @escaping @Sendable () -> Void) {
-        guard let descriptor = Descriptor(duplicating: socket) else { return nil }
-        self.descriptor = descriptor
-        self.queue = queue
+    init?(socket: Int32, reactor: Reactor = .shared, handler: @escaping Reactor.Handler) {
+        descriptor = fcntl(socket, F_DUPFD_CLOEXEC, 0)
+        self.reactor = reactor
         self.handler = handler
+        guard descriptor >= 0 else { return nil }
     }
 
     deinit {
         cancel()
+        if descriptor >= 0 { close(descriptor) }
     }
 
     func watchReading() {
-        guard readSource == nil else { return }
-        let source = DispatchSource.makeReadSource(fileDescriptor: descriptor.number, queue: queue)
-        source.setEventHandler(handler: handler)
-        source.setCancelHandler { [descriptor] in withExtendedLifetime(descriptor) {} }
-        source.activate()
-        readSource = source
+        reading = reading ?? reactor.watch(descriptor, for: POLLIN, handler)
     }
 
     func watchWriting() {
-        guard writeSource == nil else { return }
-        let source = DispatchSource.makeWriteSource(fileDescriptor: descriptor.number, queue: queue)
-        source.setEventHandler(handler: handler)
-        source.setCancelHandler { [descriptor] in withExtendedLifetime(descriptor) {} }
-        source.activate()
-        writeSource = source
+        writing = writing ?? reactor.watch(descriptor, for: POLLOUT, handler)
     }
 
-    /// Whether the other side is gone for good. Dispatch tells of that once and watches no further, whatever is left
-    /// to be read.
+    /// Whether the other side is gone for good, though something may be left to be read.
     var isHungUp: Bool {
-        var query = pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)
+        var query = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return poll(&query, 1, 0) > 0 && query.revents & Int16(POLLHUP | POLLERR) != 0
     }
 
     func stopWriting() {
-        writeSource?.cancel()
-        writeSource = nil
+        if let writing { reactor.remove(writing) }
+        writing = nil
     }
 
     func cancel() {
         stopWriting()
-        readSource?.cancel()
-        readSource = nil
-    }
-
-    /// A descriptor that is closed when neither the watch nor one of its sources needs it any longer.
-    private final class Descriptor: Sendable {
-        let number: Int32
-
-        init?(duplicating socket: Int32) {
-            number = fcntl(socket, F_DUPFD_CLOEXEC, 0)
-            guard number >= 0 else { return nil }
-        }
-
-        deinit {
-            if number >= 0 { close(number) }
-        }
+        if let reading { reactor.remove(reading) }
+        reading = nil
     }
 }

@@ -1,0 +1,265 @@
+import Dispatch
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// One thread that waits for sockets and deadlines, and runs the jobs that come of them.
+///
+/// The connections' actors run on it, and so may the tasks that use them (``taskExecutor``): then a request goes from
+/// statement to statement without a switch of threads, which costs more than the way through libpq. Whatever runs here
+/// mustn't block.
+///
+/// Source: POSIX, `poll`; Schmidt et al., "Pattern-Oriented Software Architecture" 2, Reactor.
+public final class Reactor: SerialExecutor {
+    /// The reactor of this process.
+    public static let shared = Reactor()
+
+    typealias Handler = @Sendable () -> Void
+
+    /// What a watch or an alarm is known by.
+    struct Registration: Hashable, Sendable {
+        fileprivate let number: UInt64
+    }
+
+    private enum Work {
+        case actor(UnownedJob)
+        case task(UnownedJob)
+        case call(Handler)
+    }
+
+    private struct Watch {
+        let descriptor: Int32
+        let events: Int16
+        let handler: Handler
+    }
+
+    private struct Alarm {
+        let instant: ContinuousClock.Instant
+        let handler: Handler
+    }
+
+    private struct State {
+        var work: [Work] = []
+        var watches: [Registration: Watch] = [:] {
+            didSet { haveWatchesChanged = true }
+        }
+        var haveWatchesChanged = true
+        var alarms: [Registration: Alarm] = [:]
+        var lastRegistration: UInt64 = 0
+        /// The thread waits, or is about to: what comes now has to wake it.
+        var isWaiting = false
+
+        mutating func makeRegistration() -> Registration {
+            lastRegistration += 1
+            return Registration(number: lastRegistration)
+        }
+    }
+
+    /// What `poll` is given, and which watch each of it stands for.
+    private struct Polled {
+        var descriptors: [pollfd] = []
+        var registrations: [Registration] = []
+    }
+
+    /// Jobs lead to jobs: after so many rounds of them the sockets have their turn.
+    private static let mostRounds = 64
+
+    /// A type can't be an executor of actors and of tasks at once, since both take jobs by the same method.
+    private final class Tasks: TaskExecutor {
+        let reactor: Reactor
+
+        init(reactor: Reactor) {
+            self.reactor = reactor
+        }
+
+        func enqueue(_ job: consuming ExecutorJob) {
+            reactor.add(.task(UnownedJob(job)))
+        }
+    }
+
+    private let state = Mutex(State())
+    private let thread = Atomic<UInt>(0)
+    /// A pipe: a byte in it wakes the thread.
+    private let waking: (read: Int32, write: Int32)
+
+    private init() {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { fatalError("no descriptor is left for a pipe") }
+        for end in ends {
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+        }
+        waking = (ends[0], ends[1])
+        // A serial queue without a target has a thread of its own, which this never gives back.
+        DispatchQueue(label: "libpq.reactor").async { [self] in
+            thread.store(Self.currentThread, ordering: .releasing)
+            let tasks = Tasks(reactor: self)
+            var polled = Polled()
+            while true {
+                work(tasks.asUnownedTaskExecutor())
+                wait(&polled)
+            }
+        }
+    }
+
+    /// Runs tasks on the reactor's thread, for `withTaskExecutorPreference`.
+    public var taskExecutor: any TaskExecutor {
+        Tasks(reactor: self)
+    }
+
+    public func enqueue(_ job: consuming ExecutorJob) {
+        add(.actor(UnownedJob(job)))
+    }
+
+    public func checkIsolated() {
+        precondition(isCurrent, "this isn't the reactor's thread")
+    }
+
+    /// Runs a closure on the reactor's thread, later.
+    func call(_ handler: @escaping Handler) {
+        add(.call(handler))
+    }
+
+    // MARK: - Watches and alarms
+
+    /// Calls the handler whenever one of the events of `poll` is there, until the registration is removed.
+    func watch(_ descriptor: Int32, for events: Int32, _ handler: @escaping Handler) -> Registration {
+        change { state in
+            let registration = state.makeRegistration()
+            state.watches[registration] = Watch(descriptor: descriptor, events: Int16(events), handler: handler)
+            return registration
+        }
+    }
+
+    /// Calls the handler once, not before the instant, unless the registration is removed until then.
+    func alarm(at instant: ContinuousClock.Instant, _ handler: @escaping Handler) -> Registration {
+        change { state in
+            let registration = state.makeRegistration()
+            state.alarms[registration] = Alarm(instant: instant, handler: handler)
+            return registration
+        }
+    }
+
+    /// On the reactor's own thread the handler isn't called any more afterwards.
+    func remove(_ registration: Registration) {
+        change { state in
+            state.watches[registration] = nil
+            state.alarms[registration] = nil
+        }
+    }
+
+    // MARK: - Its thread
+
+    private static var currentThread: UInt {
+        #if canImport(Glibc)
+            UInt(pthread_self())
+        #else
+            UInt(bitPattern: pthread_self())
+        #endif
+    }
+
+    private var isCurrent: Bool {
+        thread.load(ordering: .acquiring) == Self.currentThread
+    }
+
+    private func add(_ work: Work) {
+        change { $0.work.append(work) }
+    }
+
+    private func change<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+        let (result, mustWake) = state.withLock { state in
+            let result = body(&state)
+            defer { state.isWaiting = false }
+            return (result, state.isWaiting)
+        }
+        if mustWake {
+            var byte: UInt8 = 1
+            // A full pipe wakes as well.
+            _ = write(waking.write, &byte, 1)
+        }
+        return result
+    }
+
+    private func work(_ tasks: UnownedTaskExecutor) {
+        for _ in 1...Self.mostRounds {
+            let round = state.withLock { state in
+                defer { state.work.removeAll() }
+                return state.work
+            }
+            guard !round.isEmpty else { return }
+            for work in round {
+                switch work {
+                case .actor(let job): job.runSynchronously(on: asUnownedSerialExecutor())
+                case .task(let job): job.runSynchronously(on: tasks)
+                case .call(let handler): handler()
+                }
+            }
+        }
+    }
+
+    /// Waits for a socket, an alarm or work, and calls whom it concerns; doesn't wait while there is work.
+    private func wait(_ polled: inout Polled) {
+        let milliseconds = prepare(&polled)
+        let count = poll(&polled.descriptors, nfds_t(polled.descriptors.count), milliseconds)
+        var ready: [Registration] = []
+        if count > 0 {
+            for (index, registration) in polled.registrations.enumerated()
+            where polled.descriptors[index + 1].revents != 0 {
+                ready.append(registration)
+            }
+            if polled.descriptors[0].revents != 0 { drain() }
+        }
+        let due = takeDue()
+        for registration in ready {
+            // One handler may have removed the next one's registration.
+            state.withLock { $0.watches[registration]?.handler }?()
+        }
+        for handler in due { handler() }
+    }
+
+    private func prepare(_ polled: inout Polled) -> Int32 {
+        state.withLock { state in
+            if state.haveWatchesChanged {
+                state.haveWatchesChanged = false
+                polled.registrations = Array(state.watches.keys)
+                polled.descriptors =
+                    [pollfd(fd: waking.read, events: Int16(POLLIN), revents: 0)]
+                    + state.watches.values.map { pollfd(fd: $0.descriptor, events: $0.events, revents: 0) }
+            }
+            guard state.work.isEmpty else { return 0 }
+            state.isWaiting = true
+            guard let first = state.alarms.values.map(\.instant).min() else { return -1 }
+            // Rounded up, or it would wake too early again and again.
+            let remaining = ContinuousClock.now.duration(to: first).boundedNanoseconds
+            return Int32((remaining + 999_999) / 1_000_000)
+        }
+    }
+
+    private func takeDue() -> [Handler] {
+        state.withLock { state in
+            state.isWaiting = false
+            guard !state.alarms.isEmpty else { return [] }
+            let now = ContinuousClock.now
+            let due = state.alarms.filter { $0.value.instant <= now }
+            for registration in due.keys { state.alarms[registration] = nil }
+            return due.values.sorted { $0.instant < $1.instant }.map(\.handler)
+        }
+    }
+
+    private func drain() {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        while read(waking.read, &bytes, bytes.count) > 0 {}
+    }
+}
+
+extension Duration {
+    /// The duration in nanoseconds, not below zero and not above an hour.
+    fileprivate var boundedNanoseconds: Int {
+        let bounded = min(max(self, .zero), .seconds(3600))
+        return Int(bounded / .nanoseconds(1))
+    }
+}
