@@ -13,21 +13,39 @@ $$;
 COMMENT ON FUNCTION service.rfc3339(timestamptz) IS
     'A time in UTC as RFC 3339 has it: no fraction when it is zero, else the digits that the database holds.';
 
+CREATE TYPE service.customer_record AS (
+    id                 uuid,
+    first_name         text,
+    last_name          text,
+    email              text,
+    phone_number       text,
+    status             text,
+    customer_type      text,
+    last_spent         numeric(18,2),
+    last_purchase_date text,
+    "appId"            text,
+    "createdAt"        text,
+    "updatedAt"        text
+);
+COMMENT ON TYPE service.customer_record IS 'The members of a customer, in the order of the contract.';
+
+-- The renderers are single expressions, so that the planner puts them into the query instead of planning them anew at
+-- each call, which takes four times as long as the rest.
 CREATE FUNCTION service.record(c public.customers) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT row_to_json(r)::text
-    FROM (SELECT c.id,
-                 c.first_name,
-                 c.last_name,
-                 c.email,
-                 c.phone_number,
-                 c.status,
-                 c.customer_type,
-                 c.last_spent,
-                 service.rfc3339(c.last_purchase_date) AS last_purchase_date,
-                 'app_' || c.app_id AS "appId",
-                 service.rfc3339(c.created_at) AS "createdAt",
-                 service.rfc3339(c.updated_at) AS "updatedAt") AS r
+    SELECT row_to_json(ROW(
+        c.id,
+        c.first_name,
+        c.last_name,
+        c.email,
+        c.phone_number,
+        c.status,
+        c.customer_type,
+        c.last_spent,
+        service.rfc3339(c.last_purchase_date),
+        'app_' || c.app_id,
+        service.rfc3339(c.created_at),
+        service.rfc3339(c.updated_at))::service.customer_record)::text
 $$;
 COMMENT ON FUNCTION service.record(public.customers) IS
     'A customer as the API renders it, members in the order of the contract, numeric digit by digit. The only renderer.';
