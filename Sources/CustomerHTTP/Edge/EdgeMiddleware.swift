@@ -3,7 +3,6 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import Logging
-import Metrics
 
 /// The outermost layer: reads the edge, turns every error into its three members, echoes `x-request-id`, writes the
 /// access log and the metrics.
@@ -12,6 +11,12 @@ struct EdgeMiddleware: RouterMiddleware {
 
     let proxies: TrustedProxies
     let paths: PathTable
+    private let metrics = RequestMetrics()
+
+    init(proxies: TrustedProxies, paths: PathTable) {
+        self.proxies = proxies
+        self.paths = paths
+    }
 
     func handle(
         _ request: Request,
@@ -51,14 +56,7 @@ struct EdgeMiddleware: RouterMiddleware {
     private func record(_ request: Request, _ context: APIContext, _ response: Response) {
         let elapsed = ContinuousClock.now - context.arrival
         let route = context.endpointPath.map { $0.hasPrefix("/") ? $0 : "none" } ?? "none"
-        let dimensions = [
-            ("method", Self.knownMethods.contains(request.method) ? request.method.rawValue : "other"),
-            ("route", route),
-            ("status", "\(response.status.code)"),
-        ]
-        Counter(label: "customerd_http_requests_total", dimensions: dimensions).increment()
-        Metrics.Timer(label: "customerd_http_request_duration_seconds", dimensions: Array(dimensions.prefix(2)))
-            .record(duration: elapsed)
+        metrics.record(request.method, route: route, status: response.status.code, elapsed)
         // The route, not the path: no identifier of a person gets into the log.
         context.logger.info(
             "request",
@@ -69,8 +67,4 @@ struct EdgeMiddleware: RouterMiddleware {
             ]
         )
     }
-
-    private static let knownMethods: Set<HTTPRequest.Method> = [
-        .get, .head, .post, .put, .patch, .delete, .options, .trace, .connect,
-    ]
 }

@@ -15,7 +15,10 @@ struct StorableText: Sendable {
     }
 
     func callAsFunction(_ text: String, limit: Int) -> String {
-        let scalars = redacting(text).unicodeScalars.lazy.filter { $0.value != 0 }.prefix(limit)
+        let text = redacting(text)
+        // Nearly all text: there is nothing to take away.
+        guard text.utf8.count > limit || text.utf8.contains(0) else { return text }
+        let scalars = text.unicodeScalars.lazy.filter { $0.value != 0 }.prefix(limit)
         var kept = String.UnicodeScalarView()
         kept.append(contentsOf: scalars)
         return String(kept)
@@ -39,7 +42,7 @@ struct StorableText: Sendable {
     /// The text without secrets; percent-decoded if it held one in disguise.
     private func redacting(_ text: String) -> String {
         let plain = redactingPlain(text)
-        guard plain.contains("%"), let decoded = plain.removingPercentEncoding else { return plain }
+        guard plain.utf8.contains(UInt8(ascii: "%")), let decoded = plain.removingPercentEncoding else { return plain }
         let redacted = redactingPlain(decoded)
         return redacted == decoded ? plain : redacted
     }
@@ -47,10 +50,45 @@ struct StorableText: Sendable {
     private func redactingPlain(_ text: String) -> String {
         var text = text
         for secret in secrets {
-            text = text.replacing(secret, with: Self.redacted)
+            text = text.replacing(bytesOf: secret, with: Self.redacted)
         }
         // What looks like a secret is one, whoever sends it wherever, be it by mistake.
-        guard text.contains(Secrets.secretPrefix) else { return text }
-        return text.replacing(/cs_[A-Za-z0-9_\-]{16,}/, with: Self.redacted)
+        guard text.placeOfBytes(of: Secrets.secretPrefix) != nil else { return text }
+        return text.replacing(/cs_[A-Za-z0-9_\-]{16,}/.matchingSemantics(.unicodeScalar), with: Self.redacted)
+    }
+}
+
+// By bytes, not by characters: a combining mark behind a secret would make its last character another one.
+extension String {
+    /// Where the bytes of another text, which isn't empty, stand in it first, as an offset in UTF-8.
+    fileprivate func placeOfBytes(of other: String, from start: Int = 0) -> Int? {
+        var (text, other) = (self, other)
+        return text.withUTF8 { text in
+            other.withUTF8 { other in
+                var place = start
+                while text.count - place >= other.count {
+                    let rest = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(text)[place...])
+                    guard let candidate = rest.firstIndex(of: other[0]) else { return nil }
+                    place += candidate
+                    guard text.count - place >= other.count else { return nil }
+                    if memcmp(text.baseAddress! + place, other.baseAddress!, other.count) == 0 { return place }
+                    place += 1
+                }
+                return nil
+            }
+        }
+    }
+
+    fileprivate func replacing(bytesOf other: String, with replacement: String) -> String {
+        guard var place = placeOfBytes(of: other) else { return self }
+        let text = Array(utf8)
+        var (replaced, start) = (Array(text[..<0]), 0)
+        while true {
+            replaced += text[start..<place] + replacement.utf8
+            start = place + other.utf8.count
+            guard let next = placeOfBytes(of: other, from: start) else { break }
+            place = next
+        }
+        return String(decoding: replaced + text[start...], as: UTF8.self)
     }
 }
