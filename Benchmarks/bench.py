@@ -1,0 +1,345 @@
+"""Measures the service against what PostgreSQL itself could do, in one run. scripts/bench prepares and calls it."""
+
+import argparse
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+import random
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+
+import load
+import report
+from measured import APP, HERE, ROOT, Cluster, Service, run, spent
+
+CONCURRENCY = (1, 8, 32, 128)
+# What is measured, and the floor it stands beside.
+FLOORS = {"a": "floor a: statements one by one", "b": "floor b: one call, one commit", "c": "floor c: SELECT 1",
+          "d": "floor d: admission + append", "e": "floor e: row by primary key"}  # fmt: skip
+SCENARIOS = ("delete", "refused", "missing", "replay", "read")
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.numbers = load.Numbers()
+        self.results = {"machine": machine(), "seconds": options.seconds, "rounds": options.rounds}
+        settings = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
+        self.cluster = Cluster(options.directory, settings)
+        environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
+        run(options.binary, "migrate", env=environment)
+        created = run(
+            options.binary, "keys", "create", "--app", APP, "--role", "admin", "--name", "bench", "--json", env=environment
+        )
+        self.key = json.loads(created)
+        self.digest = hashlib.sha256(self.key["client_secret"].encode()).hexdigest()
+        self.cluster.psql(
+            "-v", f"app={APP}", "-v", "service=customerd_service", "-f", str(HERE / "prepare.sql")
+        )
+        self.service = Service(options.binary, self.cluster, options.port, CUSTOMERD_POOL_SIZE=str(options.pool))
+        self._prepare_replays()
+
+    def close(self):
+        self.service.stop()
+        self.cluster.close()
+
+    def say(self, text):
+        print(text, file=sys.stderr, flush=True)
+
+    def seed(self, customers, blocked_fraction=0.2):
+        environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
+        arguments = ("--customers", str(customers), "--blocked-fraction", str(blocked_fraction), "--app", APP)
+        run(self.options.binary, "seed", *arguments, env=environment)
+        self.cluster.sql("VACUUM ANALYZE")
+
+    def _prepare_replays(self):
+        for n in range(1, 65):
+            self.call("DELETE", f"/api/v0/customers/bea00000-0000-4000-8000-{n:012}", f"bea10000-0000-4000-8000-{n:012}")
+
+    def call(self, method, path, idempotency_key=None):
+        headers = {"x-client-key": self.key["client_key"], "x-client-secret": self.key["client_secret"]}
+        if idempotency_key:
+            headers["idempotency-key"] = idempotency_key
+        request = urllib.request.Request(f"http://127.0.0.1:{self.service.port}{path}", method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    # One run each.
+
+    def floor(self, script, clients):
+        base = self.numbers.take(clients * 1_000_000)
+        each = int(self.options.seconds * 4000 / clients) + 500
+        if script in "ab":
+            for client in range(clients):
+                start = base + client * 1_000_000
+                self.cluster.sql(f"CALL bench.stock('{APP}', {start + 1}, {start + each})")
+        self.cluster.sql("CHECKPOINT")
+        return load.pgbench(self.cluster, self.key, self.digest, script, clients, self.options.seconds, base)
+
+    def scenario(self, name, connections):
+        count = int(self.options.seconds * 8000)
+        base = self.numbers.take(count * 2)
+        if name == "delete":
+            self.cluster.sql(f"CALL bench.stock('{APP}', {base}, {base + count})")
+        self.cluster.sql("CHECKPOINT")
+        self.service.forget_peak()
+        before = spent(self.cluster, self.service)
+        figures = load.wrk(self.service, self.key, name, connections, self.options.seconds, base)
+        cost = spent(self.cluster, self.service) - before
+        good = figures.non_2xx == (0 if name in ("delete", "read") else figures.requests)
+        if not good or figures.failed:
+            raise SystemExit(f"bench: {name} at {connections} connections went wrong: {figures}")
+        return figures, cost, self.service.peak_memory()
+
+    # The parts of the benchmark.
+
+    def throughput(self):
+        """Every scenario and floor at every concurrency, interleaved, medians over the rounds."""
+        runs = collections.defaultdict(list)
+        costs = collections.defaultdict(list)
+        memory = collections.defaultdict(int)
+        for round_number in range(1, self.options.rounds + 1):
+            for connections in self.options.concurrency:
+                self.say(f"round {round_number} of {self.options.rounds}, {connections} connections")
+                for floor in FLOORS:
+                    runs["floor " + floor, connections].append(self.floor(floor, connections))
+                for name in SCENARIOS:
+                    figures, cost, peak = self.scenario(name, connections)
+                    runs[name, connections].append(figures)
+                    costs[name, connections].append((cost, figures.requests))
+                    memory[name, connections] = max(memory[name, connections], peak)
+        rows = []
+        for (name, connections), measured in sorted(runs.items(), key=lambda item: (item[0][1], item[0][0])):
+            figures, spread = load.median(measured)
+            row = {"name": name, "connections": connections, "spread": spread} | dataclasses.asdict(figures)
+            if (name, connections) in costs:
+                row |= per_request(costs[name, connections]) | {"peak_memory": memory[name, connections]}
+            rows.append(row)
+        self.results["throughput"] = rows
+        print_throughput(rows)
+        return rows
+
+    def reads(self):
+        """p99 of what looks around a deletion, against a row by primary key, at a million customers."""
+        self.say(f"seeding {self.options.customers:,} customers with their records")
+        self.seed(self.options.customers, 0.54)
+        random.seed(1)
+        people = [
+            json.loads(line)
+            for line in self.cluster.sql(
+                f"""
+                SELECT jsonb_build_object('id', id, 'first', first_name, 'last', last_name, 'email', email)
+                FROM customers TABLESAMPLE SYSTEM (0.1) WHERE app_id = '{APP}' AND email IS NOT NULL LIMIT 500
+                """
+            ).splitlines()
+        ]
+        def escaped(text):
+            return urllib.request.quote(text)
+
+        kinds = {
+            "a customer": [f"/api/v0/customers/{p['id']}" for p in people],
+            "list, full name": [f"/api/v0/customers?name={escaped(p['first'] + ' ' + p['last'])}" for p in people],
+            "list, email": [f"/api/v0/customers?email={escaped(p['email'])}" for p in people],
+            "list, first name": [f"/api/v0/customers?name={escaped(p['first'])}" for p in people],
+            "list, no filter": ["/api/v0/customers"],
+            "deletion-check": [f"/api/v0/customers/{p['id']}/deletion-check" for p in people],
+            "audit by customer": [f"/api/v0/audit?customer_id={p['id']}" for p in people],
+        }
+        measured = collections.defaultdict(list)
+        for _ in range(self.options.rounds):
+            measured["floor e (SQL)"].append(self.floor("e", 1))
+            for kind, paths in kinds.items():
+                with tempfile.NamedTemporaryFile("w") as file:
+                    file.write("\n".join(paths) + "\n")
+                    file.flush()
+                    measured[kind].append(
+                        load.wrk(self.service, self.key, "paths", 1, self.options.seconds, paths=file.name)
+                    )
+        rows = [{"name": kind} | dataclasses.asdict(load.median(runs)[0]) for kind, runs in measured.items()]
+        self.results["reads"] = rows
+        http, sql = rows[1]["p50"], rows[0]["p50"]
+        print(f"\nReads at {self.options.customers:,} customers, one connection (ms)")
+        print(
+            report.table(
+                ["", "p50", "p99", "p99 / GET by id", "p99 / SELECT by key"],
+                [
+                    [r["name"], f"{r['p50']:.3f}", f"{r['p99']:.3f}", f"{r['p99'] / http:.1f}", f"{r['p99'] / sql:.1f}"]
+                    for r in rows
+                ],
+            )
+        )
+
+    def start(self):
+        """From exec to the first answer."""
+        seconds = []
+        for _ in range(max(5, self.options.rounds)):
+            second = Service(self.options.binary, self.cluster, self.options.port + 1)
+            seconds.append(second.seconds_to_first_answer)
+            second.stop()
+        size = pathlib.Path(self.options.binary).stat().st_size
+        self.results["start"] = {"milliseconds": sorted(s * 1000 for s in seconds), "binary_bytes": size}
+        print(f"\nFrom exec to the first answer: {sorted(seconds)[len(seconds) // 2] * 1000:.0f} ms (median)")
+        print(f"Size of the binary: {size / 2**20:.1f} MiB")
+
+    def growth(self):
+        """Cost of a deletion as customers become more, at 32 connections; scans of whole tables on the way."""
+        rows = []
+        for customers in self.options.growth:
+            present = int(self.cluster.sql("SELECT count(*) FROM customers"))
+            if customers > present:
+                self.say(f"seeding up to {customers:,} customers")
+                self.seed(customers - present, 0)
+            scans = self.sequential_scans()
+            measured = [self.scenario("delete", 32) for _ in range(self.options.rounds)]
+            cost = per_request([(m[1], m[0].requests) for m in measured])
+            figures, _ = load.median([m[0] for m in measured])
+            rows.append(
+                {"customers": customers, "scans": self.sequential_scans() - scans} | dataclasses.asdict(figures) | cost
+            )
+        self.results["growth"] = rows
+        first = rows[0]
+        print("\nA deletion as customers become more, 32 connections")
+        print(
+            report.table(
+                ["customers", "per second", "p50 ms", "p99 ms", "CPU ms", "of the first", "scans"],
+                [
+                    [
+                        f"{r['customers']:,}", f"{r['per_second']:,.0f}", f"{r['p50']:.2f}", f"{r['p99']:.2f}",
+                        f"{cpu(r):.3f}", f"{cpu(r) / cpu(first):.2f}", r["scans"],
+                    ]
+                    for r in rows
+                ],
+            )
+        )  # fmt: skip
+
+    def sequential_scans(self):
+        return int(
+            self.cluster.sql(
+                """
+                SELECT sum(seq_scan) FROM pg_stat_user_tables
+                WHERE relname IN ('customers', 'invoices', 'payment_links', 'transactions', 'liquidation_addresses',
+                                  'entries', 'attempts')
+                """
+            )
+        )
+
+
+def cpu(row):
+    return row["service_cpu_ms"] + row["backend_cpu_ms"]
+
+
+def per_request(costs):
+    """The median over rounds of what one request costs."""
+    def middle(values):
+        return sorted(values)[len(values) // 2]
+
+    return {
+        "service_cpu_ms": middle([c.service_cpu / n * 1000 for c, n in costs]),
+        "backend_cpu_ms": middle([c.backend_cpu / n * 1000 for c, n in costs]),
+        "commits": middle([c.commits / n for c, n in costs]),
+        "wal_bytes": middle([c.wal_bytes / n for c, n in costs]),
+        "wal_syncs": middle([c.wal_syncs / n for c, n in costs]),
+    }
+
+
+def print_throughput(rows):
+    print("\nThroughput and latency (medians; spread: (highest - lowest) / median)")
+    print(
+        report.table(
+            ["", "conns", "per second", "spread", "p50 ms", "p99 ms", "CPU svc", "CPU pg", "commits", "WAL", "syncs", "MiB"],
+            [
+                [r["name"], r["connections"], f"{r['per_second']:,.0f}", f"{r['spread'] * 100:.0f}%", f"{r['p50']:.2f}",
+                 f"{r['p99']:.2f}"]
+                + ([f"{r['service_cpu_ms']:.3f}", f"{r['backend_cpu_ms']:.3f}", f"{r['commits']:.2f}",
+                    f"{r['wal_bytes']:,.0f}", f"{r['wal_syncs']:.2f}", f"{r['peak_memory'] / 2**20:.0f}"]
+                   if "commits" in r else ["", "", "", "", "", ""])
+                for r in rows
+            ],
+        )
+    )  # fmt: skip
+    found = {(r["name"], r["connections"]): r for r in rows}
+
+    def rate(name, connections):
+        return found[name, connections]["per_second"]
+
+    goals = []
+    if ("delete", 32) in found:
+        delete = found["delete", 32]
+        goals += [
+            ("deletes at 32, of floor a", rate("delete", 32) / rate("floor a", 32), ">=", 1.0),
+            ("deletes at 32, of floor b (stretch)", rate("delete", 32) / rate("floor b", 32), ">=", 0.7),
+            ("replays at 32, of floor d", rate("replay", 32) / rate("floor d", 32), ">=", 0.9),
+            ("404s at 32, of floor d", rate("missing", 32) / rate("floor d", 32), ">=", 0.9),
+            ("CPU of the service, of its backends'", delete["service_cpu_ms"] / delete["backend_cpu_ms"], "<=", 1.0),
+        ]
+    if ("delete", 1) in found:
+        goals.append(
+            ("p50 of a delete at 1 over floor a, ms", found["delete", 1]["p50"] - found["floor a", 1]["p50"], "<=", 0.3)
+        )
+    if ("delete", 128) in found:
+        peak = max(r.get("peak_memory", 0) for r in rows if r["connections"] == 128)
+        goals.append(("memory at 128 connections, MiB", peak / 2**20, "<=", 60))
+    print()
+    print(
+        report.table(
+            ["goal", "measured", "", "wanted", ""],
+            [
+                [name, f"{value:.2f}", sign, f"{limit:g}", "yes" if (value >= limit) == (sign == ">=") or value == limit else "NO"]
+                for name, value, sign, limit in goals
+            ],
+        )
+    )
+
+
+def machine():
+    model = next(
+        (line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "unknown",
+    )
+    return {"cpu": model, "cores": len(list(pathlib.Path("/sys/devices/system/cpu").glob("cpu[0-9]*")))}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="throughput, reads, start, growth (all)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4, help="of each run (4)")
+    parser.add_argument("--concurrency", type=lambda s: tuple(map(int, s.split(","))), default=CONCURRENCY)
+    parser.add_argument("--customers", type=int, default=1_000_000, help="for the reads (1000000)")
+    parser.add_argument("--growth", type=lambda s: tuple(map(int, s.split(","))), default=(10_000, 1_000_000, 10_000_000))
+    parser.add_argument("--pool", type=int, default=10, help="CUSTOMERD_POOL_SIZE (10)")
+    parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")
+    for handed_on in ("--binary", "--directory", "--port"):
+        parser.add_argument(handed_on, required=True, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.port = int(options.port)
+    parts = options.parts or ["throughput", "start", "reads", "growth"]
+    if unknown := set(parts) - {"throughput", "reads", "start", "growth"}:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    bench = Bench(options)
+    try:
+        for part in parts:
+            getattr(bench, part)()
+    finally:
+        bench.close()
+    out = pathlib.Path(options.out or ROOT / "docs/benchmarks")
+    out.mkdir(parents=True, exist_ok=True)
+    name = "latest" if not options.parts else "-".join(parts)
+    report.write_json(out / f"{name}.json", bench.results)
+    if rows := bench.results.get("throughput"):
+        series = collections.defaultdict(dict)
+        for row in rows:
+            if row["name"] not in ("floor c", "floor e", "read"):
+                series[row["name"]][row["connections"]] = row["per_second"]
+        report.write_chart(out / f"{name}.svg", "Requests a second by connections", series)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+-- Floor (c): a round trip.
+SELECT 1;
