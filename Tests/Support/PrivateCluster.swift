@@ -134,6 +134,12 @@ public final class PrivateCluster: Sendable {
         try Self.runAsServer("pg_ctl", ["stop", "-w", "-D", "\(directory)/data", "-m", mode])
     }
 
+    /// Everything that the server has logged; empty if the cluster is somebody else's.
+    public var log: String {
+        let contents = directory.flatMap { FileManager.default.contents(atPath: "\($0)/log") }
+        return String(decoding: contents ?? Data(), as: UTF8.self)
+    }
+
     // MARK: - Commands
 
     private static func binary(_ name: String) -> String {
