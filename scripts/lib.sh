@@ -131,3 +131,43 @@ interrupt() {
 trap 'interrupt 1' HUP
 trap 'interrupt 2' INT
 trap 'interrupt 15' TERM
+
+# Prints the connection string of the owner's database: what the environment names, or the private cluster's, which is
+# started for it.
+owner_database() {
+    local name
+    if [ -n "${CUSTOMERD_MIGRATE_DATABASE_URL:-${DATABASE_URL:-}}" ]; then
+        echo "${CUSTOMERD_MIGRATE_DATABASE_URL:-$DATABASE_URL}"
+        return
+    fi
+    for name in "${!PG@}"; do
+        case $name in
+            # An empty string stands for libpq's own variables.
+            PGHOST | PGHOSTADDR | PGPORT | PGDATABASE | PGUSER | PGSERVICE) echo "dbname=${PGDATABASE:-${PGUSER:-$(id -un)}}" && return ;;
+        esac
+    done
+    "$root/scripts/db" start >&2
+    "$root/scripts/db" url
+}
+
+# Prints the path of a program of PostgreSQL's client.
+client_program() {
+    local bin
+    if bin=$(postgres_bin newest) && [ -x "$bin/$1" ]; then
+        echo "$bin/$1"
+    else
+        command -v "$1" || die "There is no $1 on this machine; run scripts/bootstrap."
+    fi
+}
+
+# Prints the path of customerd: CUSTOMERD_BIN, what was built here, or what is installed.
+customerd_program() {
+    local path
+    for path in "${CUSTOMERD_BIN:-}" "$root/.build/release/customerd" "$root/.build/debug/customerd"; do
+        if [ -n "$path" ] && [ -x "$path" ]; then
+            echo "$path"
+            return
+        fi
+    done
+    command -v customerd || die "There is no customerd yet: swift build -c release --product customerd"
+}

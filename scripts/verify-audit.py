@@ -262,7 +262,7 @@ class Walk:
         size = max(self.signed, default=0)
         if size <= self.seq:
             return None
-        return self.seq + 1, f"entry {self.seq + 1} is missing: {size - self.seq} short of the checkpoint's {size}"
+        return self.seq + 1, f"entry {self.seq + 1} is missing: prefix intact, {size - self.seq} entries short of the {size} of its checkpoint"
 
     def wrong_head(self, head):
         if head is None:

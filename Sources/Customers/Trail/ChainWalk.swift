@@ -139,7 +139,7 @@ struct ChainWalk: Sendable {
         let missing = last.seq + 1
         return (
             missing,
-            "entry \(missing) is missing: the chain is \(size - last.seq) short of the \(size) of its checkpoint"
+            "entry \(missing) is missing: prefix intact, \(size - last.seq) entries short of the \(size) of its checkpoint"
         )
     }
 
