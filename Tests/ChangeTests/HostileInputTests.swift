@@ -130,11 +130,11 @@ struct HostileInputTests {
     private func schema() async throws -> [[String: String]] {
         try await stage.database.rows(
             """
-            SELECT (SELECT string_agg(c.oid::regclass::text || c.relkind, ',' ORDER BY c.oid)
+            SELECT (SELECT string_agg(c.oid::regclass || c.relkind::text, ',' ORDER BY c.oid)
                     FROM pg_class AS c
                     WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace, 'service'::regnamespace)
                    ) AS relations,
-                   (SELECT string_agg(r.rolname || r.rolsuper, ',' ORDER BY r.rolname)
+                   (SELECT string_agg(r.rolname || r.rolsuper::text, ',' ORDER BY r.rolname)
                     FROM pg_roles AS r WHERE r.rolname LIKE 'customerd%') AS roles
             """)
     }

@@ -36,6 +36,12 @@ struct LogTests {
                 }
             }
         }
+        // Another request under a key.
+        let key = newID()
+        for status in ["ACTIVE", "BLACKLISTED"] {
+            let body = record.replacing("}", with: ",\"status\":\"\(status)\"}")
+            statuses.insert(try await tenant.ask("POST", "", body, key: key, headers: personal).status)
+        }
         // A refusal, a search by name, a stranger, a path that isn't there.
         try await tenant.insert(person.customer)
         try await tenant.insertDependent("invoices", of: person.id)
