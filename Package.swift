@@ -102,6 +102,12 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // An example for those who call the API, built here so that it stays true.
+        .executableTarget(
+            name: "delete-customer",
+            path: "clients/swift",
+            swiftSettings: settings
+        ),
         .target(
             name: "TestSupport",
             dependencies: [
@@ -117,6 +123,11 @@ let package = Package(
         ),
         .testTarget(
             name: "ChangeTests",
+            dependencies: ["LibPQ", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ClientTests",
             dependencies: ["LibPQ", "TestSupport"],
             swiftSettings: settings
         ),
