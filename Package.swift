@@ -56,28 +56,19 @@ let package = Package(
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            exclude: ["embedded.txt"],
             swiftSettings: settings,
-            plugins: ["EmbedMigrations"]
+            plugins: ["EmbedText"]
         ),
         .executableTarget(
-            name: "embed-migrations",
-            path: "Sources/EmbedMigrations",
+            name: "embed-text",
+            path: "Sources/EmbedText",
             swiftSettings: settings
         ),
         .plugin(
-            name: "EmbedMigrations",
+            name: "EmbedText",
             capability: .buildTool(),
-            dependencies: ["embed-migrations"]
-        ),
-        .executableTarget(
-            name: "embed-openapi",
-            path: "Sources/EmbedOpenAPI",
-            swiftSettings: settings
-        ),
-        .plugin(
-            name: "EmbedOpenAPI",
-            capability: .buildTool(),
-            dependencies: ["embed-openapi"]
+            dependencies: ["embed-text"]
         ),
         .target(
             name: "CustomerHTTP",
@@ -96,9 +87,9 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
-            exclude: ["OpenAPI/openapi.json"],
+            exclude: ["Console", "OpenAPI/openapi.json", "embedded.txt"],
             swiftSettings: settings,
-            plugins: ["EmbedOpenAPI"]
+            plugins: ["EmbedText"]
         ),
         .executableTarget(
             name: "customerd",
@@ -109,6 +100,12 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
+            swiftSettings: settings
+        ),
+        // An example for those who call the API, built here so that it stays true.
+        .executableTarget(
+            name: "delete-customer",
+            path: "clients/swift",
             swiftSettings: settings
         ),
         .target(
@@ -126,6 +123,11 @@ let package = Package(
         ),
         .testTarget(
             name: "ChangeTests",
+            dependencies: ["LibPQ", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ClientTests",
             dependencies: ["LibPQ", "TestSupport"],
             swiftSettings: settings
         ),

@@ -31,6 +31,7 @@ public struct CustomerAPI: Sendable {
             + ReadRoutes(customers: customers, limits: limits).routes
             + AuditRoutes(audit: audit, limits: limits).routes
             + OperationRoutes(pool: pool, metrics: metrics).routes
+            + ConsoleRoutes().routes
         self.proxies = proxies
     }
 

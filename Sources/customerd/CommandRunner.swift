@@ -33,7 +33,12 @@ enum CommandRunner {
 
     /// Logs go to standard error, so that standard output is the answer's alone.
     static func logger(_ settings: Settings) -> Logger {
-        var logger = Logger(label: "customerd") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "customerd") { label in
+            switch settings.logFormat {
+            case .text: StreamLogHandler.standardError(label: label)
+            case .json: JSONLogHandler(label: label)
+            }
+        }
         logger.logLevel = settings.logLevel
         return logger
     }

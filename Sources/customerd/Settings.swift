@@ -23,6 +23,8 @@ struct Settings: Sendable {
     /// The names of the roles: CUSTOMERD_ROLE_PREFIX.
     let roles: DatabaseRoles
     let logLevel: Logger.Level
+    /// How the log is written: LOG_FORMAT.
+    let logFormat: LogFormat
     /// What `serve` connects with: DATABASE_URL; empty for libpq's own variables. It may hold a password.
     let serviceConninfo: String
     /// What the other commands connect with: CUSTOMERD_MIGRATE_DATABASE_URL. It may hold a password.
@@ -52,6 +54,7 @@ extension Settings {
         allowOwner = try environment.bool("CUSTOMERD_ALLOW_OWNER", default: false)
         roles = try Self.roles(environment)
         logLevel = try Self.logLevel(environment)
+        logFormat = try Self.logFormat(environment)
         serviceConninfo = try Self.conninfo(environment, "DATABASE_URL") ?? ""
         ownerConninfo = try Self.conninfo(environment, "CUSTOMERD_MIGRATE_DATABASE_URL") ?? serviceConninfo
         preparesStatements = try environment.bool("CUSTOMERD_PREPARE_STATEMENTS", default: true)
@@ -99,6 +102,14 @@ extension Settings {
             throw SettingsError(variable: "LOG_LEVEL", expectation: "one of \(levels)", value: text)
         }
         return level
+    }
+
+    private static func logFormat(_ environment: Environment) throws(SettingsError) -> LogFormat {
+        guard let text = environment.string("LOG_FORMAT") else { return .text }
+        guard let format = LogFormat(rawValue: text.lowercased()) else {
+            throw SettingsError(variable: "LOG_FORMAT", expectation: "text or json", value: text)
+        }
+        return format
     }
 
     private static func conninfo(_ environment: Environment, _ variable: String) throws(SettingsError) -> String? {

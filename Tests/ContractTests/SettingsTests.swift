@@ -20,7 +20,7 @@ struct SettingsTests {
             ("CUSTOMERD_ALLOW_OWNER", "maybe"), ("CUSTOMERD_ROLE_PREFIX", "a b\"; DROP"),
             ("CUSTOMERD_RESTORE_DAYS", "-1"), ("CUSTOMERD_RESTORE_DAYS", "ever"),
             ("CUSTOMERD_TRUSTED_PROXIES", "10.0.0.0/33"), ("CUSTOMERD_TRUSTED_PROXIES", "proxy.example"),
-            ("CUSTOMERD_TRUSTED_PROXIES", "10.0.0.0/8, 1.2.3"), ("LOG_LEVEL", "loud"),
+            ("CUSTOMERD_TRUSTED_PROXIES", "10.0.0.0/8, 1.2.3"), ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"),
             ("DATABASE_URL", "postgresql://user:hunter2-hunter2@host:notaport/db"), ("DATABASE_URL", "nonsense"),
         ])
     func badValue(name: String, value: String) async throws {

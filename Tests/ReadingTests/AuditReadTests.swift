@@ -36,6 +36,34 @@ struct AuditReadTests {
         #expect(single.body == shown)
     }
 
+    @Test("the salts come only for the asking, after all other columns, and none for what was erased")
+    func proof() async throws {
+        let tenant = try await ReadingStage.tenant()
+        let customer = try await tenant.insert()
+        _ = try await tenant.delete(customer.id)
+        let redaction = HTTPCall(
+            "POST", "/api/v0/customers/\(customer.id)/redact",
+            headers: tenant.key.headers + [("idempotency-key", newID())])
+        #expect(try await tenant.send(redaction).status == 200)
+
+        let plain = try await tenant.get(Self.path, [("proof", "false")])
+        let proof = try await tenant.get(Self.path, [("proof", "true")])
+
+        let salts = try await tenant.database.rows(
+            """
+            SELECT encode(subject_salt, 'hex') AS subject, encode(context_salt, 'hex') AS context
+            FROM audit.entries
+            WHERE app_id = $1
+            ORDER BY seq DESC
+            """,
+            [.text(tenant.app)]
+        )
+        #expect(try proof.column("subject_salt") == [salts[0]["subject"], nil])
+        #expect(try proof.column("context_salt") == [salts[0]["context"], salts[1]["context"]])
+        let withoutSalts = proof.body.replacing(/,"(?:subject|context)_salt":(?:null|"[0-9a-f]{64}")/, with: "")
+        #expect(withoutSalts == plain.body)
+    }
+
     @Test("pages go backwards without gap or repetition while entries arrive")
     func cursor() async throws {
         let tenant = try await ReadingStage.tenant()
@@ -132,6 +160,7 @@ struct AuditReadTests {
         ("?cursor=YmVmb3JlOi0x", "cursor must be a next_cursor of an earlier answer"),
         ("?cursor=YmVmb3JlOjk5OTk5OTk5OTk5OTk5OTk5OTk5", "cursor must be a next_cursor of an earlier answer"),
         ("?actor=a&actor=b", "actor must be given once"),
+        ("?proof=yes", "proof must be one of true, false"),
         ("/1", "Validation failed (uuid is expected)"),
     ]
 

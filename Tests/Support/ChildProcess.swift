@@ -9,7 +9,7 @@ import Foundation
 /// A process that the tests started. Its output goes into files, so that it never waits for a reader.
 ///
 /// It ends with the process of the tests, however that ends.
-final class ChildProcess: Sendable {
+public final class ChildProcess: Sendable {
     private let id: pid_t
     private let exit = Once<Int32>()
     private let directory: URL
@@ -18,7 +18,7 @@ final class ChildProcess: Sendable {
     ///   - arguments: the program with its whole path, and what it is told.
     ///   - environment: all of it; nothing is inherited.
     ///   - input: a descriptor to read from, nothing when nil.
-    init(_ arguments: [String], environment: [String: String], input: Int32? = nil) throws {
+    public init(_ arguments: [String], environment: [String: String], input: Int32? = nil) throws {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("child-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         id = try Self.spawn(arguments, environment, input: input, directory: directory.path)
@@ -82,7 +82,7 @@ final class ChildProcess: Sendable {
         return process
     }
 
-    var isRunning: Bool { exit.current == nil }
+    public var isRunning: Bool { exit.current == nil }
 
     /// What the process left; 128 + n after signal n.
     var exitStatus: Int32 {
@@ -90,7 +90,7 @@ final class ChildProcess: Sendable {
     }
 
     /// The status, or nil when it still runs after the limit.
-    func exitStatus(within limit: Duration) async -> Int32? {
+    public func exitStatus(within limit: Duration) async -> Int32? {
         try? await eventually("the process ended", within: limit) { !isRunning }
         return exit.current
     }
@@ -99,8 +99,8 @@ final class ChildProcess: Sendable {
         if isRunning { kill(id, signal) }
     }
 
-    var output: String { text("output") }
-    var errors: String { text("errors") }
+    public var output: String { text("output") }
+    public var errors: String { text("errors") }
 
     private func text(_ name: String) -> String {
         let data = try? Data(contentsOf: directory.appendingPathComponent(name))

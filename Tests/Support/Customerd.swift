@@ -2,7 +2,7 @@ import Foundation
 
 /// The built `customerd`, which lies beside the test bundle.
 public enum Customerd {
-    static let path: String = {
+    public static let path: String = {
         let hints: [String?] = [
             try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
             CommandLine.arguments.first,
@@ -59,7 +59,7 @@ public enum Customerd {
     }
 
     /// Nothing of the environment of whoever runs the tests gets through, save what programs need to run.
-    static func environment(_ settings: [String: String]) -> [String: String] {
+    public static func environment(_ settings: [String: String]) -> [String: String] {
         let inherited = ProcessInfo.processInfo.environment.filter { name, _ in
             ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS"].contains(name)
         }

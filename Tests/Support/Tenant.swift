@@ -17,6 +17,13 @@ public struct Tenant: Sendable {
         public var app: String
         public var role: String
 
+        public init(clientKey: String, secret: String, app: String, role: String) {
+            self.clientKey = clientKey
+            self.secret = secret
+            self.app = app
+            self.role = role
+        }
+
         /// The headers that a client authenticates with.
         public var headers: [(name: String, value: String)] {
             [("x-client-key", clientKey), ("x-client-secret", secret)]

@@ -313,17 +313,23 @@ COMMENT ON FUNCTION service.admit IS
 
 CREATE FUNCTION service.hold(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    v_trace text;
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true),
             set_config('statement_timeout', p_budget_ms::text, true),
             set_config('lock_timeout', (p_budget_ms / 2)::text, true);
-    PERFORM
+    SELECT a.entry -> 'request' -> 'headers' ->> 'traceparent' INTO v_trace
     FROM service.attempts AS a
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id AND a.fence = p_fence AND a.outcome IS NULL
     FOR UPDATE;
     IF NOT FOUND THEN
         -- It must raise: in a pipeline a statement that found no row wouldn't stop the COMMIT behind it.
         RAISE EXCEPTION 'the attempt is no longer held under this fence' USING ERRCODE = 'CD001';
+    END IF;
+    -- pg_stat_activity and the server's log then say whose trace the transaction is part of (W3C Trace Context).
+    IF v_trace ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' THEN
+        PERFORM set_config('application_name', 'customerd/' || substr(v_trace, 4, 49), true);
     END IF;
 END
 $$;
@@ -644,3 +650,12 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     SELECT count(*) FROM purged
 $$;
 COMMENT ON FUNCTION service.purge IS 'Forgets answers whose time is over, never one that still lacks its audit entry.';
+
+CREATE FUNCTION service.audit_lag(OUT attempts bigint, OUT seconds double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(a.finished_at)), 0)
+    FROM service.attempts AS a
+    WHERE a.entry_seq IS NULL AND a.finished_at IS NOT NULL
+$$;
+COMMENT ON FUNCTION service.audit_lag IS
+    'How many finished attempts lack their audit entry, and for how many seconds the oldest has.';

@@ -246,10 +246,20 @@ $$;
 COMMENT ON FUNCTION service.audit_entry(audit.entries) IS
     'An audit entry as the API renders it: its columns in order, without the salts, with which an erased value could be guessed.';
 
+CREATE FUNCTION service.audit_proof(e audit.entries) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT left(service.audit_entry(e), -1)
+        || ',"subject_salt":' || coalesce('"' || encode(e.subject_salt, 'hex') || '"', 'null')
+        || ',"context_salt":' || coalesce('"' || encode(e.context_salt, 'hex') || '"', 'null')
+        || '}'
+$$;
+COMMENT ON FUNCTION service.audit_proof(audit.entries) IS
+    'The same with the salts, for who computes the hashes again: docs/audit-chain.md.';
+
 -- 5. Who may do what ---------------------------------------------------------------------------------------------
 
 GRANT SELECT ON service.dependents TO :"service";
 GRANT EXECUTE ON FUNCTION
     service.invoice, service.payment_link, service.transaction, service.liquidation_address,
-    service.deletion_check, service.audit_entry
+    service.deletion_check, service.audit_entry, service.audit_proof
 TO :"service";

@@ -27,6 +27,7 @@ struct EdgeMiddleware: RouterMiddleware {
         let edge = RequestEdge(request, peer: context.peer, proxies: proxies)
         context.edge = edge
         context.logger[metadataKey: "request_id"] = "\(edge.requestID)"
+        if let traceID = edge.traceID { context.logger[metadataKey: "trace_id"] = "\(traceID)" }
 
         var response: Response
         do {

@@ -18,6 +18,8 @@ struct RequestEdge: Sendable {
     ]
 
     let requestID: String
+    /// The trace that the request is part of, if its `traceparent` is one.
+    let traceID: String?
     let credentials: Credentials
     let context: AttemptContext
     private let headers: HTTPFields
@@ -30,6 +32,7 @@ struct RequestEdge: Sendable {
 
         self.headers = headers
         self.requestID = Self.requestID(headers[values: .requestID], storable)
+        self.traceID = headers[.traceParent].flatMap(Self.traceID)
         self.credentials = Credentials(clientKey: key.map { storable($0, limit: 200) }, secret: secret)
         self.context = AttemptContext(
             method: storable(request.method.rawValue, limit: 32),
@@ -79,6 +82,12 @@ struct RequestEdge: Sendable {
     private static func kept(_ request: Request) -> [(String, String)] {
         let host = request.head.authority.map { [("host", $0)] } ?? []
         return host + keptHeaders.compactMap { name in request.headers[name].map { (name.canonicalName, $0) } }
+    }
+
+    /// Source: W3C Trace Context, section 3.2.
+    private static func traceID(_ traceParent: String) -> String? {
+        let parts = traceParent.wholeMatch(of: /[0-9a-f]{2}-(?<trace>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/)
+        return parts.map { String($0.trace) }
     }
 
     /// The only value of a header; nil when there is none, an empty one, or more than one.

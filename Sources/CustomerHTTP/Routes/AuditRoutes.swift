@@ -24,7 +24,8 @@ struct AuditRoutes: Sendable {
                 from: try parameters.dateTime("from"),
                 to: try parameters.dateTime("to"),
                 cursor: try parameters.cursor("cursor"),
-                limit: try parameters.int("limit", in: AuditSearch.limits, default: 50)
+                limit: try parameters.int("limit", in: AuditSearch.limits, default: 50),
+                withProof: try parameters.bool("proof")
             )
         }
         let deadline = context.arrival + limits.requestTimeout

@@ -52,6 +52,15 @@ extension QueryParameters {
         return value
     }
 
+    /// False when it isn't given.
+    func bool(_ name: String) throws(Invalidity) -> Bool {
+        switch try text(name) {
+        case "true": true
+        case "false", nil: false
+        default: throw .parameterIsNoneOf(name: name, ["true", "false"])
+        }
+    }
+
     func uuid(_ name: String) throws(Invalidity) -> UUID? {
         guard let text = try text(name) else { return nil }
         guard let value = UUID(strict: text) else { throw .parameterIsNoUUID(name: name) }

@@ -53,7 +53,8 @@ public struct AuditQueries: Sendable {
     private static func page(_ search: AuditSearch, _ caller: Caller) -> Statement {
         Statement(
             """
-            SELECT page.seq, service.audit_entry(page.e) AS entry
+            SELECT page.seq,
+                   CASE WHEN $9 THEN service.audit_proof(page.e) ELSE service.audit_entry(page.e) END AS entry
             FROM (SELECT e.seq, e
                   FROM audit.entries AS e
                   WHERE e.app_id = $1
@@ -70,6 +71,7 @@ public struct AuditQueries: Sendable {
             [
                 .uuid(caller.appID), .uuid(search.customerID), .text(search.outcome?.rawValue), .text(search.actor),
                 .text(search.from?.text), .text(search.to?.text), .int(search.cursor?.seq), .int(search.limit + 1),
+                .bool(search.withProof),
             ],
             prepared: false
         )

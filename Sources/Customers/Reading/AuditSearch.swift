@@ -16,10 +16,12 @@ public struct AuditSearch: Sendable, Hashable {
     public var cursor: AuditCursor?
     /// How many entries at most.
     public var limit: Int
+    /// Whether the salts are asked for, too, with which all hashes can be computed again.
+    public var withProof: Bool
 
     public init(
         customerID: UUID?, outcome: Outcome?, actor: String?, from: DateTime?, to: DateTime?, cursor: AuditCursor?,
-        limit: Int
+        limit: Int, withProof: Bool
     ) {
         self.customerID = customerID
         self.outcome = outcome
@@ -28,5 +30,6 @@ public struct AuditSearch: Sendable, Hashable {
         self.to = to
         self.cursor = cursor
         self.limit = limit
+        self.withProof = withProof
     }
 }

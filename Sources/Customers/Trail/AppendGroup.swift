@@ -1,6 +1,7 @@
 import Foundation
 import LibPQ
 import Logging
+import Metrics
 
 /// The queue of one writer: entries that wait, and at most one group under way.
 actor AppendGroup {
@@ -9,6 +10,7 @@ actor AppendGroup {
     private struct Waiter {
         let entry: AuditEntry
         let deadline: ContinuousClock.Instant
+        let arrival = ContinuousClock.now
         let continuation: CheckedContinuation<Answer, Never>
     }
 
@@ -16,12 +18,22 @@ actor AppendGroup {
 
     private let pool: ConnectionPool
     private let logger: Logger
-    private var waiting: [Waiter] = []
+    private let waitingGauge: Gauge
+    private let appendTimer: Metrics.Timer
+    private let headTimeGauge: Gauge
+    private var waiting: [Waiter] = [] {
+        didSet { waitingGauge.record(waiting.count) }
+    }
     private var isWriting = false
 
-    init(pool: ConnectionPool, logger: Logger) {
+    /// - Parameter chain: the value of the dimension `chain` of this queue's metrics.
+    init(pool: ConnectionPool, logger: Logger, chain: String) {
         self.pool = pool
         self.logger = logger
+        let dimensions = [("chain", chain)]
+        waitingGauge = Gauge(label: "customerd_audit_waiting", dimensions: dimensions)
+        appendTimer = Metrics.Timer(label: "customerd_audit_append_duration_seconds", dimensions: dimensions)
+        headTimeGauge = Gauge(label: "customerd_audit_head_timestamp_seconds", dimensions: dimensions)
     }
 
     func append(_ entry: AuditEntry, deadline: ContinuousClock.Instant) async -> Answer {
@@ -41,7 +53,9 @@ actor AppendGroup {
             let deadline = group.map(\.deadline).min() ?? .now
             do {
                 let outcomes = try await commit(group.map(\.entry), deadline: deadline)
+                headTimeGauge.record(Date().timeIntervalSince1970)
                 for waiter in group {
+                    appendTimer.record(duration: ContinuousClock.now - waiter.arrival)
                     waiter.continuation.resume(returning: .success(outcomes[waiter.entry.id]))
                 }
                 round = 1

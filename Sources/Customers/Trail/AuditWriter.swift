@@ -15,8 +15,8 @@ public struct AuditWriter: Sendable {
     ///   - tenants: a pool of one connection.
     ///   - strangers: another.
     public init(tenants: ConnectionPool, strangers: ConnectionPool, logger: Logger) {
-        self.tenants = AppendGroup(pool: tenants, logger: logger)
-        self.strangers = AppendGroup(pool: strangers, logger: logger)
+        self.tenants = AppendGroup(pool: tenants, logger: logger, chain: "tenants")
+        self.strangers = AppendGroup(pool: strangers, logger: logger, chain: "strangers")
     }
 
     /// Returns when the entry is durable.

@@ -14,6 +14,8 @@ public struct Recovery: Service {
     private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
     private let interrupted = Counter(label: "customerd_recovered_total", dimensions: [("kind", "interrupted")])
     private let folded = Counter(label: "customerd_recovered_total", dimensions: [("kind", "folded")])
+    private let lagging = Gauge(label: "customerd_audit_unrecorded")
+    private let lag = Gauge(label: "customerd_audit_lag_seconds")
 
     public init(pool: ConnectionPool, logger: Logger, interval: Duration = .seconds(1)) {
         self.pool = pool
@@ -66,6 +68,12 @@ public struct Recovery: Service {
                 Statement("SELECT service.purge($1)", [.int(Self.batch)]),
                 deadline: deadline
             )
+            let lag = try await connection.query(
+                Statement("SELECT attempts, seconds FROM service.audit_lag()"),
+                deadline: deadline
+            )
+            self.lagging.record(lag.rows.first?.int(0) ?? 0)
+            self.lag.record(lag.rows.first?[1].flatMap { Double($0) } ?? 0)
             let row = recovered.rows.first
             return Report(
                 completed: row?.int(0) ?? 0, interrupted: row?.int(1) ?? 0, folded: row?.int(2) ?? 0,

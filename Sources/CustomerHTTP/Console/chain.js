@@ -1,0 +1,220 @@
+// The chain, computed again: docs/audit-chain.md of the project in JavaScript. Knows nothing of the page.
+
+import { members } from "./json.js";
+
+const CANONICAL = [
+  "seq", "id", "app_id", "occurred_at", "recorded_at", "action", "outcome", "status_code", "customer_id",
+  "actor_key_id", "actor_client_key", "actor_name", "actor_role", "request_id", "idempotency_key", "error_code",
+  "sqlstate", "constraint_name", "referencing_table",
+];
+const SUBJECT = ["before_image", "reason", "error_message"];
+const CONTEXT = ["actor_claimed", "ip", "user_agent", "request"];
+const NOTHING = "0".repeat(64);
+
+/** Whether this browser can compute: it lets only pages from secure origins (https, or this machine) do so. */
+export const canCompute = () => globalThis.crypto?.subtle !== undefined;
+
+// --- one entry -------------------------------------------------------------------------------------------------------
+
+const utf8 = new TextEncoder();
+
+/** A time as whole microseconds since 1970; exactly, so not as a number. */
+function microseconds(text) {
+  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?Z$/.exec(text);
+  if (!match) return text;
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number);
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  date.setUTCHours(hour, minute, second);
+  return String(BigInt(date.getTime()) * 1000n + BigInt((match[7] ?? "").padEnd(6, "0")));
+}
+
+/** A column as PostgreSQL's text, which is what was hashed; null for NULL. */
+function value(entry, name) {
+  const parsed = entry[name];
+  if (parsed === null || parsed === undefined) return null;
+  switch (name) {
+    case "occurred_at": case "recorded_at": return microseconds(parsed);
+    case "before_image": case "request": case "seq": case "status_code": return entry.text.get(name);
+    // The API leaves the prefix of a single address out.
+    case "ip": return parsed.includes("/") ? parsed : `${parsed}/${parsed.includes(":") ? 128 : 32}`;
+    default: return parsed;
+  }
+}
+
+/** The bytes that are hashed: lengths, names and values. */
+function form(names, entry) {
+  const chunks = [];
+  const length = (bytes) => {
+    const chunk = new Uint8Array(4);
+    new DataView(chunk.buffer).setUint32(0, bytes.length);
+    return chunk;
+  };
+  for (const name of names) {
+    const nameBytes = utf8.encode(name);
+    const text = value(entry, name);
+    chunks.push(length(nameBytes), nameBytes, Uint8Array.of(text === null ? 0 : 1));
+    if (text !== null) {
+      const bytes = utf8.encode(text);
+      chunks.push(length(bytes), bytes);
+    }
+  }
+  return concatenated(chunks);
+}
+
+function concatenated(chunks) {
+  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}
+
+function bytes(hex) {
+  return /^([0-9a-f]{2}){32}$/.test(hex ?? "") ? Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16)) : null;
+}
+
+const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function commits(entry, commitment, names, salt) {
+  const raw = bytes(entry[salt]);
+  if (raw === null) return false;
+  const key = await crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return hex(await crypto.subtle.sign("HMAC", key, form(names, entry))) === entry[commitment];
+}
+
+/** Whether everything that a redaction erases is gone. */
+function isErased(entry) {
+  return entry.subject_salt === null && entry.customer_id !== null && SUBJECT.every((name) => entry[name] === null);
+}
+
+/** Whether the entry's hash is that of its columns. The salts aren't needed for it. */
+export async function hashHolds(entry) {
+  const parts = ["subject_commitment", "context_commitment", "previous_hash"].map((name) => bytes(entry[name]));
+  if (parts.includes(null)) return false;
+  return hex(await crypto.subtle.digest("SHA-256", concatenated([form(CANONICAL, entry), ...parts]))) === entry.hash;
+}
+
+/**
+ * Why an entry isn't what was written, as far as its own columns tell; null if it is.
+ * @param {object} entry - with its salts
+ */
+export async function faultOf(entry) {
+  if (!await hashHolds(entry)) return "its hash isn't that of its columns";
+  if (!await commits(entry, "context_commitment", CONTEXT, "context_salt")) {
+    return "actor_claimed, ip, user_agent or request isn't what was committed to";
+  }
+  if (isErased(entry)) return null;
+  if (entry.subject_salt === null) return "its subject_salt is gone, but what it protects wasn't redacted";
+  if (await commits(entry, "subject_commitment", SUBJECT, "subject_salt")) return null;
+  return "before_image, reason or error_message isn't what was committed to";
+}
+
+/** Which entries of its customer an entry says to have erased. */
+function redactedSeqs(entry) {
+  if (entry.action !== "customer.redact" || entry.outcome !== "SUCCEEDED" || entry.request === null) return [];
+  try {
+    const seqs = JSON.parse(members(entry.text.get("request")).get("redacted_seqs") ?? "[]");
+    return Array.isArray(seqs) ? seqs.filter(Number.isInteger) : [];
+  } catch {
+    return [];
+  }
+}
+
+// --- the chain of an app ---------------------------------------------------------------------------------------------
+
+/** Follows a chain from its newest entry down, and then up again over what was appended meanwhile. */
+export class ChainCheck {
+  /** Entries that were looked at. */
+  checked = 0;
+  /** The newest entry that was seen: seq, hash, app_id. */
+  head = null;
+  #below = null;
+  #remembered;
+  #redacted = new Map();
+  #erased = [];
+  #faults = [];
+
+  /**
+   * @param {{seq: number, hash: string, at: string}|null} remembered - a head that this browser verified before
+   */
+  constructor(remembered = null) {
+    this.#remembered = remembered;
+  }
+
+  /** Takes the entry below the one taken last. */
+  async take(entry) {
+    this.head ??= { seq: entry.seq, hash: entry.hash, app_id: entry.app_id };
+    const above = this.#below;
+    if (above !== null && entry.seq !== above.seq - 1) this.#miss(entry.seq + 1);
+    else if (above !== null) this.#link(above, entry);
+    await this.#look(entry);
+    this.#below = entry;
+  }
+
+  /** Takes the entry above the head. */
+  async takeNewer(entry) {
+    if (entry.seq !== this.head.seq + 1) this.#miss(this.head.seq + 1);
+    else this.#link(entry, this.head);
+    await this.#look(entry);
+    this.head = { seq: entry.seq, hash: entry.hash, app_id: entry.app_id };
+  }
+
+  /** Erased entries that no redaction seen so far accounts for. */
+  get unaccounted() {
+    return this.#erased.filter(({ customer, seq }) => !this.#redacted.get(customer)?.has(seq));
+  }
+
+  /** @returns {{seq: number, id: string|null, reason: string}|null} the first break of the chain, once the last entry was taken. */
+  finish() {
+    const first = this.#below;
+    if (first !== null && first.seq > 1) this.#miss(1);
+    if (first !== null && first.seq === 1 && first.previous_hash !== NOTHING) {
+      this.#note(1, 2, "the previous_hash of entry 1 isn't 32 zero bytes: entry 1 was replaced", first.id);
+    }
+    for (const { seq, id } of this.unaccounted) {
+      this.#note(seq, 3, `entry ${seq} was erased, but no redaction accounts for it`, id);
+    }
+    const seen = this.#remembered;
+    const size = this.head?.seq ?? 0;
+    if (seen !== null && size < seen.seq) {
+      this.#note(size + 1, 4, `the chain was cut: it had ${seen.seq} entries when this browser verified it on ${seen.at}`);
+    }
+    const [least] = this.#faults.sort((a, b) => a.seq - b.seq || a.rank - b.rank);
+    return least ? { seq: least.seq, id: least.id, reason: least.reason } : null;
+  }
+
+  async #look(entry) {
+    const fault = await faultOf(entry);
+    if (fault !== null) this.#note(entry.seq, 1, `entry ${entry.seq} was changed: ${fault}`, entry.id);
+    if (isErased(entry)) this.#erased.push({ customer: entry.customer_id, seq: entry.seq, id: entry.id });
+    const redacted = this.#redacted.get(entry.customer_id) ?? new Set();
+    // Only what came before it can it have erased.
+    for (const seq of redactedSeqs(entry)) if (seq < entry.seq) redacted.add(seq);
+    this.#redacted.set(entry.customer_id, redacted);
+    const seen = this.#remembered;
+    if (seen !== null && entry.seq === seen.seq && entry.hash !== seen.hash) {
+      this.#note(seen.seq, 3,
+        `the chain was rewritten at entry ${seen.seq} or before: this browser verified another hash on ${seen.at}`,
+        entry.id);
+    }
+    this.checked += 1;
+  }
+
+  #link(above, below) {
+    if (above.previous_hash === below.hash) return;
+    this.#note(above.seq, 2,
+      `the previous_hash of entry ${above.seq} isn't the hash of entry ${below.seq}: one of them was replaced`,
+      above.id);
+  }
+
+  #miss(seq) {
+    this.#note(seq, 0, `entry ${seq} is missing`);
+  }
+
+  #note(seq, rank, reason, id = null) {
+    this.#faults.push({ seq, rank, reason, id });
+  }
+}

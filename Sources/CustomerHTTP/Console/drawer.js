@@ -1,0 +1,154 @@
+// One entry, in full.
+
+import { canCompute, hashHolds } from "./chain.js";
+import { byID, clock, make } from "./document.js";
+import { members } from "./json.js";
+import { attempts, groupOf, meaning } from "./outcomes.js";
+
+export class Drawer {
+  #dialog = byID("entry");
+  #filter;
+  entry = null;
+
+  /**
+   * @param {function()} onClose
+   * @param {function(object): string} filter - where a filter leads
+   */
+  constructor(onClose, filter) {
+    this.#filter = filter;
+    byID("entry-close").addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("close", () => {
+      this.entry = null;
+      onClose();
+    });
+    // A click on the backdrop is one on the dialog itself.
+    this.#dialog.addEventListener("click", (event) => {
+      if (event.target === this.#dialog) this.#dialog.close();
+    });
+  }
+
+  get isOpen() {
+    return this.#dialog.open;
+  }
+
+  close() {
+    this.#dialog.close();
+  }
+
+  /**
+   * @param {object} entry
+   * @param {object|null} before - the entry below it in the chain, if it is known
+   */
+  show(entry, before, { hasNewer, hasOlder }) {
+    this.entry = entry;
+    byID("entry-title").textContent = `Entry ${entry.seq}`;
+    byID("entry-newer").disabled = !hasNewer;
+    byID("entry-older").disabled = !hasOlder;
+    byID("entry-body").replaceChildren(...this.#sections(entry, before).filter(Boolean));
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#dialog.scrollTop = 0;
+    byID("entry-title").focus();
+  }
+
+  #sections(entry, before) {
+    const folded = attempts(entry);
+    return [
+      make("p", { class: "lead" },
+        make("span", { class: `badge ${groupOf(entry.outcome)}` }, entry.outcome), " ",
+        make("strong", {}, entry.action), folded > 1 ? ` × ${folded}` : null, make("br"), meaning(entry)),
+      facts("What", [
+        ["occurred", time(entry.occurred_at)],
+        ["recorded", time(entry.recorded_at)],
+        ["status", entry.status_code ?? "none: there was no answer"],
+        ["error", entry.error_code],
+        ["SQLSTATE", entry.sqlstate],
+        ["constraint", entry.constraint_name],
+        ["table", entry.referencing_table],
+        ["message", entry.error_message],
+      ]),
+      facts("Who", [
+        ["key", entry.actor_name && make("a", { href: this.#filter({ actor: entry.actor_name }) }, entry.actor_name)],
+        ["client key", mono(entry.actor_client_key)],
+        ["role", entry.actor_role],
+        ["claims to act for", entry.actor_claimed],
+        ["claimed reason", entry.reason],
+        ["address", mono(entry.ip)],
+        ["user agent", entry.user_agent],
+      ]),
+      facts("Whom", [
+        ["customer", entry.customer_id
+          && make("a", { class: "mono", href: this.#filter({ customer_id: entry.customer_id }) }, entry.customer_id)],
+      ]),
+      entry.before_image === null ? null : facts("The record before", lines(entry.text.get("before_image"))),
+      entry.request === null ? null : facts("Request", [
+        ["id", mono(entry.request_id)],
+        ["idempotency key", mono(entry.idempotency_key)],
+        ...lines(entry.text.get("request"), ["method", "path", "query", "headers"]),
+      ]),
+      this.#chain(entry, before),
+      make("p", { class: "actions" }, make("button", {
+        type: "button", class: "quiet",
+        click: async (event) => {
+          const button = event.currentTarget;
+          await navigator.clipboard.writeText(entry.source).then(
+            () => { button.textContent = "Copied"; }, () => { button.textContent = "The browser didn't allow it"; });
+        },
+      }, "Copy as JSON")),
+    ];
+  }
+
+  #chain(entry, before) {
+    const verdict = make("dd", { id: "entry-hash-verdict" },
+      canCompute() ? "computing …" : "can't be computed: this page wasn't loaded over https");
+    if (canCompute()) {
+      hashHolds(entry).then((holds) => {
+        verdict.className = holds ? "good" : "bad";
+        verdict.textContent = holds ? "the hash is that of the columns" : "the hash isn't that of the columns";
+      });
+    }
+    const link = before === null
+      ? entry.seq === 1 ? "the first of its chain" : `entry ${entry.seq - 1} isn't loaded`
+      : before.hash === entry.previous_hash
+        ? `follows entry ${before.seq}` : `doesn't follow entry ${before.seq}: one of them was replaced`;
+    const isBad = before !== null && before.hash !== entry.previous_hash;
+    return section("Chain", make("dl", {},
+      make("dt", {}, "position"), make("dd", {}, entry.seq),
+      make("dt", {}, "app"), make("dd", { class: "mono" }, entry.app_id),
+      make("dt", {}, "entry"), make("dd", { class: "mono" }, entry.id),
+      make("dt", {}, "link"), make("dd", { class: isBad ? "bad" : "" }, link),
+      make("dt", {}, "computed"), verdict,
+      ["previous_hash", "hash", "subject_commitment", "context_commitment"].map((name) => [
+        make("dt", {}, name.replace("_", " ")), make("dd", { class: "mono hash" }, entry[name]),
+      ]).flat()));
+  }
+}
+
+const section = (title, ...children) => make("section", {}, make("h3", {}, title), ...children);
+
+const mono = (text) => text === null ? null : make("span", { class: "mono" }, text);
+
+const time = (text) => make("time", { datetime: text, title: text }, `${clock(text)} UTC`);
+
+/** A list of names and values, without those that are null; nothing if all are. */
+function facts(title, pairs) {
+  const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  if (given.length === 0) return null;
+  return section(title, make("dl", {}, given.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]).flat()));
+}
+
+/** The members of an object as they were written, down to the last digit. */
+function lines(text, first = []) {
+  const all = members(text);
+  const names = [...first.filter((name) => all.has(name)), ...[...all.keys()].filter((name) => !first.includes(name))];
+  return names.map((name) => [name, written(all.get(name))]);
+}
+
+function written(text) {
+  if (text.startsWith('"')) return JSON.parse(text);
+  if (text === "null") return make("span", { class: "dim" }, "null");
+  if (text.startsWith("{")) {
+    return make("dl", { class: "inner" }, lines(text).map(([name, value]) =>
+      [make("dt", {}, name), make("dd", {}, value)]).flat());
+  }
+  return text;
+}

@@ -1,0 +1,150 @@
+import LibPQ
+import TestSupport
+import Testing
+
+/// The example clients against a service that can't answer at once.
+@Suite("Clients")
+struct ClientTests {
+    private static let database = Task {
+        try await TestDatabase.migrated(in: try await aside { try PrivateCluster() })
+    }
+
+    private func tenant(_ settings: [String: String] = [:]) async throws -> Tenant {
+        let database = try await Self.database.value
+        let service = try await RunningService.start(on: database, settings)
+        return Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
+    }
+
+    private func expectDeletion(_ client: ChildProcess, of customer: CustomerFixture, _ tenant: Tenant) async throws {
+        #expect(await client.exitStatus(within: .seconds(60)) == 0, "\(client.errors)")
+        #expect(client.output.split(separator: "\n") == [customer.record(app: tenant.app)[...]])
+        #expect(try await !tenant.hasCustomer(customer.id))
+        let outcomes = try await tenant.entries(about: customer.id).compactMap { $0["outcome"] }
+        #expect(outcomes.filter { $0 == "SUCCEEDED" }.count == 1, "\(outcomes)")
+        #expect(!client.errors.contains(tenant.key.secret))
+    }
+
+    @Test("while the database is away they try again, and delete once", arguments: Client.allCases)
+    func outage(_ client: Client) async throws {
+        let database = try await Self.database.value
+        let gate = try TCPGate(before: try #require(database.cluster.socketPath))
+        let tenant = try await tenant([
+            "DATABASE_URL": "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
+        ])
+        let customer = try await tenant.insert()
+        gate.refuse()
+        gate.cut()
+
+        let process = try await client.start(customer.id, key: tenant.key, port: tenant.service.port)
+        guard let process else { return }
+        try await process.waitToSay("the service answered 503; trying again")
+        gate.release()
+
+        try await expectDeletion(process, of: customer, tenant)
+        tenant.service.terminate()
+    }
+
+    @Test("while an earlier request with their key runs they wait, and get its answer", arguments: Client.allCases)
+    func inProgress(_ client: Client) async throws {
+        let tenant = try await tenant(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "5"])
+        let customer = try await tenant.insert()
+        let key = newID()
+        let lock = try await tenant.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
+        async let first = tenant.delete(customer.id, idempotencyKey: key)
+        try await eventually("the first request began") {
+            try await tenant.database.value(
+                "SELECT 1 FROM service.attempts WHERE idempotency_key = $1", [.text(key)]) != nil
+        }
+
+        let process = try await client.start(
+            customer.id, key: tenant.key, port: tenant.service.port, idempotencyKey: key)
+        try await process?.waitToSay("the service answered 409; trying again")
+        try await lock.rollBack()
+
+        #expect(try await first.status == 200)
+        if let process { try await expectDeletion(process, of: customer, tenant) }
+        tenant.service.terminate()
+    }
+
+    @Test("over the rate limit they wait as long as they are told, not longer and not less", arguments: Client.allCases)
+    func rateLimit(_ client: Client) async throws {
+        let tenant = try await tenant(["CUSTOMERD_RATE_LIMIT": "3", "CUSTOMERD_RATE_WINDOW_SECONDS": "8"])
+        let customer = try await tenant.insert()
+        for _ in 1...3 {
+            let call = HTTPCall("GET", "/api/v0/customers/\(customer.id)", headers: tenant.key.headers)
+            #expect(try await tenant.send(call).status == 200)
+        }
+
+        let process = try await client.start(customer.id, key: tenant.key, port: tenant.service.port)
+        guard let process else { return }
+        try await process.waitToSay("the service answered 429; trying again")
+
+        try await expectDeletion(process, of: customer, tenant)
+        #expect(process.retries == 1, "\(process.errors)")
+        tenant.service.terminate()
+    }
+
+    @Test("while nobody listens they try again", arguments: Client.allCases)
+    func nobodyListens(_ client: Client) async throws {
+        let port = RunningService.freePort()
+        let database = try await Self.database.value
+        let key = try await database.createKey(app: newID())
+
+        guard let process = try await client.start(newID(), key: key, port: port) else { return }
+        try await process.waitToSay("there was no answer")
+        let service = try await RunningService.start(on: database, port: port)
+
+        #expect(await process.exitStatus(within: .seconds(60)) == 1, "\(process.errors)")
+        #expect(process.output.hasPrefix(HTTPAnswer.error(404, "Customer not found", "Not Found")))
+        service.terminate()
+    }
+
+    @Test("a refusal is final", arguments: Client.allCases)
+    func final(_ client: Client) async throws {
+        let tenant = try await tenant()
+        let referenced = try await tenant.insert()
+        try await tenant.insertDependent("invoices", of: referenced.id)
+        var stranger = tenant.key
+        stranger.secret = "cs_wrong"
+        let cases = [
+            (newID(), tenant.key, #"{"statusCode":404,"message":"Customer not found","#),
+            (referenced.id, tenant.key, #"{"statusCode":400,"message":"Customer cannot be deleted.","#),
+            ("no-uuid", tenant.key, #"{"statusCode":400,"message":"Validation failed (uuid is expected)","#),
+            (newID(), stranger, #"{"statusCode":401,"#),
+        ]
+
+        for (customer, key, body) in cases {
+            guard let process = try await client.start(customer, key: key, port: tenant.service.port) else { return }
+
+            #expect(await process.exitStatus(within: .seconds(60)) == 1, "\(process.errors)")
+            #expect(process.output.hasPrefix(body), "\(process.output)")
+            #expect(process.retries == 0)
+        }
+        #expect(try await tenant.entries().count == 3)
+        tenant.service.terminate()
+    }
+
+    @Test("past their deadline they give up, and say with which key to go on", arguments: Client.allCases)
+    func deadline(_ client: Client) async throws {
+        let key = Tenant.Key(clientKey: "ck_any", secret: "cs_any", app: newID(), role: "admin")
+        let idempotencyKey = newID()
+
+        let process = try await client.start(
+            newID(), key: key, port: RunningService.freePort(), seconds: 2, idempotencyKey: idempotencyKey)
+        guard let process else { return }
+
+        #expect(await process.exitStatus(within: .seconds(30)) == 75)
+        #expect(process.errors.contains(idempotencyKey))
+        #expect(process.output.isEmpty)
+    }
+
+    @Test("used wrongly they say how to use them", arguments: Client.allCases)
+    func usage(_ client: Client) async throws {
+        let key = Tenant.Key(clientKey: "", secret: "", app: newID(), role: "admin")
+
+        guard let process = try await client.start("", key: key, port: 1) else { return }
+
+        #expect(await process.exitStatus(within: .seconds(30)) == 2)
+        #expect(process.errors.contains("CUSTOMER_ID"))
+    }
+}

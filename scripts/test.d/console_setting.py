@@ -1,0 +1,69 @@
+"""What the page is shown with: apps, keys, customers, and requests that others make meanwhile."""
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+import uuid
+
+URL = os.environ["CONSOLE_URL"]
+
+
+def sql(statement):
+    """Runs SQL as a superuser, and returns what it prints."""
+    command = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", os.environ["CONSOLE_PSQL_URL"]]
+    return subprocess.run(command, input=statement, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Key:
+    def __init__(self, app, role, name):
+        command = [os.environ["CONSOLE_CUSTOMERD"], "keys", "create", "--app", app, "--role", role, "--name", name, "--json"]
+        made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        self.app, self.name = app, name
+        self.client_key, self.secret = made["client_key"], made["client_secret"]
+
+    def request(self, method, path, **headers):
+        """The status of an answer and its body."""
+        all_headers = {"x-client-key": self.client_key, "x-client-secret": self.secret, **headers}
+        request = urllib.request.Request(URL + path, method=method, headers=all_headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def delete(self, customer, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request("DELETE", f"/api/v0/customers/{customer}", **{"idempotency-key": str(uuid.uuid4())}, **headers)
+
+
+class App:
+    """An app of its own with two keys: of the back office, and of its auditor."""
+
+    def __init__(self):
+        self.id = str(uuid.uuid4())
+        self.office = Key(self.id, "admin", "back office")
+        self.auditor = Key(self.id, "auditor", "revision")
+
+    def customer(self, first="John", last="Doe", spent="9999999999999999.90", invoice=False):
+        customer = str(uuid.uuid4())
+        sql(
+            "INSERT INTO customers (app_id, id, first_name, last_name, email, phone_number, last_spent) "
+            f"VALUES ('{self.id}', '{customer}', '{first}', '{last}', '{last.lower()}@example.com', '+1234567890', {spent})"
+        )
+        if invoice:
+            sql(f"INSERT INTO invoices (app_id, customer_id) VALUES ('{self.id}', '{customer}')")
+        return customer
+
+    def entry(self, customer):
+        """seq and id of the only entry about a customer."""
+        seq, entry = sql(
+            f"SELECT seq, id FROM audit.entries WHERE app_id = '{self.id}' AND customer_id = '{customer}'").split("|")
+        return int(seq), entry
+
+    def tamper(self, change):
+        """Does to the trail what only a superuser can."""
+        sql(f"BEGIN; ALTER TABLE audit.entries DISABLE TRIGGER USER; {change}; "
+            "ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_changed; "
+            "ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_truncated; COMMIT")
