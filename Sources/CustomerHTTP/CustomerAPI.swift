@@ -15,8 +15,6 @@ public struct CustomerAPI: Sendable {
     private static let largestHeaders = 32 * 1024
     /// Fields of a request; more is a 431.
     private static let mostHeaders = 200
-    /// After which a connection is closed on which nothing arrives.
-    private static let patience = TimeAmount.seconds(60)
 
     let routes: [Route]
     private let proxies: TrustedProxies
@@ -37,14 +35,14 @@ public struct CustomerAPI: Sendable {
 
     /// The server: it stops accepting when asked to, and finishes what runs.
     ///
-    /// - Throws: when the certificate or its key can't be used.
-    public func server(address: ListenAddress, logger: Logger) throws -> any Service {
+    /// - Throws: ``CertificateError`` when the certificate or its key can't be used.
+    public func server(address: ListenAddress, limits: ClientLimits, logger: Logger) throws -> any Service {
         let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handler)
         }
-        let plain = HTTPServerBuilder.http1(configuration: channel)
+        let plain = HTTPServerBuilder.http1(configuration: channel(limits, logger))
         let application = Application(
             router: router,
             server: try address.tls.map { try .tls(plain, tlsConfiguration: $0.configuration()) } ?? plain,
@@ -58,10 +56,12 @@ public struct CustomerAPI: Sendable {
         return ListeningServer(server: application, address: address)
     }
 
-    private var channel: HTTP1Channel.Configuration {
-        HTTP1Channel.Configuration(
-            additionalChannelHandlers: [MalformedRequestHandler()],
-            idleTimeout: Self.patience,
+    private func channel(_ limits: ClientLimits, _ logger: Logger) -> HTTP1Channel.Configuration {
+        let roster = ConnectionRoster(limit: limits.connections, logger: logger)
+        return HTTP1Channel.Configuration(
+            additionalChannelHandlers: [ClientTurnHandler(limits: limits, roster: roster), MalformedRequestHandler()],
+            // Hummingbird's own doesn't see a client that takes no answers; ClientTurnHandler does.
+            idleTimeout: nil,
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: Self.largestHeaders,
                 maxHeaderListSize: Self.largestHeaders,

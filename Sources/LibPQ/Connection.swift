@@ -41,6 +41,7 @@ public actor Connection {
     public nonisolated var unownedExecutor: UnownedSerialExecutor { reactor.asUnownedSerialExecutor() }
     private nonisolated let reactor = Reactor.shared
     private nonisolated let sharedCondition = Atomic(ConnectionCondition.connecting)
+    private nonisolated let sharedReadOnly = Atomic(false)
 
     let settings: ConnectionSettings
     private let onClose: @Sendable () -> Void
@@ -83,6 +84,11 @@ public actor Connection {
 
     nonisolated var condition: ConnectionCondition {
         sharedCondition.load(ordering: .acquiring)
+    }
+
+    /// Whether the server has refused to write.
+    nonisolated var hasFoundReadOnly: Bool {
+        sharedReadOnly.load(ordering: .acquiring)
     }
 
     /// Opens a session.
@@ -297,6 +303,7 @@ public actor Connection {
         guard let error else { return }
         if transactionError == nil { transactionError = error }
         if error.retiresConnection { isRetired = true }
+        if error.sqlstate == .readOnlyTransaction { sharedReadOnly.store(true, ordering: .releasing) }
         if error.endsSession, endingError == nil { endingError = error }
     }
 

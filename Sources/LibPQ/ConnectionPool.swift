@@ -189,6 +189,7 @@ public final class ConnectionPool: Sendable {
         case .clean:
             handle { $0.giveBack(lease.id, isUsable: true, now: .now) }
         case .connecting, .closed:
+            if lease.connection.hasFoundReadOnly { handle { $0.foundReadOnly(now: .now) } }
             handle { $0.giveBack(lease.id, isUsable: false, now: .now) }
         case .active, .inTransaction:
             // The caller needn't wait for this.

@@ -40,6 +40,8 @@ struct PoolStateMachine {
         var reason: String
     }
 
+    private static let replacementPause = Duration.seconds(5)
+
     private let configuration: PoolConfiguration
     private var slots: [ConnectionID: Slot] = [:]
     /// The idle connections, the one used last at the end: it is handed out first, so its caches are warm.
@@ -48,6 +50,7 @@ struct PoolStateMachine {
     private var queue: Deque<WaiterID> = []
     private var deadlines: [WaiterID: Instant] = [:]
     private var outage: Outage?
+    private var lastReplacement: Instant?
     private var nextConnection = 0
     private(set) var isMaintained = false
     private(set) var isShutDown = false
@@ -115,6 +118,24 @@ struct PoolStateMachine {
             // Whoever uses it will say so.
             return []
         }
+    }
+
+    /// A server has turned read-only, as after a failover. Its sessions live on, of no use: all connections are
+    /// replaced, those on loan when they come back.
+    ///
+    /// Once in a while: a database that stays read-only mustn't be connected to without end.
+    mutating func foundReadOnly(now: Instant) -> [Action] {
+        if let lastReplacement, now < lastReplacement + Self.replacementPause { return [] }
+        lastReplacement = now
+        for (connection, slot) in slots {
+            switch slot {
+            case .opening: break
+            case .idle(let since, _): slots[connection] = .idle(since: since, retireAt: now)
+            case .checking: slots[connection] = .checking(retireAt: now)
+            case .leased: slots[connection] = .leased(retireAt: now)
+            }
+        }
+        return tick(now)
     }
 
     mutating func checked(_ connection: ConnectionID, isAlive: Bool, now: Instant) -> [Action] {

@@ -39,7 +39,16 @@ struct App: Sendable {
             metrics: prometheus.text
         )
         let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
-        return pools + [Recovery(pool: recovering, logger: logger), try api.server(address: address, logger: logger)]
+        let server = try api.server(address: address, limits: try clientLimits(), logger: logger)
+        return pools + [Recovery(pool: recovering, logger: logger), server]
+    }
+
+    private func clientLimits() throws -> ClientLimits {
+        let descriptors = DescriptorLimit.raise()
+        let connections = try settings.connections(descriptors: descriptors)
+        logger.info("limits", metadata: ["descriptors": "\(descriptors)", "connections": "\(connections)"])
+        return ClientLimits(
+            connections: connections, arrival: settings.limits.requestTimeout, silence: settings.idleTimeout)
     }
 
     private func commands(

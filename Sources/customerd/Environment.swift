@@ -15,7 +15,11 @@ struct Environment {
     }
 
     func int(_ variable: String, in range: ClosedRange<Int>, default value: Int) throws(SettingsError) -> Int {
-        guard let text = string(variable) else { return value }
+        try int(variable, in: range) ?? value
+    }
+
+    func int(_ variable: String, in range: ClosedRange<Int>) throws(SettingsError) -> Int? {
+        guard let text = string(variable) else { return nil }
         guard let value = Int(text), range.contains(value) else {
             throw SettingsError(
                 variable: variable,

@@ -11,6 +11,10 @@ struct Settings: Sendable {
     /// Where to listen: CUSTOMERD_HOST, CUSTOMERD_PORT (0 for any free port).
     let host: String
     let port: Int
+    /// HTTP connections at one time: CUSTOMERD_MAX_CONNECTIONS; nil for what the process may have.
+    let maxConnections: Int?
+    /// How long a client may let a connection be: CUSTOMERD_IDLE_TIMEOUT_SECONDS.
+    let idleTimeout: Duration
     /// Connections for requests: CUSTOMERD_POOL_SIZE.
     let poolSize: Int
     let limits: Limits
@@ -47,6 +51,8 @@ extension Settings {
             throw SettingsError(variable: "CUSTOMERD_HOST", expectation: "an address or a host name", value: host)
         }
         port = try environment.int("CUSTOMERD_PORT", in: 0...65_535, default: 8080)
+        maxConnections = try environment.int("CUSTOMERD_MAX_CONNECTIONS", in: 1...1_000_000)
+        idleTimeout = .seconds(try environment.int("CUSTOMERD_IDLE_TIMEOUT_SECONDS", in: 1...3600, default: 60))
         poolSize = try environment.int("CUSTOMERD_POOL_SIZE", in: 1...1000, default: 10)
         limits = try Limits(environment)
         restoreDays = try environment.int("CUSTOMERD_RESTORE_DAYS", in: 0...36_500, default: 0)

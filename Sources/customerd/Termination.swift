@@ -1,4 +1,5 @@
 import ArgumentParser
+import CustomerHTTP
 import Customers
 import Foundation
 import LibPQ
@@ -17,6 +18,9 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(error)")
         } else if let error = error as? FileError {
             self.init(code: Self.badUsage, message: "\(error)")
+        } else if let error = error as? CertificateError {
+            let variable = error.part == .key ? "CUSTOMERD_TLS_KEY" : "CUSTOMERD_TLS_CERTIFICATE"
+            self.init(code: Self.badUsage, message: "\(variable): \(error)")
         } else if let error = Self.databaseError(in: error) {
             self.init(error)
         } else if error is ServeGuardError {

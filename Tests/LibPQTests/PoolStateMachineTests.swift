@@ -101,6 +101,22 @@ struct PoolStateMachineTests {
         #expect(machine.opened(second, jitter: 0, now: at(1)) == [.hand(second, to: waiter(1))])
     }
 
+    @Test("when a server has turned read-only, the others' connections to it go as well, on loan or not")
+    func readOnly() {
+        var machine = machine(size: 2)
+        _ = machine.maintain(true, now: at(0))
+        _ = machine.opened(first, jitter: 0, now: at(0))
+        _ = machine.opened(second, jitter: 0, now: at(0))
+        _ = machine.lease(waiter(0), deadline: at(10), now: at(1))
+
+        let third = Machine.ConnectionID(value: 2)
+        #expect(machine.foundReadOnly(now: at(2)) == [.close(first), .open(third)])
+        #expect(machine.foundReadOnly(now: at(2.5)) == [], "what is replaced just now isn't replaced again")
+        #expect(
+            machine.giveBack(second, isUsable: true, now: at(3)) == [.close(second), .open(.init(value: 3))],
+            "though it worked, reading")
+    }
+
     // MARK: - Races
 
     @Test("a waiter's deadline takes it out of the queue")

@@ -10,7 +10,7 @@ import Foundation
 ///
 /// It ends with the process of the tests, however that ends.
 public final class ChildProcess: Sendable {
-    private let id: pid_t
+    let id: pid_t
     private let exit = Once<Int32>()
     private let directory: URL
 

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
+import NIOSSL
 
 /// A request of a well-behaved client. For others there is ``RawConnection``.
 public struct HTTPCall: Sendable {
@@ -36,13 +37,37 @@ public struct HTTPCall: Sendable {
 
     /// - Throws: what the client throws when there was no answer.
     public func send(to port: Int, within limit: Duration = .seconds(60)) async throws -> HTTPAnswer {
-        var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
+        try await send(to: "http://127.0.0.1:\(port)", by: Self.client, within: limit)
+    }
+
+    /// Sends over TLS, over a connection of its own, to whoever has this certificate.
+    ///
+    /// - Throws: what the client throws when there was no answer.
+    public func send(to port: Int, trusting certificate: SelfSignedCertificate) async throws -> HTTPAnswer {
+        var configuration = HTTPClient.Configuration()
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file(certificate.certificate)
+        configuration.tlsConfiguration = tls
+        configuration.httpVersion = .http1Only
+        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        do {
+            let answer = try await send(to: "https://127.0.0.1:\(port)", by: client, within: .seconds(20))
+            try await client.shutdown()
+            return answer
+        } catch {
+            try await client.shutdown()
+            throw error
+        }
+    }
+
+    private func send(to base: String, by client: HTTPClient, within limit: Duration) async throws -> HTTPAnswer {
+        var request = HTTPClientRequest(url: base + path)
         request.method = HTTPMethod(rawValue: method)
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if isFresh { request.headers.add(name: "connection", value: "close") }
         if let body { request.body = .bytes(ByteBuffer(string: body)) }
         let nanoseconds = Int64(limit.components.seconds) * 1_000_000_000 + limit.components.attoseconds / 1_000_000_000
-        let response = try await Self.client.execute(request, deadline: .now() + .nanoseconds(nanoseconds))
+        let response = try await client.execute(request, deadline: .now() + .nanoseconds(nanoseconds))
         return HTTPAnswer(
             status: Int(response.status.code),
             headers: response.headers.map { .init(name: $0.name, value: $0.value) },

@@ -29,7 +29,9 @@ public final class PrivateCluster: Sendable {
     public let socketPath: String?
     /// The same database by TCP; nil if the cluster is somebody else's.
     public let tcpURL: String?
-    private let directory: String?
+    /// Where it lies and listens; nil if it is somebody else's.
+    let directory: String?
+    let port: Int?
 
     private init(running url: String) {
         superuserURL = url
@@ -39,38 +41,73 @@ public final class PrivateCluster: Sendable {
         tcpURL = nil
         socketPath = socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
         directory = nil
+        self.port = nil
     }
 
-    /// Starts a further cluster, for a test that stops it. Blocks, as ``start()`` and ``stop(mode:)`` do: see ``aside(_:)``.
-    ///
-    /// - Parameters:
-    ///   - settings: lines for `postgresql.conf`.
-    ///   - speaksTLS: with a certificate of its own making, by `openssl`.
-    public init(settings: [String] = [], speaksTLS: Bool = false) throws {
+    /// Where one is going to be: its directory and port.
+    private init(inNewDirectory _: Void) throws {
         var template = Array("/tmp/pg-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
         let directory = String(cString: made)
         let port = try Self.freePort()
         self.directory = directory
+        self.port = port
         socketPath = "\(directory)/.s.PGSQL.\(port)"
         tcpURL = "postgresql://postgres@127.0.0.1:\(port)/postgres"
         superuserURL = "postgresql://postgres@/postgres?host=\(directory)&port=\(port)"
         if getuid() == 0 { try Command(["/bin/chown", "postgres", directory]).run() }
-        try Self.runAsServer(
-            "initdb", ["-D", "\(directory)/data", "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"]
-        )
-        let defaults = [
-            "listen_addresses = '127.0.0.1'", "port = \(port)", "unix_socket_directories = '\(directory)'",
-            "fsync = off", "max_connections = 200", "shared_buffers = 64MB",
-        ]
-        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(directory)/data/postgresql.conf"))
-        try file.seekToEnd()
-        let tls = speaksTLS ? ["ssl = on"] : []
-        try file.write(contentsOf: Data((defaults + tls + settings).joined(separator: "\n").utf8))
-        try file.close()
-        if speaksTLS { try Self.makeCertificate(in: "\(directory)/data") }
         try Self.startWatchdog(over: directory)
+    }
+
+    /// Starts a further cluster, for a test that stops it. Blocks, as ``start()`` and ``stop(mode:)`` do: see
+    /// ``aside(_:)``.
+    ///
+    /// - Parameters:
+    ///   - settings: lines for `postgresql.conf`.
+    ///   - speaksTLS: with a certificate of its own making, by `openssl`.
+    ///   - walMegabytes: a file system of this size for the WAL alone, in segments of a megabyte; see
+    ///     ``canLimitWAL``. Beside the data when nil.
+    public convenience init(settings: [String] = [], speaksTLS: Bool = false, walMegabytes: Int? = nil) throws {
+        try self.init(inNewDirectory: ())
+        let arguments = ["-D", dataDirectory, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"]
+        if let walMegabytes {
+            try Self.runAsServer("mkdir", [walDirectory])
+            try Self.mount(megabytes: walMegabytes, on: walDirectory)
+            try Command(["/bin/chown", "postgres", walDirectory]).run()
+            try Self.runAsServer("initdb", arguments + ["--waldir", walDirectory, "--wal-segsize", "1"])
+        } else {
+            try Self.runAsServer("initdb", arguments)
+        }
+        try configure(
+            ["fsync = off", "max_connections = 200", "shared_buffers = 64MB"] + (speaksTLS ? ["ssl = on"] : [])
+                + settings)
+        if speaksTLS { try Self.makeCertificate(in: dataDirectory) }
         try start()
+    }
+
+    /// Starts a standby that follows a cluster, under the name `standby`.
+    public convenience init(standbyOf primary: PrivateCluster) throws {
+        try self.init(inNewDirectory: ())
+        let source = primary.superuserURL + "&application_name=standby"
+        try Self.runAsServer(
+            "pg_basebackup", ["-D", dataDirectory, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"])
+        try configure([])
+        try start()
+    }
+
+    private var dataDirectory: String { "\(directory ?? "")/data" }
+    private var walDirectory: String { "\(directory ?? "")/wal" }
+
+    /// What stands last in the file counts.
+    private func configure(_ settings: [String]) throws {
+        guard let directory, let port else { preconditionFailure("this cluster is somebody else's") }
+        let place = [
+            "listen_addresses = '127.0.0.1'", "port = \(port)", "unix_socket_directories = '\(directory)'",
+        ]
+        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(dataDirectory)/postgresql.conf"))
+        try file.seekToEnd()
+        try file.write(contentsOf: Data(("\n" + (place + settings).joined(separator: "\n")).utf8))
+        try file.close()
     }
 
     // MARK: - Databases
@@ -125,20 +162,68 @@ public final class PrivateCluster: Sendable {
 
     public func start() throws {
         guard let directory else { preconditionFailure("this cluster is somebody else's") }
-        try Self.runAsServer("pg_ctl", ["start", "-w", "-D", "\(directory)/data", "-l", "\(directory)/log"])
+        try Self.runAsServer("pg_ctl", ["start", "-w", "-D", dataDirectory, "-l", "\(directory)/log"])
+    }
+
+    /// Starts the server unless it is up or on its way.
+    public func startIfStopped() throws {
+        guard (try? Self.runAsServer("pg_ctl", ["status", "-D", dataDirectory])) == nil else { return }
+        // Between two looks it may have come up by itself.
+        _ = try? start()
     }
 
     /// - Parameter mode: `fast` ends sessions with 57P01, `immediate` without a word.
     public func stop(mode: String = "fast") throws {
-        guard let directory else { preconditionFailure("this cluster is somebody else's") }
-        try Self.runAsServer("pg_ctl", ["stop", "-w", "-D", "\(directory)/data", "-m", mode])
+        guard directory != nil else { preconditionFailure("this cluster is somebody else's") }
+        try Self.runAsServer("pg_ctl", ["stop", "-w", "-D", dataDirectory, "-m", mode])
     }
 
-    /// Everything that the server has logged; empty if the cluster is somebody else's.
-    public var log: String {
-        let contents = directory.flatMap { FileManager.default.contents(atPath: "\($0)/log") }
-        return String(decoding: contents ?? Data(), as: UTF8.self)
+    /// Makes a primary of a standby.
+    public func promote() throws {
+        guard directory != nil else { preconditionFailure("this cluster is somebody else's") }
+        try Self.runAsServer("pg_ctl", ["promote", "-w", "-D", dataDirectory])
     }
+
+    /// Changes a setting of the running server, for all its sessions.
+    public func set(_ name: String, _ value: String) async throws {
+        try await psql(["-c", "ALTER SYSTEM SET \(name) = '\(value)'", "-c", "SELECT pg_reload_conf()"])
+    }
+
+    /// What the server has logged; empty if the cluster is somebody else's.
+    public var log: String {
+        (try? String(contentsOfFile: "\(directory ?? "")/log", encoding: .utf8)) ?? ""
+    }
+
+    // MARK: - Its WAL
+
+    /// Whether a cluster can have a file system of its own for its WAL: as root, where mounting is allowed.
+    public static let canLimitWAL: Bool = {
+        guard getuid() == 0 else { return false }
+        let place = FileManager.default.temporaryDirectory.appendingPathComponent("mount-\(UUID().uuidString)").path
+        guard mkdir(place, 0o700) == 0 else { return false }
+        defer { rmdir(place) }
+        guard (try? mount(megabytes: 1, on: place)) != nil else { return false }
+        return (try? Command(["/bin/umount", place]).run()) != nil
+    }()
+
+    private static func mount(megabytes: Int, on place: String) throws {
+        try Command(["/bin/mount", "-t", "tmpfs", "-o", "size=\(megabytes)m,mode=0700", "tmpfs", place]).run()
+    }
+
+    /// Leaves no room for more WAL.
+    public func fillWAL() throws {
+        guard let file = FileHandle(creating: ballast) else { throw POSIXError(.EIO) }
+        defer { try? file.close() }
+        let block = Data(count: 65_536)
+        while (try? file.write(contentsOf: block)) != nil {}
+    }
+
+    /// Gives the room back.
+    public func emptyWAL() {
+        unlink(ballast)
+    }
+
+    private var ballast: String { "\(walDirectory)/ballast" }
 
     // MARK: - Commands
 
@@ -172,6 +257,7 @@ public final class PrivateCluster: Sendable {
             trap '' INT TERM HUP
             while kill -0 \(getpid()); do sleep 0.5; done
             \(asServer)
+            mountpoint -q '\(directory)/wal' && umount -l '\(directory)/wal'
             rm -rf '\(directory)'
             """
         try Command(["/bin/sh", "-c", script]).spawn()
@@ -181,5 +267,13 @@ public final class PrivateCluster: Sendable {
         let listener = try LoopbackListener()
         defer { listener.close() }
         return listener.port
+    }
+}
+
+extension FileHandle {
+    fileprivate convenience init?(creating path: String) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return nil }
+        self.init(fileDescriptor: descriptor, closeOnDealloc: true)
     }
 }

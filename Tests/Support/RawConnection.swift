@@ -71,6 +71,11 @@ public final class RawConnection: Sendable {
         _ = Self.closed(descriptor)
     }
 
+    /// Hands the socket to what does more to it than send and receive.
+    func withDescriptor<Value>(_ body: (Int32) throws -> Value) rethrows -> Value {
+        try withExtendedLifetime(self) { try body(descriptor) }
+    }
+
     /// Sends text as UTF-8.
     public func send(_ text: String) async {
         await send(Array(text.utf8))
@@ -139,11 +144,11 @@ public final class RawConnection: Sendable {
         }
     }
 
-    private static func send(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+    static func send(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, flags: Int32 = 0) -> Int {
         #if canImport(Glibc)
-            return Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            return Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL) | flags)
         #else
-            return Darwin.send(descriptor, bytes.baseAddress, bytes.count, 0)
+            return Darwin.send(descriptor, bytes.baseAddress, bytes.count, flags)
         #endif
     }
 }

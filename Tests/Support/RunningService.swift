@@ -8,11 +8,15 @@ public final class RunningService: Sendable {
 
     public let port: Int
     private let child: ChildProcess
+    private let certificate: SelfSignedCertificate?
 
-    private init(port: Int, child: ChildProcess) {
+    private init(port: Int, child: ChildProcess, certificate: SelfSignedCertificate?) {
         self.port = port
         self.child = child
+        self.certificate = certificate
     }
+
+    var processID: Int32 { child.id }
 
     /// Starts an instance and returns when it is ready.
     ///
@@ -20,13 +24,17 @@ public final class RunningService: Sendable {
     ///   - database: where it connects as the service's role.
     ///   - settings: environment variables in addition.
     ///   - port: the port; a free one when nil.
+    ///   - descriptors: its limits of open descriptors; ours when nil.
+    ///   - certificate: what it serves TLS with; plain when nil.
     public static func start(
-        on database: TestDatabase, _ settings: [String: String] = [:], port: Int? = nil
+        on database: TestDatabase, _ settings: [String: String] = [:], port: Int? = nil,
+        descriptors: (soft: Int, hard: Int)? = nil, trusting certificate: SelfSignedCertificate? = nil
     ) async throws -> RunningService {
         var failure = NotReady(description: "")
         // A port that was free may be taken by the time it is used.
         for _ in 1...5 {
-            let service = try launch(on: database, settings, port: port ?? freePort())
+            let service = try launch(
+                on: database, settings, port: port ?? freePort(), descriptors: descriptors, trusting: certificate)
             do {
                 try await service.becomeReady()
                 return service
@@ -40,13 +48,16 @@ public final class RunningService: Sendable {
     }
 
     private static func launch(
-        on database: TestDatabase, _ settings: [String: String], port: Int
+        on database: TestDatabase, _ settings: [String: String], port: Int, descriptors: (soft: Int, hard: Int)?,
+        trusting certificate: SelfSignedCertificate?
     ) throws -> RunningService {
         let environment = ["DATABASE_URL": database.url(user: "customerd_service"), "CUSTOMERD_PORT": String(port)]
+        let limits = descriptors.map { "ulimit -Sn \($0.soft) && ulimit -Hn \($0.hard) && " } ?? ""
         let child = try ChildProcess(
-            [Customerd.path, "serve"], environment: Customerd.environment(environment.merging(settings) { $1 })
+            ["/bin/sh", "-c", limits + #"exec "$0" serve"#, Customerd.path],
+            environment: Customerd.environment(environment.merging(settings) { $1 })
         )
-        return RunningService(port: port, child: child)
+        return RunningService(port: port, child: child, certificate: certificate)
     }
 
     private func becomeReady() async throws {
@@ -59,7 +70,9 @@ public final class RunningService: Sendable {
     /// Whether `/health/ready` says so.
     public var isReady: Bool {
         get async throws {
-            (try? await HTTPCall("GET", "/health/ready", fresh: true).send(to: port))?.status == 200
+            let call = HTTPCall("GET", "/health/ready", fresh: true)
+            guard let certificate else { return (try? await call.send(to: port))?.status == 200 }
+            return (try? await call.send(to: port, trusting: certificate))?.status == 200
         }
     }
 
@@ -89,6 +102,15 @@ public final class RunningService: Sendable {
     public func kill() async {
         child.send(signal: SIGKILL)
         _ = await child.exitStatus
+    }
+
+    /// Stops it where it is, until it is resumed.
+    public func pause() {
+        child.send(signal: SIGSTOP)
+    }
+
+    public func resume() {
+        child.send(signal: SIGCONT)
     }
 
     /// The exit status; nil when it still runs after the limit.

@@ -25,6 +25,11 @@ public struct TestDatabase: Sendable {
         return database
     }
 
+    /// The same database, as another cluster that follows ours has it.
+    public func on(_ cluster: PrivateCluster) -> TestDatabase {
+        TestDatabase(cluster: cluster, name: name)
+    }
+
     public func drop() async throws {
         await sessions.close()
         try await cluster.dropDatabase(name)

@@ -1,0 +1,130 @@
+import HTTPTypes
+import Metrics
+import NIOCore
+import NIOHTTPTypes
+import NIOTLS
+
+/// Holds a client to its ``ClientLimits``: closes the connection whose client keeps us waiting for too long.
+///
+/// It stands behind the decoder, where a request is a request and not some bytes.
+final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    private static let lateCounter = Counter(
+        label: "customerd_http_connections_closed_total", dimensions: [("reason", "late")])
+
+    private let roster: ConnectionRoster
+    private var turn: ConnectionTurn
+    private var id: ConnectionRoster.ID?
+    private var timer: (deadline: ContinuousClock.Instant, task: Scheduled<Void>)?
+
+    init(limits: ClientLimits, roster: ConnectionRoster) {
+        self.roster = roster
+        turn = ConnectionTurn(limits: limits, now: .now)
+    }
+
+    // MARK: - The connection
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { enter(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        enter(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        leave()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        leave()
+    }
+
+    private func enter(_ context: ChannelHandlerContext) {
+        guard id == nil else { return }
+        id = roster.enter(context.channel)
+        guard id != nil else { return context.close(promise: nil) }
+        takeStock(context)
+    }
+
+    private func leave() {
+        timer?.task.cancel()
+        timer = nil
+        if let id { roster.leave(id) }
+    }
+
+    // MARK: - What happens on it
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head: turn.headArrived(now: .now)
+        case .body: turn.bodyArrived()
+        case .end: turn.requestEnded()
+        }
+        context.fireChannelRead(data)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        turn.readCompleted(now: .now)
+        takeStock(context)
+        context.fireChannelReadComplete()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case TLSUserEvent.handshakeCompleted: turn.handshakeCompleted(now: .now)
+        case is ChannelShouldQuiesceEvent: turn.finished(now: .now)
+        default: break
+        }
+        takeStock(context)
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+        turn.answered(now: .now)
+        let taken = promise ?? context.eventLoop.makePromise()
+        taken.futureResult.assumeIsolated().whenSuccess { [self] in
+            turn.answerTaken(now: .now)
+            takeStock(context)
+        }
+        context.write(data, promise: taken)
+        takeStock(context)
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode == .output {
+            turn.finished(now: .now)
+            takeStock(context)
+        }
+        context.close(mode: mode, promise: promise)
+    }
+
+    // MARK: - The deadline
+
+    /// Sees to what the turn says. A timer that is too early is left alone: it looks again when it goes off.
+    private func takeStock(_ context: ChannelHandlerContext) {
+        guard let id, context.channel.isActive else { return }
+        roster.set(id, isClients: turn.isClients)
+        guard let deadline = turn.deadline else { return }
+        if let timer, timer.deadline <= deadline { return }
+        timer?.task.cancel()
+        let task = context.eventLoop.assumeIsolated().scheduleTask(in: .init(deadline - .now)) { [self] in
+            timer = nil
+            goOff(context)
+        }
+        timer = (deadline, task)
+    }
+
+    private func goOff(_ context: ChannelHandlerContext) {
+        guard let deadline = turn.deadline, deadline <= .now else { return takeStock(context) }
+        Self.lateCounter.increment()
+        context.close(promise: nil)
+    }
+}

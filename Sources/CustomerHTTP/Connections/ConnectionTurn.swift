@@ -1,0 +1,100 @@
+/// Whose turn it is on a connection, and until when the client has time. Events in, answers out; no I/O, no clock.
+///
+/// It counts requests and answers, not bytes: a client that sends a byte a minute is as late as one that sends none.
+struct ConnectionTurn {
+    typealias Instant = ContinuousClock.Instant
+
+    private let limits: ClientLimits
+    /// When the client's present turn began.
+    private var since: Instant
+    /// A request has begun to arrive and hasn't ended.
+    private var isArriving = false
+    /// Something of a request has come since the last ``readCompleted(now:)``.
+    private var hasReadPart = false
+    /// Requests whose head has come and whose answer isn't written.
+    private var unanswered = 0
+    /// Answers that are written and that the client hasn't taken.
+    private var untaken = 0
+    /// Nothing further will come from us.
+    private var isFinished = false
+
+    init(limits: ClientLimits, now: Instant) {
+        self.limits = limits
+        self.since = now
+    }
+
+    // MARK: - Events
+
+    /// A request's head has come.
+    mutating func headArrived(now: Instant) {
+        hasReadPart = true
+        unanswered += 1
+        begin(now)
+    }
+
+    /// A piece of a body has come. It gives no further time.
+    mutating func bodyArrived() {
+        hasReadPart = true
+    }
+
+    /// A request has come whole.
+    mutating func requestEnded() {
+        hasReadPart = true
+        isArriving = false
+    }
+
+    /// All that the socket held has been read. Bytes of which nothing came are the beginning of a request.
+    mutating func readCompleted(now: Instant) {
+        defer { hasReadPart = false }
+        guard !hasReadPart, unanswered == 0 else { return }
+        begin(now)
+    }
+
+    /// The bytes that have come were the TLS handshake's.
+    mutating func handshakeCompleted(now: Instant) {
+        hasReadPart = true
+        isArriving = false
+        since = now
+    }
+
+    /// An answer is written.
+    mutating func answered(now: Instant) {
+        unanswered = max(0, unanswered - 1)
+        if untaken == 0 { since = now }
+        untaken += 1
+    }
+
+    /// The client, or the system on its behalf, has taken an answer.
+    mutating func answerTaken(now: Instant) {
+        untaken -= 1
+        since = now
+    }
+
+    /// Nothing further will be answered: we have said so, or are about to end.
+    mutating func finished(now: Instant) {
+        isFinished = true
+        since = now
+    }
+
+    private mutating func begin(_ now: Instant) {
+        guard !isArriving else { return }
+        isArriving = true
+        if untaken == 0 { since = now }
+    }
+
+    // MARK: - State
+
+    /// Whether it is the client's turn, so that nothing but its own time would be lost, were the connection closed.
+    var isClients: Bool {
+        untaken > 0 || unanswered == 0 || (unanswered == 1 && isArriving)
+    }
+
+    /// When the client will have kept us waiting for too long; nil while it waits for us.
+    ///
+    /// While the body of an unanswered request arrives, whoever reads it has a deadline and answers.
+    var deadline: Instant? {
+        if untaken > 0 { return since + (isFinished ? limits.arrival : limits.silence) }
+        if unanswered > 0 { return nil }
+        return since + (isArriving || isFinished ? limits.arrival : limits.silence)
+    }
+}

@@ -1,0 +1,38 @@
+import Foundation
+
+/// What the kernel says about a process. Source: proc(5).
+public struct ProcessFigures: Sendable {
+    /// Memory that is in use, in KiB, and the most that ever was.
+    public let residentKiB: Int
+    public let peakResidentKiB: Int
+    /// Descriptors that are open.
+    public let descriptors: Int
+    public let softDescriptorLimit: Int
+    public let hardDescriptorLimit: Int
+
+    /// - Throws: when there is no such process, or no such kernel.
+    init(of process: pid_t) throws {
+        let directory = "/proc/\(process)"
+        let status = try String(contentsOfFile: "\(directory)/status", encoding: .utf8)
+        let limits = try String(contentsOfFile: "\(directory)/limits", encoding: .utf8)
+        let open = limits.split(separator: "\n").first { $0.hasPrefix("Max open files") } ?? ""
+        let numbers = open.split(separator: " ").compactMap { Int($0) }
+        residentKiB = Self.number("VmRSS:", in: status)
+        peakResidentKiB = Self.number("VmHWM:", in: status)
+        descriptors = try FileManager.default.contentsOfDirectory(atPath: "\(directory)/fd").count
+        softDescriptorLimit = numbers.first ?? 0
+        hardDescriptorLimit = numbers.last ?? 0
+    }
+
+    private static func number(_ name: String, in text: String) -> Int {
+        let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0
+    }
+}
+
+extension RunningService {
+    /// What the kernel says about it.
+    public var figures: ProcessFigures {
+        get throws { try ProcessFigures(of: processID) }
+    }
+}
