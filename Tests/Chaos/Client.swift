@@ -100,7 +100,7 @@ struct Client: Sendable {
     /// Asks once, or until there is a true outcome, as the step says; without a key that would be a further request.
     private func pursue(_ request: Request, _ step: Step, key: String?, reason: Person?, _ name: String) async {
         let pursuit = step.insists && key != nil ? recorder.number() : nil
-        let limit = ContinuousClock.now + .seconds(40)
+        let limit = ContinuousClock.now + .seconds(90)
         var round = 1
         while true {
             let instance = (step.instance + round - 1) % arena.instances.count
@@ -130,7 +130,8 @@ struct Client: Sendable {
             request.method, request.path, headers: headers, body: request.body, fresh: true)
         let number = recorder.number()
         let invoked = recorder.now
-        let answer = try? await http.send(to: arena.instances[instance].port, within: .seconds(15))
+        let answer = try? await http.send(
+            to: arena.instances[instance].port, within: .seconds(10), retriesConnecting: false)
         let call = Call(
             id: number, client: self.number, app: app.id, instance: instance, request: request, requestID: requestID,
             idempotencyKey: key, reason: reason, invoked: invoked, returned: recorder.now,

@@ -42,6 +42,8 @@ struct Report: Sendable {
     private var summary: [String] {
         let verdict = outcome.verdict
         return [
+            "took: "
+                + outcome.phases.map { "\($0.name) \($0.duration.components.seconds) s" }.joined(separator: ", "),
             "audit entries: \(outcome.history.entries.count)",
             "put into order: \(verdict.operations) operations on \(verdict.customers) customers",
             "errors logged: \(Self.counts(errors))",
@@ -61,7 +63,7 @@ struct Report: Sendable {
         let violations = outcome.verdict.violations
         guard !violations.isEmpty else { return [] }
         let kinds = Self.counts(violations.map(\.kind.rawValue))
-        let faults = outcome.faults.map { "  \($0.at.seconds) s  \($0.kind.rawValue)" }
+        let faults = outcome.faults.map { "  \($0.began.seconds)–\($0.over.seconds) s  \($0.kind.rawValue)" }
         return ["", kinds] + violations.prefix(Self.shown).map { "\n\($0)" } + ["", "what went wrong when:"] + faults
             + ["", "to replay: scripts/chaos --seed \(run.seed) --seconds \(run.seconds) --clients \(run.clients)"]
     }

@@ -10,13 +10,17 @@ struct Run: Sendable {
     struct Outcome: Sendable {
         var history: History
         var verdict: Judge.Verdict
-        var faults: [(at: Instant, kind: Fault.Kind)]
+        var faults: [Saboteur.Caused]
+        /// What took how long.
+        var phases: [(name: String, duration: Duration)]
         /// Warnings and errors that the instances logged.
         var log: String
     }
 
     func callAsFunction() async throws -> Outcome {
+        var clock = PhaseClock()
         let arena = try await Arena.open(seed: seed)
+        clock.end("preparing")
         let recorder = Recorder()
         let end = ContinuousClock.now + .seconds(seconds)
         let saboteurs = [true, false].map {
@@ -31,21 +35,40 @@ struct Run: Sendable {
             try await group.waitForAll()
         }
 
+        clock.end("running")
+
         let evidence = Evidence(arena.database)
         _ = try await evidence.settle(within: .seconds(60))
         var history = recorder.history
         history.initial = arena.initial
+        let faults = saboteurs.flatMap(\.faults).sorted { $0.began < $1.began }
+        history.faultsOver = faults.map(\.over)
         history.ended = recorder.now
+        clock.end("settling")
         try await evidence.complete(&history)
         await arena.close()
+        clock.end("reading")
 
         var verdict = Judge.verdict(on: history)
+        clock.end("judging")
         var log = ""
         for instance in arena.instances {
             verdict.violations += await instance.failures.map { Violation(.instanceFailed, $0) }
             log += await instance.log
         }
-        let faults = saboteurs.flatMap(\.faults).sorted { $0.at < $1.at }
-        return Outcome(history: history, verdict: verdict, faults: faults, log: log)
+        return Outcome(history: history, verdict: verdict, faults: faults, phases: clock.phases, log: log)
+    }
+}
+
+/// Measures one phase after the other.
+private struct PhaseClock {
+    private(set) var phases: [(name: String, duration: Duration)] = []
+    private var last = ContinuousClock.now
+
+    /// Everything since the last phase was this one.
+    mutating func end(_ name: String) {
+        let now = ContinuousClock.now
+        phases.append((name, now - last))
+        last = now
     }
 }

@@ -9,7 +9,14 @@ final class Saboteur: Sendable {
     private let recorder: Recorder
     private let isOfInstances: Bool
     private let seed: UInt64
-    private let done = Mutex<[(at: Int64, kind: Fault.Kind)]>([])
+    private let done = Mutex<[Caused]>([])
+
+    /// A fault that came.
+    struct Caused: Sendable {
+        var kind: Fault.Kind
+        var began: Int64
+        var over: Int64
+    }
 
     init(arena: Arena, recorder: Recorder, seed: UInt64, ofInstances: Bool) {
         self.arena = arena
@@ -19,7 +26,7 @@ final class Saboteur: Sendable {
     }
 
     /// What went wrong, and when.
-    var faults: [(at: Int64, kind: Fault.Kind)] { done.withLock { $0 } }
+    var faults: [Caused] { done.withLock { $0 } }
 
     static func generator(seed: UInt64, ofInstances: Bool) -> SeededGenerator {
         SeededGenerator(seed: seed ^ (ofInstances ? 0xFA17_0001 : 0xFA17_0002))
@@ -32,8 +39,9 @@ final class Saboteur: Sendable {
             let fault = Fault(using: &generator, ofInstance: isOfInstances)
             guard ContinuousClock.now + .milliseconds(fault.pause) < end else { return }
             try await Task.sleep(for: .milliseconds(fault.pause))
-            done.withLock { $0.append((recorder.now, fault.kind)) }
+            let began = recorder.now
             try await cause(fault)
+            done.withLock { $0.append(Caused(kind: fault.kind, began: began, over: recorder.now)) }
         }
     }
 

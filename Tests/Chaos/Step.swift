@@ -13,15 +13,14 @@ struct Step: Sendable, Hashable {
         /// How often it is chosen, in proportion.
         var weight: Int {
             switch self {
-            case .delete: 22
-            case .restore: 18
-            case .create, .update: 8
-            case .bulkDelete, .addInvoice, .removeInvoice: 6
-            case .setStatus, .archive, .unarchive: 3
-            case .redact, .list, .trail: 3
-            case .read: 8
-            case .check: 5
+            case .delete: 16
+            case .restore: 20
+            case .create: 12
             case .askAgain: 10
+            case .update, .read: 8
+            case .bulkDelete, .addInvoice, .removeInvoice: 6
+            case .check: 5
+            case .setStatus, .archive, .unarchive, .redact, .list, .trail: 3
             }
         }
     }

@@ -29,6 +29,9 @@ package struct History: Sendable {
     /// The customers that were there from the start.
     package var initial: [Subject: Record] = [:]
 
+    /// When a fault was over.
+    package var faultsOver: [Instant] = []
+
     /// When everything was quiet.
     package var ended: Instant = 0
     package var entries: [Entry] = []

@@ -48,7 +48,7 @@ struct Linearization: Sendable {
             var (configuration, order) = (configuration, order)
             let next = advance(&configuration, &order)
             if order.count > longest.order.count { longest = (order, configuration.state) }
-            if required.allSatisfy(configuration.taken.contains) { return order }
+            if order.count >= required.count, required.allSatisfy(configuration.taken.contains) { return order }
             stack.append(Frame(configuration: configuration, order: order, next: next.reversed()))
             return nil
         }
@@ -95,7 +95,7 @@ struct Linearization: Sendable {
     private func candidates(_ taken: BitSet) -> [Int] {
         var candidates: [Int] = []
         var firstEnd = Instant.max
-        for index in operations.indices where !taken.contains(index) {
+        for index in operations.indices.dropFirst(taken.firstMissing) where !taken.contains(index) {
             let operation = operations[index]
             guard operation.start <= firstEnd else { break }
             firstEnd = min(firstEnd, operation.end)
@@ -115,6 +115,11 @@ private struct BitSet: Hashable {
 
     func contains(_ index: Int) -> Bool {
         words[index / 64] & 1 << UInt64(index % 64) != 0
+    }
+
+    /// No smaller number is missing than this one; it may be there itself.
+    var firstMissing: Int {
+        (words.firstIndex { $0 != .max } ?? words.count) * 64
     }
 
     mutating func insert(_ index: Int) {

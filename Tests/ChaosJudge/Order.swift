@@ -34,10 +34,15 @@ struct Order: Sendable {
         let cut = high < all.count ? all[high].start : .max
         // Nor is it the fault of a sight that may be left out.
         var part = all[..<high].filter { !$0.effect.isSight || $0.end < cut }
-        for index in part.indices.reversed() where part[index].effect.isSight {
-            var shorter = part
-            shorter.remove(at: index)
-            if isImpossible(shorter, initial, cut: cut) { part = shorter }
+        var size = part.count { $0.effect.isSight }
+        while size > 0 {
+            let sights = part.indices.filter { part[$0].effect.isSight }
+            for start in stride(from: 0, to: sights.count, by: size).reversed() {
+                let left = Set(sights[start...].prefix(size))
+                let shorter = part.indices.filter { !left.contains($0) }.map { part[$0] }
+                if isImpossible(shorter, initial, cut: cut) { part = shorter }
+            }
+            size /= 2
         }
         guard case .none(let longest, let state) = Linearization(part, from: initial, cut: cut).search() else {
             return Violation(.undecided, "\(subject), \(all.count) operations")

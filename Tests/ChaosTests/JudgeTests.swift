@@ -112,6 +112,20 @@ struct JudgeTests {
         #expect(Judge.verdict(on: story.history).violations == [])
     }
 
+    @Test("lets who insists wait for 30 seconds after the last fault", arguments: [29, 31])
+    func patience(seconds: Instant) {
+        var story = Story()
+        let customer = story.customer()
+        let first = story.call(.delete(customer.id), 503, key: "k")
+        let last = story.delete(customer, key: "k")
+        for index in [first, last] { story.history.calls[index].pursuit = 1 }
+        story.history.calls[last].returned = 40_000_000_000
+        story.history.ended = 40_000_000_000
+        story.history.faultsOver = [1, (40 - seconds) * 1_000_000_000]
+
+        #expect(story.kinds == (seconds > 30 ? [.stuckKey] : []))
+    }
+
     @Test("shows the shortest part of the history that is impossible")
     func explanation() throws {
         var story = Story()

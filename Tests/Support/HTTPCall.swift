@@ -24,25 +24,33 @@ public struct HTTPCall: Sendable {
         self.isFresh = fresh
     }
 
-    private static let client: HTTPClient = {
+    private static let client = client(retriesConnecting: true)
+    private static let impatientClient = client(retriesConnecting: false)
+
+    private static func client(retriesConnecting: Bool) -> HTTPClient {
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             timeout: .init(connect: .seconds(10), read: .seconds(60)),
             connectionPool: .init(idleTimeout: .seconds(10), concurrentHTTP1ConnectionsPerHostSoftLimit: 200)
         )
         configuration.httpVersion = .http1Only
+        configuration.connectionPool.retryConnectionEstablishment = retriesConnecting
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
+    }
 
+    /// - Parameter retriesConnecting: whether to wait some seconds for somebody to listen.
     /// - Throws: what the client throws when there was no answer.
-    public func send(to port: Int, within limit: Duration = .seconds(60)) async throws -> HTTPAnswer {
+    public func send(
+        to port: Int, within limit: Duration = .seconds(60), retriesConnecting: Bool = true
+    ) async throws -> HTTPAnswer {
         var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
         request.method = HTTPMethod(rawValue: method)
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if isFresh { request.headers.add(name: "connection", value: "close") }
         if let body { request.body = .bytes(ByteBuffer(string: body)) }
         let nanoseconds = Int64(limit.components.seconds) * 1_000_000_000 + limit.components.attoseconds / 1_000_000_000
-        let response = try await Self.client.execute(request, deadline: .now() + .nanoseconds(nanoseconds))
+        let client = retriesConnecting ? Self.client : Self.impatientClient
+        let response = try await client.execute(request, deadline: .now() + .nanoseconds(nanoseconds))
         return HTTPAnswer(
             status: Int(response.status.code),
             headers: response.headers.map { .init(name: $0.name, value: $0.value) },

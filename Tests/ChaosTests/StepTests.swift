@@ -4,7 +4,7 @@ import Testing
 @testable import chaos
 
 @Suite("What a run is going to do")
-struct PlanTests {
+struct StepTests {
     private func steps(seed: UInt64, client: Int) -> [Step] {
         var generator = Client.generator(seed: seed, client: client)
         return (1...200).map { _ in Step(using: &generator, tenants: 3) }
