@@ -129,6 +129,28 @@ let package = Package(
             dependencies: ["LibPQ", "TestSupport"],
             swiftSettings: settings
         ),
+        .target(
+            name: "ChaosJudge",
+            path: "Tests/ChaosJudge",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "chaos",
+            dependencies: [
+                "ChaosJudge",
+                "LibPQ",
+                "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            path: "Tests/Chaos",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ChaosTests",
+            dependencies: ["ChaosJudge", "TestSupport", "chaos"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "ClientTests",
             dependencies: ["LibPQ", "TestSupport"],

@@ -25,19 +25,27 @@ public struct HTTPCall: Sendable {
         self.isFresh = fresh
     }
 
-    private static let client: HTTPClient = {
+    private static let client = client(retriesConnecting: true)
+    private static let impatientClient = client(retriesConnecting: false)
+
+    private static func client(retriesConnecting: Bool) -> HTTPClient {
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             timeout: .init(connect: .seconds(10), read: .seconds(60)),
             connectionPool: .init(idleTimeout: .seconds(10), concurrentHTTP1ConnectionsPerHostSoftLimit: 200)
         )
         configuration.httpVersion = .http1Only
+        configuration.connectionPool.retryConnectionEstablishment = retriesConnecting
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
+    }
 
+    /// - Parameter retriesConnecting: whether to wait some seconds for somebody to listen.
     /// - Throws: what the client throws when there was no answer.
-    public func send(to port: Int, within limit: Duration = .seconds(60)) async throws -> HTTPAnswer {
-        try await send(to: "http://127.0.0.1:\(port)", by: Self.client, within: limit)
+    public func send(
+        to port: Int, within limit: Duration = .seconds(60), retriesConnecting: Bool = true
+    ) async throws -> HTTPAnswer {
+        let client = retriesConnecting ? Self.client : Self.impatientClient
+        return try await send(to: "http://127.0.0.1:\(port)", by: client, within: limit)
     }
 
     /// Sends over TLS, over a connection of its own, to whoever has this certificate.

@@ -222,24 +222,38 @@ COMMENT ON FUNCTION service.redact IS
 
 -- Restore --------------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION service.record_deletion(p_app_id uuid, p_customer_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    v_entries jsonb;
+BEGIN
+    SELECT jsonb_agg(jsonb_build_object('app_id', a.app_id, 'id', a.attempt_id, 'is_attempt', true)) INTO v_entries
+    FROM (SELECT o.app_id, o.attempt_id
+          FROM service.attempts AS o
+          WHERE o.app_id = p_app_id AND o.entry ->> 'customer_id' = p_customer_id::text
+            AND o.entry ->> 'action' = 'customer.delete' AND o.outcome = 'SUCCEEDED' AND o.entry_seq IS NULL
+          ORDER BY o.app_id, o.attempt_id
+          FOR UPDATE) AS a;
+    IF v_entries IS NOT NULL THEN
+        PERFORM service.append(v_entries);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION service.record_deletion IS
+    'Appends the entry of a customer''s last deletion, should it still be missing, or waits for who is at it: what comes after the deletion must stand behind it in the trail.';
+
 CREATE FUNCTION service.last_deletion(
     p_app_id uuid, p_customer_id uuid, OUT before_image jsonb, OUT deleted_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT deletion.before_image, deletion.deleted_at
-    FROM (SELECT a.before_image::jsonb AS before_image, a.finished_at AS deleted_at
-          FROM service.attempts AS a
-          WHERE a.app_id = p_app_id AND a.entry ->> 'customer_id' = p_customer_id::text
-            AND a.entry ->> 'action' = 'customer.delete' AND a.outcome = 'SUCCEEDED' AND a.entry_seq IS NULL
-          UNION ALL
-          SELECT e.before_image, e.recorded_at
-          FROM audit.entries AS e
-          WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
-            AND e.action = 'customer.delete' AND e.outcome = 'SUCCEEDED') AS deletion
-    ORDER BY deletion.deleted_at DESC
+    SELECT e.before_image, e.recorded_at
+    FROM audit.entries AS e
+    WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
+      AND e.action = 'customer.delete' AND e.outcome = 'SUCCEEDED'
+    ORDER BY e.seq DESC
     LIMIT 1
 $$;
 COMMENT ON FUNCTION service.last_deletion IS
-    'The last successful deletion of a customer: what was deleted, NULL when redacted, and when. No row when there was none.';
+    'The last successful deletion of a customer, by the trail, in which service.record_deletion has put it: what was deleted, NULL when redacted, and when. No row when there was none.';
 
 -- Bulk -----------------------------------------------------------------------------------------------------------
 
@@ -303,6 +317,6 @@ COMMENT ON FUNCTION service.finish_bulk IS
     'The receipt of a bulk request, without what was redacted while it ran. Returns the answer as it is kept.';
 
 GRANT EXECUTE ON FUNCTION
-    service.etag, service.changed_members, service.redact, service.await_redactions, service.last_deletion,
-    service.open_item, service.check_item, service.finish_bulk
+    service.etag, service.changed_members, service.redact, service.await_redactions, service.record_deletion,
+    service.last_deletion, service.open_item, service.check_item, service.finish_bulk
 TO :"service";

@@ -29,6 +29,7 @@ public struct RestoreCustomer: Sendable {
             [
                 Statement("SELECT service.await_redactions($1)", [.uuid(lease.appID)]),
                 CustomerRow.locked(customerID, lease),
+                Statement("SELECT service.record_deletion($1, $2)", [.uuid(lease.appID), .uuid(customerID)]),
                 Statement(
                     """
                     WITH deletion AS (
@@ -42,7 +43,7 @@ public struct RestoreCustomer: Sendable {
                         SELECT $1, $2, image ->> 'first_name', image ->> 'last_name', image ->> 'email',
                                image ->> 'phone_number', image ->> 'status', image ->> 'customer_type',
                                (image ->> 'last_spent')::numeric, (image ->> 'last_purchase_date')::timestamptz,
-                               (image ->> 'createdAt')::timestamptz, now()
+                               (image ->> 'createdAt')::timestamptz, clock_timestamp()
                         FROM deletion
                         WHERE image IS NOT NULL AND is_recent
                         ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING
