@@ -50,10 +50,12 @@ struct HostileInputTests {
             Place(name: name) { tenant, customer, payload in
                 var headers = tenant.key.headers + [("idempotency-key", newID())]
                 headers.removeAll { $0.name == name }
-                return HTTPCall("PATCH", "/api/v0/customers/\(customer)", headers: headers + [(name, payload)], body: "{}")
+                return HTTPCall(
+                    "PATCH", "/api/v0/customers/\(customer)", headers: headers + [(name, payload)], body: "{}")
             }
         }
-        let inBody = ["first_name", "last_name", "phone_number", "email", "customer_type", "status", "unknown"].map { name in
+        let inBody = ["first_name", "last_name", "phone_number", "email", "customer_type", "status", "unknown"].map {
+            name in
             Place(name: "body.\(name)") { tenant, customer, payload in
                 HTTPCall(
                     "PATCH", "/api/v0/customers/\(customer)", headers: tenant.key.headers,

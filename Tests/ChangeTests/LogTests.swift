@@ -27,7 +27,8 @@ struct LogTests {
         var statuses: Set<Int> = []
         for operation in Operation.all {
             let subject = try await operation.subject(of: tenant)
-            for (body, key) in [(operation.body(subject.id), newID()), (record, newID()), ("\(person.marks)", newID())] {
+            for (body, key) in [(operation.body(subject.id), newID()), (record, newID()), ("\(person.marks)", newID())]
+            {
                 let headers = personal + [("x-request-id", requestID)]
                 for _ in 1...2 {  // the second is replayed, or a conflict
                     let answer = try await tenant.ask(
