@@ -21,7 +21,7 @@ struct ObservabilityTests {
 
         let named = Set(text.matches(of: /\b(?:customerd|db_pool)_[a-z0-9_]+/).map { String($0.output) })
         #expect(named.count >= 8)
-        let known = Set(metrics.matches(of: /(?m)^([a-z_]+)[{ ]/).map { String($0.output.1) })
+        let known = Set(metrics.matches(of: /(?m)^(?:# TYPE )?([a-z_]+)[{ ]/).map { String($0.output.1) })
         #expect(named.subtracting(known).sorted() == [])
     }
 

@@ -90,8 +90,13 @@ export class Drawer {
         type: "button", class: "quiet",
         click: async (event) => {
           const button = event.currentTarget;
-          await navigator.clipboard.writeText(entry.source).then(
-            () => { button.textContent = "Copied"; }, () => { button.textContent = "The browser didn't allow it"; });
+          try {
+            // There is no clipboard for pages that weren't loaded over https.
+            await navigator.clipboard.writeText(entry.source);
+            button.textContent = "Copied";
+          } catch {
+            button.textContent = "The browser didn't allow it";
+          }
         },
       }, "Copy as JSON")),
     ];
