@@ -15,12 +15,14 @@ actor AppendGroup {
     private static let largestGroup = 128
 
     private let pool: ConnectionPool
+    private let substitute: ConnectionPool
     private let logger: Logger
     private var waiting: [Waiter] = []
     private var isWriting = false
 
-    init(pool: ConnectionPool, logger: Logger) {
+    init(pool: ConnectionPool, substitute: ConnectionPool, logger: Logger) {
         self.pool = pool
+        self.substitute = substitute
         self.logger = logger
     }
 
@@ -72,8 +74,9 @@ actor AppendGroup {
             "SELECT id, outcome FROM service.append($1)",
             [.text("[" + entries.map(\.json).joined(separator: ",") + "]")]
         )
-        let rows = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-            try await connection.query(statement, deadline: deadline).rows
+        let rows = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
+            try await connection.perform(statement, deadline: deadline).rows
         }
         return rows.reduce(into: [:]) { outcomes, row in
             guard let id = row.uuid(0), let outcome = row[1].flatMap(Outcome.init) else { return }

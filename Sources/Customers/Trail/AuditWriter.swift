@@ -14,9 +14,12 @@ public struct AuditWriter: Sendable {
     /// - Parameters:
     ///   - tenants: a pool of one connection.
     ///   - strangers: another.
-    public init(tenants: ConnectionPool, strangers: ConnectionPool, logger: Logger) {
-        self.tenants = AppendGroup(pool: tenants, logger: logger)
-        self.strangers = AppendGroup(pool: strangers, logger: logger)
+    ///   - substitute: a pool to go to when these can't have their connections. Callers hold none of it.
+    public init(
+        tenants: ConnectionPool, strangers: ConnectionPool, substitute: ConnectionPool, logger: Logger
+    ) {
+        self.tenants = AppendGroup(pool: tenants, substitute: substitute, logger: logger)
+        self.strangers = AppendGroup(pool: strangers, substitute: substitute, logger: logger)
     }
 
     /// Returns when the entry is durable.
