@@ -42,7 +42,7 @@ public struct CustomerAPI: Sendable {
         for route in routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handler)
         }
-        let plain = HTTPServerBuilder.http1(configuration: channel(limits, logger))
+        let plain = HTTPServerBuilder.http1(configuration: channel(limits, isSecure: address.tls != nil, logger))
         let application = Application(
             router: router,
             server: try address.tls.map { try .tls(plain, tlsConfiguration: $0.configuration()) } ?? plain,
@@ -56,10 +56,14 @@ public struct CustomerAPI: Sendable {
         return ListeningServer(server: application, address: address)
     }
 
-    private func channel(_ limits: ClientLimits, _ logger: Logger) -> HTTP1Channel.Configuration {
+    private func channel(
+        _ limits: ClientLimits, isSecure: Bool, _ logger: Logger
+    ) -> HTTP1Channel.Configuration {
         let roster = ConnectionRoster(limit: limits.connections, logger: logger)
         return HTTP1Channel.Configuration(
-            additionalChannelHandlers: [ClientTurnHandler(limits: limits, roster: roster), MalformedRequestHandler()],
+            additionalChannelHandlers: [
+                ClientTurnHandler(limits: limits, isSecure: isSecure, roster: roster), MalformedRequestHandler(),
+            ],
             // Hummingbird's own doesn't see a client that takes no answers; ClientTurnHandler does.
             idleTimeout: nil,
             httpDecoderConfiguration: .init(

@@ -34,7 +34,7 @@ public struct CustomerCommands: Sendable {
         _ attempt: Attempt, _ credentials: Credentials, _ fields: CustomerFields?
     ) async -> Reply {
         // Made once an attempt, so that running the unit of work again inserts the same customer.
-        let customerID = UUID()
+        let customerID = UUID.random()
         return await writePath.reply(to: attempt, credentials) { lease, deadline throws(UnitOfWorkError) in
             guard let fields else { throw .leaseLost }
             return try await createCustomer(customerID, fields, lease: &lease, deadline: deadline)

@@ -426,15 +426,34 @@ extension Connection {
         _ statement: Statement, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> QueryResult {
         let trip = try await cancellably { connection, ticket in
-            var trip = await connection.trip([statement], ticket: ticket, deadline: deadline)
-            // Nothing was executed, so outside of a transaction the statement can be prepared again.
-            if trip.stalePlan != nil, connection.condition == .clean {
-                trip = await connection.trip([statement], ticket: ticket, deadline: deadline)
-            }
-            return trip
+            await connection.trip(statement, ticket: ticket, deadline: deadline)
         }
         if let error = trip.error { throw error }
         return trip.results[0]
+    }
+
+    /// Runs one statement that changes something, in a transaction of its own, and never cancels it.
+    ///
+    /// Its COMMIT may be waiting for a synchronous standby. Cancelled, it would end as "committed locally": visible
+    /// here, and gone after a failover. So past the deadline the connection is closed, and the server finishes by
+    /// itself.
+    ///
+    /// - Throws: after ``DatabaseError/connectionLost(_:)`` or ``DatabaseError/deadlineExceeded`` nobody knows whether
+    ///   it has happened.
+    public func perform(
+        _ statement: Statement, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> QueryResult {
+        guard !Task.isCancelled else { throw .cancelled }
+        let trip = await trip(statement, ticket: makeTicket(), deadline: deadline)
+        if let error = trip.error { throw error }
+        return trip.results[0]
+    }
+
+    private func trip(_ statement: Statement, ticket: UInt64, deadline: ContinuousClock.Instant) async -> Trip {
+        let trip = await trip([statement], ticket: ticket, deadline: deadline)
+        // Nothing was executed, so outside of a transaction the statement can be prepared again.
+        guard trip.stalePlan != nil, condition == .clean else { return trip }
+        return await self.trip([statement], ticket: ticket, deadline: deadline)
     }
 
     /// Runs statements in one round trip, as one implicit transaction: if one fails, none has happened.

@@ -27,7 +27,7 @@ struct App: Sendable {
         let recovering = pool("recovery", size: 1)
 
         let admission = Admission(pool: main, limits: settings.limits)
-        let audit = AuditWriter(tenants: tenants, strangers: strangers, logger: logger)
+        let audit = AuditWriter(tenants: tenants, strangers: strangers, substitute: main, logger: logger)
         let readPath = ReadPath(admission: admission, pool: main, logger: logger)
         let api = CustomerAPI(
             commands: commands(admission, audit, main),
@@ -40,7 +40,7 @@ struct App: Sendable {
         )
         let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
         let server = try api.server(address: address, limits: try clientLimits(), logger: logger)
-        return pools + [Recovery(pool: recovering, logger: logger), server]
+        return pools + [Recovery(pool: recovering, substitute: main, logger: logger), server]
     }
 
     private func clientLimits() throws -> ClientLimits {

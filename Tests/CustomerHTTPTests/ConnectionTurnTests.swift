@@ -106,9 +106,8 @@ struct ConnectionTurnTests {
 
     @Test("a handshake has the time of an arrival; after it, nothing has begun")
     func handshake() {
-        var turn = ConnectionTurn(limits: limits, now: start)
-        turn.readCompleted(now: at(1))
-        #expect(turn.deadline == at(11))
+        var turn = ConnectionTurn(limits: limits, isSecure: true, now: start)
+        #expect(turn.deadline == at(10))
 
         turn.handshakeCompleted(now: at(2))
         turn.readCompleted(now: at(2))

@@ -69,7 +69,7 @@ struct DescriptionTests {
             rateLimit: 100, rateWindow: .seconds(60), idempotencyTTL: .seconds(86_400), requestTimeout: .seconds(10))
         let pool = ConnectionPool(settings: .init(), configuration: .init(), logger: logger)
         let admission = Admission(pool: pool, limits: limits)
-        let audit = AuditWriter(tenants: pool, strangers: pool, logger: logger)
+        let audit = AuditWriter(tenants: pool, strangers: pool, substitute: pool, logger: logger)
         let unitOfWork = UnitOfWork(pool: pool)
         let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         let readPath = ReadPath(admission: admission, pool: pool, logger: logger)

@@ -7,8 +7,9 @@ import Testing
 @Suite("Bad peers", .serialized)
 struct BadPeerTests {
     private static let database = Task { try await TestDatabase.migrated() }
-    /// Far more than any answer takes, on a machine that is busy with other tests.
-    private static let tolerable = Duration.seconds(3)
+    /// Far more than any answer takes: in a debug build, on a machine that is busy with other tests, some thousand
+    /// connections that came before take their time. A release build on a quiet machine is what figures are for.
+    private static let tolerable = Duration.seconds(20)
     private static let greeting = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
     /// Runs an attack on a service of its own, while a bystander asks for what others ask for.
@@ -56,56 +57,52 @@ struct BadPeerTests {
         }
     }
 
-    @Test("so has what follows an earlier request on its connection")
+    @Test("so have the headers of a second request")
     func slowSecondHeaders() async throws {
-        try await attack("100 clients that send their second headers byte by byte") { scene, _ in
-            let connection = try RawConnection(port: scene.service.port)
-            await connection.send(Self.greeting)
-            let first = await connection.reply()
-            let (last, elapsed) = await timed {
-                var reply = RawConnection.Reply.silent
-                while reply == .silent {
-                    await connection.send("G")
-                    reply = await connection.reply(within: .milliseconds(200))
+        try await attack("300 clients that send second headers byte by byte") { scene, swarm in
+            try await swarm.grow(by: 300, greeting: Self.greeting + "GET /health/live HTTP/1.1\r\nHost: ")
+            let (_, elapsed) = try await timed {
+                try await eventually("all were hung up on", within: .seconds(30)) {
+                    try await swarm.send("x")
+                    return try await swarm.openCount == 0
                 }
-                return reply
             }
 
-            #expect(first.answer?.status == 200)
-            #expect(last == .closed || last.answer?.status == 400)
             #expect(elapsed < .seconds(15))
         }
     }
 
     @Test(
-        "a body that trickles has the time of a request, read or unread",
+        "a body that trickles has the time of a request, whether somebody reads it or not",
         arguments: ["DELETE /api/v0/customers/x", "GET /health/live", "DELETE /nowhere"])
     func slowBody(line: String) async throws {
         try await attack("300 clients whose body trickles, \(line)") { scene, swarm in
             let head = "\(line) HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
             try await swarm.grow(by: 300, greeting: head)
-            let before = try scene.service.figures.descriptors
             let (_, elapsed) = try await timed {
                 try await eventually("all were hung up on", within: .seconds(30)) {
                     try await swarm.send("x")
-                    return try scene.service.figures.descriptors < before - 250
+                    return try await swarm.openCount == 0
                 }
             }
 
-            #expect(elapsed < .seconds(20))
+            #expect(elapsed < .seconds(15))
         }
     }
 
-    @Test("an announced body beyond the limit is refused, and not taken in for ever")
+    @Test("a body beyond the limit is refused, and not taken in for ever")
     func endlessBody() async throws {
         try await attack("50 clients that never stop sending") { scene, swarm in
+            let before = try scene.service.figures.residentKiB
             let head = "DELETE /api/v0/customers/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000\r\n\r\n"
             try await swarm.grow(by: 50, greeting: head)
-            let before = try scene.service.figures.descriptors
+            let piece = String(repeating: "x", count: 65_536)
             try await eventually("all were hung up on", within: .seconds(30)) {
-                try await swarm.send(String(repeating: "x", count: 65_536))
-                return try scene.service.figures.descriptors < before - 40
+                try await swarm.send(piece)
+                return try await swarm.openCount == 0
             }
+
+            #expect(try scene.service.figures.peakResidentKiB < before + 65_536)
         }
     }
 
@@ -120,7 +117,7 @@ struct BadPeerTests {
                 connection.finish()
                 let first = await connection.reply(within: .seconds(5))
                 replies[request, default: []].insert(first.answer?.status ?? (first == .closed ? 0 : -1))
-                #expect(await connection.reply(within: .seconds(5)) == .closed)
+                #expect(await connection.reply(within: .seconds(5)) == .closed, "one answer is all")
             }
 
             #expect(replies[Self.greeting] == [200])
@@ -150,21 +147,30 @@ struct BadPeerTests {
     }
 
     @Test(
-        "10,000 idle connections are borne with, and soon gone",
+        "10,000 idle connections are borne with",
         .enabled(if: Swarm.mayHave(10_000), "takes 11,000 descriptors (ulimit -Hn)"))
-    func idle() async throws {
-        try await attack("10,000 idle connections", ["CUSTOMERD_IDLE_TIMEOUT_SECONDS": "15"]) { scene, swarm in
+    func manyIdle() async throws {
+        try await attack("10,000 idle connections", ["CUSTOMERD_IDLE_TIMEOUT_SECONDS": "300"]) { scene, swarm in
             let before = try scene.service.figures
             try await swarm.grow(by: 10_000, greeting: Self.greeting)
-            try await eventually("all were accepted") { try scene.service.figures.descriptors >= 10_000 }
+            try await eventually("all were accepted", within: .seconds(60)) {
+                try scene.service.figures.descriptors >= 10_000
+            }
             let during = try scene.service.figures
-            print("10,000 idle connections: \((during.residentKiB - before.residentKiB) / 10) bytes·1,024/1,000 each")
+            print("10,000 idle connections: \((during.residentKiB - before.residentKiB) * 1024 / 10_000) bytes each")
 
+            #expect(try await swarm.openCount == 10_000)
             #expect(during.softDescriptorLimit == during.hardDescriptorLimit)
             #expect(during.residentKiB < before.residentKiB + 512 * 1024)
-            try await eventually("idle connections were closed", within: .seconds(40)) {
-                try scene.service.figures.descriptors < 1000
-            }
+        }
+    }
+
+    @Test("a connection that is idle for too long is closed, whether it was used or not")
+    func idleForTooLong() async throws {
+        try await attack("600 connections that are left idle") { scene, swarm in
+            try await swarm.grow(by: 300)
+            try await swarm.grow(by: 300, greeting: Self.greeting)
+            try await eventually("all were hung up on", within: .seconds(30)) { try await swarm.openCount == 0 }
         }
     }
 
@@ -207,10 +213,11 @@ struct BadPeerTests {
             let before = try scene.service.figures
             let ask = String(repeating: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", count: 500)
             try await swarm.grow(by: 200, greeting: ask)
-            let during = try scene.service.figures.descriptors
-            try await eventually("all were hung up on", within: .seconds(60)) {
+            try await eventually("all were hung up on", within: .seconds(40)) {
                 try await swarm.send(ask)
-                return try scene.service.figures.descriptors < during - 150
+                let metrics = try await HTTPCall("GET", "/metrics").send(to: scene.service.port).body
+                let late = metrics.firstMatch(of: /connections_closed_total\{reason="late"\} (\d+)/)
+                return late.flatMap { Int($0.output.1) } ?? 0 >= 200
             }
 
             #expect(try scene.service.figures.peakResidentKiB < before.residentKiB + 256 * 1024)
@@ -234,11 +241,13 @@ struct BadPeerTests {
 
     @Test("a flood of connections beyond the limit displaces idle ones, and locks nobody out")
     func flood() async throws {
-        try await attack("5,000 connections where 200 may be", ["CUSTOMERD_MAX_CONNECTIONS": "200"]) { scene, swarm in
+        let settings = ["CUSTOMERD_MAX_CONNECTIONS": "1000", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]
+        try await attack("5,000 connections where 1,000 may be", settings) { scene, swarm in
             let before = try scene.service.figures.descriptors
             for _ in 1...50 {
                 try await swarm.grow(by: 100, greeting: "GET /health/live HTTP/1.1\r\nHost: ")
-                #expect(try scene.service.figures.descriptors < before + 200 + 150)
+                // Those that are displaced take a moment to go.
+                #expect(try scene.service.figures.descriptors < before + 1000 + 500)
             }
 
             #expect(scene.service.log.contains("all connections are taken"))

@@ -33,6 +33,7 @@ struct NoSessionsTests {
         try await cluster.psql(
             "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE usename = 'customerd_service'")
         var occupants = await Self.occupy(scene.database)
+        let occupied = occupants.count
         scene.service.resume()
 
         var refused: [(HTTPAnswer, Duration)] = []
@@ -55,7 +56,7 @@ struct NoSessionsTests {
             answers.append(try await scene.insist(on: customer, idempotencyKey: key))
         }
 
-        #expect(occupants.count >= Self.sessions - 4)
+        #expect(occupied >= 8, "there was something to take")
         for (answer, elapsed) in refused { scene.expectUnavailable(answer, after: elapsed) }
         #expect(liveness.status == 200)
         #expect(!isReady)

@@ -7,7 +7,7 @@ import Synchronization
     import Darwin
 #endif
 
-/// Many connections to a port of this machine that behave as badly as a test wants, and never read.
+/// Many connections to a port of this machine that behave as badly as a test wants.
 ///
 /// What blocks has a thread of its own.
 public final class Swarm: Sendable {
@@ -57,7 +57,7 @@ public final class Swarm: Sendable {
         }
     }
 
-    /// How many connections the other side has left open, as far as can be seen without reading.
+    /// How many connections the other side has left open. Reads, and forgets, what it has sent.
     public var openCount: Int {
         get async throws {
             try await aside { [self] in members.withLock { $0 }.count { !$0.hasEnded } }
@@ -82,12 +82,13 @@ extension RawConnection {
         }
     }
 
-    /// Whether the other side has hung up, having sent nothing that is unread.
+    /// Whether the other side has hung up. What it had sent before is forgotten.
     fileprivate var hasEnded: Bool {
         withDescriptor { descriptor in
-            var byte: UInt8 = 0
-            let count = recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
-            return count == 0 || (count < 0 && errno != EAGAIN)
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            var count = 1
+            while count > 0 { count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT)) }
+            return count == 0 || errno != EAGAIN
         }
     }
 }

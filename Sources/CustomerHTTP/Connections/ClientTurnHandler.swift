@@ -21,9 +21,9 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var id: ConnectionRoster.ID?
     private var timer: (deadline: ContinuousClock.Instant, task: Scheduled<Void>)?
 
-    init(limits: ClientLimits, roster: ConnectionRoster) {
+    init(limits: ClientLimits, isSecure: Bool, roster: ConnectionRoster) {
         self.roster = roster
-        turn = ConnectionTurn(limits: limits, now: .now)
+        turn = ConnectionTurn(limits: limits, isSecure: isSecure, now: .now)
     }
 
     // MARK: - The connection

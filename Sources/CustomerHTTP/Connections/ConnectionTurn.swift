@@ -18,9 +18,11 @@ struct ConnectionTurn {
     /// Nothing further will come from us.
     private var isFinished = false
 
-    init(limits: ClientLimits, now: Instant) {
+    /// - Parameter isSecure: whether a TLS handshake comes first. It has the time of a request.
+    init(limits: ClientLimits, isSecure: Bool = false, now: Instant) {
         self.limits = limits
         self.since = now
+        isArriving = isSecure
     }
 
     // MARK: - Events
@@ -50,7 +52,7 @@ struct ConnectionTurn {
         begin(now)
     }
 
-    /// The bytes that have come were the TLS handshake's.
+    /// The TLS handshake is over, and what has been read was its.
     mutating func handshakeCompleted(now: Instant) {
         hasReadPart = true
         isArriving = false

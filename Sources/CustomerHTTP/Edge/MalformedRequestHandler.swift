@@ -16,11 +16,19 @@ final class MalformedRequestHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     /// Requests whose answer isn't written yet.
     private var unanswered = 0
+    /// A request's head has come, and its body hasn't ended.
+    private var isInBody = false
     private var hasFailed = false
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !hasFailed else { return }
-        if case .head = unwrapInboundIn(data) { unanswered += 1 }
+        switch unwrapInboundIn(data) {
+        case .head:
+            unanswered += 1
+            isInBody = true
+        case .body: break
+        case .end: isInBody = false
+        }
         context.fireChannelRead(data)
     }
 
@@ -30,11 +38,14 @@ final class MalformedRequestHandler: ChannelDuplexHandler, RemovableChannelHandl
             return
         }
         hasFailed = true
-        if unanswered == 0 {
-            write(answer(to: error), context)
-        } else {
+        if unanswered > 0 {
             // Whoever reads that request's body learns of it and answers.
             context.fireErrorCaught(error)
+        } else if isInBody {
+            // Answered before its body came: a second answer would be taken for that of another request.
+            context.close(promise: nil)
+        } else {
+            write(answer(to: error), context)
         }
     }
 
@@ -63,7 +74,7 @@ final class MalformedRequestHandler: ChannelDuplexHandler, RemovableChannelHandl
             headerFields: [
                 .contentType: "application/json", .contentLength: String(answer.body.utf8.count), .connection: "close",
                 // What the client sent can't be read any more.
-                .requestID: UUID().text,
+                .requestID: UUID.random().text,
             ]
         )
         context.write(wrapOutboundOut(.head(head)), promise: nil)

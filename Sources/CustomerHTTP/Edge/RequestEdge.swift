@@ -101,7 +101,7 @@ struct RequestEdge: Sendable {
             let id = single(values), id.utf8.count <= Limit.requestID,
             id.utf8.allSatisfy({ (0x21...0x7e).contains($0) }),
             !storable.holdsSecret(id)
-        else { return UUID().text }
+        else { return UUID.random().text }
         return id
     }
 }

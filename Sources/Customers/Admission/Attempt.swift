@@ -22,7 +22,7 @@ public struct Attempt: Sendable {
     public let deadline: ContinuousClock.Instant
 
     public init(
-        id: UUID = UUID(), occurredAt: Timestamp = .now(), action: Action, customerID: UUID?, idempotencyKey: UUID?,
+        id: UUID = .random(), occurredAt: Timestamp = .now(), action: Action, customerID: UUID?, idempotencyKey: UUID?,
         invalidity: Invalidity?, fingerprint: [UInt8], context: AttemptContext, cost: Int = 1,
         permissions: [Permission], deadline: ContinuousClock.Instant
     ) {

@@ -102,7 +102,7 @@ public struct BulkDelete: Sendable {
                 FROM service.open_item($1, $2, $3, $4, $5, $6, $7)
                 """,
                 [
-                    .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(UUID()), .uuid(id),
+                    .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(.random()), .uuid(id),
                     .uuid(Self.itemKey(idempotencyKey, id)), .bytes(Fingerprint.deletion(of: id)),
                 ]
             ), deadline: deadline)

@@ -17,6 +17,7 @@ actor AppendGroup {
     private static let largestGroup = 128
 
     private let pool: ConnectionPool
+    private let substitute: ConnectionPool
     private let logger: Logger
     private let waitingGauge: Gauge
     private let appendTimer: Metrics.Timer
@@ -27,8 +28,9 @@ actor AppendGroup {
     private var isWriting = false
 
     /// - Parameter chain: the value of the dimension `chain` of this queue's metrics.
-    init(pool: ConnectionPool, logger: Logger, chain: String) {
+    init(pool: ConnectionPool, substitute: ConnectionPool, logger: Logger, chain: String) {
         self.pool = pool
+        self.substitute = substitute
         self.logger = logger
         let dimensions = [("chain", chain)]
         waitingGauge = Gauge(label: "customerd_audit_waiting", dimensions: dimensions)
@@ -86,8 +88,9 @@ actor AppendGroup {
             "SELECT id, outcome FROM service.append($1)",
             [.text("[" + entries.map(\.json).joined(separator: ",") + "]")]
         )
-        let rows = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-            try await connection.query(statement, deadline: deadline).rows
+        let rows = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
+            try await connection.perform(statement, deadline: deadline).rows
         }
         return rows.reduce(into: [:]) { outcomes, row in
             guard let id = row.uuid(0), let outcome = row[1].flatMap(Outcome.init) else { return }

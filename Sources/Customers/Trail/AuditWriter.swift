@@ -14,9 +14,13 @@ public struct AuditWriter: Sendable {
     /// - Parameters:
     ///   - tenants: a pool of one connection.
     ///   - strangers: another.
-    public init(tenants: ConnectionPool, strangers: ConnectionPool, logger: Logger) {
-        self.tenants = AppendGroup(pool: tenants, logger: logger, chain: "tenants")
-        self.strangers = AppendGroup(pool: strangers, logger: logger, chain: "strangers")
+    ///   - substitute: a pool to go to when these can't have their connections. Callers hold none of it.
+    public init(
+        tenants: ConnectionPool, strangers: ConnectionPool, substitute: ConnectionPool, logger: Logger
+    ) {
+        self.tenants = AppendGroup(pool: tenants, substitute: substitute, logger: logger, chain: "tenants")
+        self.strangers = AppendGroup(
+            pool: strangers, substitute: substitute, logger: logger, chain: "strangers")
     }
 
     /// Returns when the entry is durable.

@@ -9,6 +9,7 @@ public struct Recovery: Service {
     private static let batch = 500
 
     private let pool: ConnectionPool
+    private let substitute: ConnectionPool
     private let logger: Logger
     private let interval: Duration
     private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
@@ -17,8 +18,14 @@ public struct Recovery: Service {
     private let lagging = Gauge(label: "customerd_audit_unrecorded")
     private let lag = Gauge(label: "customerd_audit_lag_seconds")
 
-    public init(pool: ConnectionPool, logger: Logger, interval: Duration = .seconds(1)) {
+    /// - Parameters:
+    ///   - substitute: a pool to go to when the other can't have a connection.
+    ///   - interval: from one run to the next.
+    public init(
+        pool: ConnectionPool, substitute: ConnectionPool, logger: Logger, interval: Duration = .seconds(1)
+    ) {
         self.pool = pool
+        self.substitute = substitute
         self.logger = logger
         self.interval = interval
     }
@@ -58,13 +65,14 @@ public struct Recovery: Service {
     @discardableResult
     public func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
-        let report = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+        let report = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
             // Recovery first, purge second: what lacks its entry must never be forgotten.
-            let recovered = try await connection.query(
+            let recovered = try await connection.perform(
                 Statement("SELECT completed, interrupted, folded FROM service.recover($1)", [.int(Self.batch)]),
                 deadline: deadline
             )
-            let purged = try await connection.query(
+            let purged = try await connection.perform(
                 Statement("SELECT service.purge($1)", [.int(Self.batch)]),
                 deadline: deadline
             )
