@@ -29,7 +29,7 @@ struct Arena: Sendable {
         let gate = try TCPGate(before: socketPath)
         let settings = [
             "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "3", "CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_POOL_SIZE": "6",
-            "CUSTOMERD_RATE_LIMIT": "1000", "CUSTOMERD_RATE_WINDOW_SECONDS": "5", "LOG_LEVEL": "warning",
+            "CUSTOMERD_RATE_LIMIT": "100", "CUSTOMERD_RATE_WINDOW_SECONDS": "5", "LOG_LEVEL": "warning",
         ]
         let gated = "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
         let instances = [

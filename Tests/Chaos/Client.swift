@@ -39,7 +39,8 @@ struct Client: Sendable {
         default:
             guard let request = request(step) else { return }
             let key = isKeyed(step, request) ? step.key : nil
-            let reason = step.givesReason && step.kind != .bulkDelete ? Person(mark: step.mark) : nil
+            // A bulk request is about several people, so what it gives as its reason outlives a redaction.
+            let reason = step.kind == .bulkDelete ? nil : step.reason.map { Person(mark: $0) }
             if let key { arena.roster.note(.init(request: request, key: key, reason: reason), of: step.tenant) }
             guard step.isTwin, key != nil else { return await pursue(request, step, key: key, reason: reason, name) }
             var other = step

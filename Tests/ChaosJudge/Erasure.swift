@@ -35,7 +35,7 @@ struct Erasure: Sendable {
         let reasons = Set(recorded.compactMap(\.reason?.mark)).subtracting(later)
         let left = reasons.union(earlier.compactMap(\.request.person?.mark)).intersection(dossier.history.marks)
         guard !left.isEmpty else { return }
-        let sources = (earlier + recorded).filter { call in
+        let sources = Set(earlier + recorded).sorted { $0.invoked < $1.invoked }.filter { call in
             [call.request.person?.mark, call.reason?.mark].contains { $0.map(left.contains) ?? false }
         }
         violations.append(
