@@ -120,7 +120,7 @@ struct Client: Sendable {
         pursuit: Int?
     ) async -> Call {
         let app = arena.apps[tenant]
-        var headers = app.key.headers + [(name: "x-request-id", value: requestID)]
+        var headers = app.keys[instance].headers + [(name: "x-request-id", value: requestID)]
         if let key { headers.append(("idempotency-key", key)) }
         if let reason { headers.append(("x-audit-reason", "\(reason.firstName) asked for it")) }
         if case .update(_, let changes) = request, let record = changes.ifMatch {

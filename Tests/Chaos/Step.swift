@@ -16,11 +16,13 @@ struct Step: Sendable, Hashable {
             case .delete: 16
             case .restore: 20
             case .create: 12
+            case .update: 14
             case .askAgain: 10
-            case .update, .read: 8
+            case .read: 8
             case .bulkDelete, .addInvoice, .removeInvoice: 6
             case .check: 5
-            case .setStatus, .archive, .unarchive, .redact, .list, .trail: 3
+            case .setStatus, .archive, .unarchive, .list, .trail: 3
+            case .redact: 2
             }
         }
     }
