@@ -7,8 +7,9 @@ import TestSupport
 /// some apps with a few customers each.
 struct Arena: Sendable {
     struct App: Sendable {
-        var key: Tenant.Key
-        var id: String { key.app }
+        var id: String
+        /// One for each instance, so that not even the rate limit makes two of them take turns.
+        var keys: [Tenant.Key]
     }
 
     static let appCount = 3
@@ -29,7 +30,7 @@ struct Arena: Sendable {
         let gate = try TCPGate(before: socketPath)
         let settings = [
             "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "3", "CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_POOL_SIZE": "6",
-            "CUSTOMERD_RATE_LIMIT": "1000", "CUSTOMERD_RATE_WINDOW_SECONDS": "5", "LOG_LEVEL": "warning",
+            "CUSTOMERD_RATE_LIMIT": "100", "CUSTOMERD_RATE_WINDOW_SECONDS": "5", "LOG_LEVEL": "warning",
         ]
         let gated = "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
         let instances = [
@@ -43,7 +44,10 @@ struct Arena: Sendable {
         var initial: [Subject: Record] = [:]
         var places: [[String]] = []
         for _ in 0..<appCount {
-            let app = App(key: try await database.createKey(app: generator.id(), name: "chaos"))
+            var app = App(id: generator.id(), keys: [])
+            for instance in instances {
+                app.keys.append(try await database.createKey(app: app.id, name: "instance \(instance.name)"))
+            }
             apps.append(app)
             var customers: [String] = []
             for _ in 0..<Step.places {

@@ -22,6 +22,9 @@ struct Chaos: AsyncParsableCommand {
     @Flag(help: "Print what the instances logged, too.")
     var log = false
 
+    @Flag(help: "Print every call with its entry, too.")
+    var history = false
+
     func validate() throws {
         guard (1...86_400).contains(seconds) else { throw ValidationError("--seconds takes 1 to 86400") }
         guard (1...100).contains(clients) else { throw ValidationError("--clients takes 1 to 100") }
@@ -31,7 +34,9 @@ struct Chaos: AsyncParsableCommand {
         let run = Run(seed: seed, seconds: seconds, clients: clients)
         let outcome = try await run()
         if log { print(outcome.log) }
-        print(Report(run: run, outcome: outcome).text)
+        let report = Report(run: run, outcome: outcome)
+        if history { print(report.history) }
+        print(report.text)
         guard outcome.verdict.violations.isEmpty else { throw ExitCode(1) }
     }
 

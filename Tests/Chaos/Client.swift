@@ -39,7 +39,8 @@ struct Client: Sendable {
         default:
             guard let request = request(step) else { return }
             let key = isKeyed(step, request) ? step.key : nil
-            let reason = step.givesReason && step.kind != .bulkDelete ? Person(mark: step.mark) : nil
+            // A bulk request is about several people, so what it gives as its reason outlives a redaction.
+            let reason = step.kind == .bulkDelete ? nil : step.reason.map { Person(mark: $0) }
             if let key { arena.roster.note(.init(request: request, key: key, reason: reason), of: step.tenant) }
             guard step.isTwin, key != nil else { return await pursue(request, step, key: key, reason: reason, name) }
             var other = step
@@ -119,7 +120,7 @@ struct Client: Sendable {
         pursuit: Int?
     ) async -> Call {
         let app = arena.apps[tenant]
-        var headers = app.key.headers + [(name: "x-request-id", value: requestID)]
+        var headers = app.keys[instance].headers + [(name: "x-request-id", value: requestID)]
         if let key { headers.append(("idempotency-key", key)) }
         if let reason { headers.append(("x-audit-reason", "\(reason.firstName) asked for it")) }
         if case .update(_, let changes) = request, let record = changes.ifMatch {

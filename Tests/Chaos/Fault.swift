@@ -45,7 +45,7 @@ struct Fault: Sendable, Hashable {
         }
         kind = kinds[Int.random(in: kinds.indices, using: &generator)]
         instance = Int.random(in: 0...1, using: &generator)
-        pause = Int.random(in: ofInstance ? 1500...5000 : 300...2000, using: &generator)
+        pause = Int.random(in: ofInstance ? 800...3000 : 300...2000, using: &generator)
         duration =
             Int.random(in: 0..<4, using: &generator) == 0
             ? Int.random(in: 1000...3000, using: &generator) : Int.random(in: 20...600, using: &generator)

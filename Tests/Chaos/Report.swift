@@ -12,6 +12,14 @@ struct Report: Sendable {
             .joined(separator: "\n")
     }
 
+    /// Every call with its entry, a line each.
+    var history: String {
+        let entries = Dictionary(grouping: outcome.history.entries) { $0.requestID ?? "" }
+        return outcome.history.calls.map { call in
+            call.line(entries[call.requestID]?.first { $0.action == call.request.action })
+        }.joined(separator: "\n")
+    }
+
     /// By kind, how often each status was answered.
     private var operations: [String] {
         let calls = Dictionary(grouping: outcome.history.calls, by: \.request.name)

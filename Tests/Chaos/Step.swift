@@ -16,11 +16,13 @@ struct Step: Sendable, Hashable {
             case .delete: 16
             case .restore: 20
             case .create: 12
+            case .update: 14
             case .askAgain: 10
-            case .update, .read: 8
+            case .read: 8
             case .bulkDelete, .addInvoice, .removeInvoice: 6
             case .check: 5
-            case .setStatus, .archive, .unarchive, .redact, .list, .trail: 3
+            case .setStatus, .archive, .unarchive, .list, .trail: 3
+            case .redact: 2
             }
         }
     }
@@ -44,7 +46,8 @@ struct Step: Sendable, Hashable {
     var insists: Bool
     var isDryRun: Bool
     var sendsIfMatch: Bool
-    var givesReason: Bool
+    /// The mark of the person whom the reason names, if one is given.
+    var reason: String?
     var status: String
     var key: String
     var mark: String
@@ -67,7 +70,8 @@ struct Step: Sendable, Hashable {
         insists = Int.random(in: 0..<5, using: &generator) > 0
         isDryRun = Int.random(in: 0..<4, using: &generator) == 0
         sendsIfMatch = Int.random(in: 0..<3, using: &generator) == 0
-        givesReason = Int.random(in: 0..<3, using: &generator) == 0
+        let named = generator.mark()
+        reason = Int.random(in: 0..<3, using: &generator) == 0 ? named : nil
         status = ["ACTIVE", "BLACKLISTED", "DEACTIVATED"][Int.random(in: 0...2, using: &generator)]
         key = generator.id()
         mark = generator.mark()

@@ -74,7 +74,7 @@ struct Dossier: Sendable {
 
 extension Call {
     /// One line for people.
-    func line(_ entry: Entry? = nil) -> String {
+    package func line(_ entry: Entry? = nil) -> String {
         var line = "#\(id) \(invoked.seconds)–\(returned.seconds) s  client \(client) via \(instance)  \(request.name)"
         if let customer = request.customer { line += " \(customer)" }
         if case .bulkDelete(let ids, _) = request { line += " \(ids.joined(separator: ","))" }

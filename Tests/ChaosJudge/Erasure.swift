@@ -31,11 +31,13 @@ struct Erasure: Sendable {
         // A reason is recorded in the order of the trail; personal data of a change follows that of the changes.
         let ofSubject = dossier.history.entries.filter { $0.app == subject.app && $0.customer == subject.id }
         let recorded = ofSubject.filter { $0.seq < seq }.compactMap(call)
-        let later = Set(ofSubject.filter { $0.seq > seq }.compactMap(call).compactMap(\.reason?.mark))
+        // What came later may give the reason again. An attempt to create that came to nothing names nobody.
+        let kept = dossier.history.entries.filter { $0.customer != subject.id || $0.seq > seq }
+        let later = Set(kept.compactMap(call).compactMap(\.reason?.mark))
         let reasons = Set(recorded.compactMap(\.reason?.mark)).subtracting(later)
         let left = reasons.union(earlier.compactMap(\.request.person?.mark)).intersection(dossier.history.marks)
         guard !left.isEmpty else { return }
-        let sources = (earlier + recorded).filter { call in
+        let sources = Set(earlier + recorded).sorted { $0.invoked < $1.invoked }.filter { call in
             [call.request.person?.mark, call.reason?.mark].contains { $0.map(left.contains) ?? false }
         }
         violations.append(
