@@ -9,7 +9,7 @@ struct BadPeerTests {
     private static let database = Task { try await TestDatabase.migrated() }
     /// Far more than any answer takes: in a debug build, on a machine that is busy with other tests, some thousand
     /// connections that came before take their time. A release build on a quiet machine is what figures are for.
-    private static let tolerable = Duration.seconds(20)
+    private static let tolerable = Duration.seconds(30)
     private static let greeting = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
     /// Runs an attack on a service of its own, while a bystander asks for what others ask for.
@@ -209,15 +209,15 @@ struct BadPeerTests {
 
     @Test("clients that ask and ask and never read are given up, and what they didn't take is forgotten")
     func neverReading() async throws {
-        try await attack("200 clients that never read") { scene, swarm in
+        try await attack("100 clients that never read") { scene, swarm in
             let before = try scene.service.figures
-            let ask = String(repeating: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", count: 500)
-            try await swarm.grow(by: 200, greeting: ask)
-            try await eventually("all were hung up on", within: .seconds(40)) {
+            let ask = String(repeating: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", count: 50)
+            try await swarm.grow(by: 100, greeting: ask)
+            try await eventually("all were hung up on", within: .seconds(60)) {
                 try await swarm.send(ask)
                 let metrics = try await HTTPCall("GET", "/metrics").send(to: scene.service.port).body
                 let late = metrics.firstMatch(of: /connections_closed_total\{reason="late"\} (\d+)/)
-                return late.flatMap { Int($0.output.1) } ?? 0 >= 200
+                return late.flatMap { Int($0.output.1) } ?? 0 >= 100
             }
 
             #expect(try scene.service.figures.peakResidentKiB < before.residentKiB + 256 * 1024)
