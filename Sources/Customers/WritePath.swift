@@ -35,6 +35,7 @@ public struct WritePath: Sendable {
                 failure: Failure(error))
             return await reply(APIError.unforeseen.answer, after: [entry], attempt, nil)
         }
+        await failpoint("admitted")
         switch decision.verdict {
         case .run(let lease):
             return await carryOut(attempt, decision, lease, work)
@@ -83,6 +84,7 @@ public struct WritePath: Sendable {
                 return Reply(APIError.unavailable.answer, decision.rate)
             }
         }
+        await failpoint("worked")
         return await reply(
             finished.answer, after: [AuditEntry(lease: lease, finished: finished)], attempt, decision.rate)
     }
