@@ -556,6 +556,21 @@ COMMENT ON FUNCTION service.append IS
 
 -- 4. Recovery ----------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION service.release(p_attempts uuid[]) RETURNS SETOF uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    UPDATE service.attempts AS a
+    SET lease_expires_at = least(a.lease_expires_at, clock_timestamp())
+    FROM (SELECT o.app_id, o.attempt_id
+          FROM service.attempts AS o
+          WHERE o.entry_seq IS NULL AND o.attempt_id = ANY (p_attempts)
+          ORDER BY o.app_id, o.attempt_id
+          FOR UPDATE SKIP LOCKED) AS unheld
+    WHERE a.app_id = unheld.app_id AND a.attempt_id = unheld.attempt_id
+    RETURNING a.attempt_id
+$$;
+COMMENT ON FUNCTION service.release IS
+    'Ends the leases of attempts that their instance gave up without knowing their end, so that recovery or a retry takes them over at once. Skips those that a transaction still holds. Returns the others.';
+
 CREATE FUNCTION service.recover(p_limit int, OUT completed int, OUT interrupted int, OUT folded int)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column

@@ -9,14 +9,19 @@ public struct Recovery: Service {
     private static let batch = 500
 
     private let pool: ConnectionPool
+    private let givenUp: GivenUpAttempts
     private let logger: Logger
     private let interval: Duration
     private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
     private let interrupted = Counter(label: "customerd_recovered_total", dimensions: [("kind", "interrupted")])
     private let folded = Counter(label: "customerd_recovered_total", dimensions: [("kind", "folded")])
 
-    public init(pool: ConnectionPool, logger: Logger, interval: Duration = .seconds(1)) {
+    /// - Parameter givenUp: the attempts that needn't come to the end of their leases.
+    public init(
+        pool: ConnectionPool, givenUp: GivenUpAttempts, logger: Logger, interval: Duration = .seconds(1)
+    ) {
         self.pool = pool
+        self.givenUp = givenUp
         self.logger = logger
         self.interval = interval
     }
@@ -57,6 +62,7 @@ public struct Recovery: Service {
     public func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
         let report = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            try await release(connection, deadline: deadline)
             // Recovery first, purge second: what lacks its entry must never be forgotten.
             let recovered = try await connection.query(
                 Statement("SELECT completed, interrupted, folded FROM service.recover($1)", [.int(Self.batch)]),
@@ -84,5 +90,18 @@ public struct Recovery: Service {
                 ])
         }
         return report
+    }
+
+    /// Ends the leases of what was given up.
+    private func release(
+        _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) {
+        let attempts = givenUp.current
+        guard !attempts.isEmpty else { return }
+        let released = try await connection.query(
+            Statement("SELECT service.release($1)", [.array(attempts.map(\.text))]),
+            deadline: deadline
+        )
+        givenUp.remove(released.rows.compactMap { $0.uuid(0) })
     }
 }
