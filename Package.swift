@@ -189,6 +189,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "FailpointTests",
+            dependencies: ["LibPQ", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "LibPQTests",
             dependencies: [
                 "LibPQ",

@@ -5,15 +5,17 @@ public import Logging
 /// What every write goes through: admission → unit of work → audit entry → answer, never in another order.
 ///
 /// Whatever the outcome, the answer is returned only when its audit entry is durable; if that can't be had, the
-/// answer is a 503, and the entry follows from the receipt.
+/// answer is a 503, the attempt is given up, and recovery writes the entry.
 public struct WritePath: Sendable {
     private let admission: Admission
     private let audit: AuditWriter
+    private let givenUp: GivenUpAttempts
     private let logger: Logger
 
-    public init(admission: Admission, audit: AuditWriter, logger: Logger) {
+    public init(admission: Admission, audit: AuditWriter, givenUp: GivenUpAttempts, logger: Logger) {
         self.admission = admission
         self.audit = audit
+        self.givenUp = givenUp
         self.logger = logger
     }
 
@@ -27,6 +29,7 @@ public struct WritePath: Sendable {
             decision = try await admission.admit(attempt, credentials)
         } catch  where error.isUnavailability {
             logger.warning("admission is unavailable", metadata: metadata(attempt, error))
+            if error.leavesDoubt { givenUp.add(attempt.id) }
             return Reply(APIError.unavailable.answer)
         } catch {
             logger.error("admission failed", metadata: metadata(attempt, error))
@@ -35,6 +38,7 @@ public struct WritePath: Sendable {
                 failure: Failure(error))
             return await reply(APIError.unforeseen.answer, after: [entry], attempt, nil)
         }
+        await failpoint("admitted")
         switch decision.verdict {
         case .run(let lease):
             return await carryOut(attempt, decision, lease, work)
@@ -77,12 +81,14 @@ public struct WritePath: Sendable {
                 finished = Finished(.failed, APIError.unavailable.answer, failure: Failure(cause))
             case .inDoubt(let cause):
                 logger.error("unit of work is in doubt; recovery settles it", metadata: metadata(attempt, cause))
+                givenUp.add(attempt.id)
                 return Reply(APIError.unavailable.answer, decision.rate)
             case .leaseLost:
                 logger.warning("the lease was lost", metadata: metadata(attempt, nil))
                 return Reply(APIError.unavailable.answer, decision.rate)
             }
         }
+        await failpoint("worked")
         return await reply(
             finished.answer, after: [AuditEntry(lease: lease, finished: finished)], attempt, decision.rate)
     }
@@ -129,6 +135,7 @@ public struct WritePath: Sendable {
             return Reply(answer, rate)
         } catch {
             logger.error("the audit entry is not durable yet", metadata: metadata(attempt, error))
+            givenUp.add(attempt.id)
             return Reply(APIError.unavailable.answer, rate)
         }
     }

@@ -358,9 +358,11 @@ public actor Connection {
         defer { end() }
         var (trip, keys) = makeTrip(sent)
         let isPipeline = trip.steps.count > 1
+        await failpoint("before", of: sent)
         do throws(Interruption) {
             if hand(sent, over: pq, &trip, isPipeline: isPipeline) {
                 try await flush(pq, deadline: deadline)
+                await failpoint("sent", of: sent)
                 try await receive(pq, &trip, deadline: deadline)
             } else {
                 trip.interruption = refusal(pq)
@@ -369,6 +371,7 @@ public actor Connection {
             trip.interruption = giveUp(error)
         }
         conclude(&trip, keys, pq, isPipeline: isPipeline)
+        await failpoint("answered", of: sent)
         return trip
     }
 

@@ -26,11 +26,12 @@ struct App: Sendable {
         let strangers = pool("audit-strangers", size: 1)
         let recovering = pool("recovery", size: 1)
 
+        let givenUp = GivenUpAttempts()
         let admission = Admission(pool: main, limits: settings.limits)
         let audit = AuditWriter(tenants: tenants, strangers: strangers, substitute: main, logger: logger)
         let readPath = ReadPath(admission: admission, pool: main, logger: logger)
         let api = CustomerAPI(
-            commands: commands(admission, audit, main),
+            commands: commands(admission, audit, givenUp, main),
             customers: CustomerQueries(readPath: readPath),
             audit: AuditQueries(readPath: readPath),
             pool: main,
@@ -40,7 +41,8 @@ struct App: Sendable {
         )
         let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
         let server = try api.server(address: address, limits: try clientLimits(), logger: logger)
-        return pools + [Recovery(pool: recovering, substitute: main, logger: logger), server]
+        let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
+        return pools + [recovery, server]
     }
 
     private func clientLimits() throws -> ClientLimits {
@@ -52,18 +54,19 @@ struct App: Sendable {
     }
 
     private func commands(
-        _ admission: Admission, _ audit: AuditWriter, _ pool: ConnectionPool
+        _ admission: Admission, _ audit: AuditWriter, _ givenUp: GivenUpAttempts, _ pool: ConnectionPool
     ) -> CustomerCommands {
         let unitOfWork = UnitOfWork(pool: pool)
         let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         return CustomerCommands(
-            writePath: WritePath(admission: admission, audit: audit, logger: logger),
+            writePath: WritePath(admission: admission, audit: audit, givenUp: givenUp, logger: logger),
             createCustomer: CreateCustomer(unitOfWork: unitOfWork),
             changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
             redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
             restoreCustomer: RestoreCustomer(unitOfWork: unitOfWork, days: settings.restoreDays),
             deleteCustomer: deleteCustomer,
-            bulkDelete: BulkDelete(deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit)
+            bulkDelete: BulkDelete(
+                deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit, givenUp: givenUp)
         )
     }
 

@@ -75,14 +75,16 @@ struct DescriptionTests {
         let readPath = ReadPath(admission: admission, pool: pool, logger: logger)
         return CustomerAPI(
             commands: CustomerCommands(
-                writePath: WritePath(admission: admission, audit: audit, logger: logger),
+                writePath: WritePath(
+                    admission: admission, audit: audit, givenUp: GivenUpAttempts(), logger: logger),
                 createCustomer: CreateCustomer(unitOfWork: unitOfWork),
                 changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
                 redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
                 restoreCustomer: RestoreCustomer(unitOfWork: unitOfWork, days: 0),
                 deleteCustomer: deleteCustomer,
                 bulkDelete: BulkDelete(
-                    deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit)
+                    deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit,
+                    givenUp: GivenUpAttempts())
             ),
             customers: CustomerQueries(readPath: readPath),
             audit: AuditQueries(readPath: readPath),

@@ -228,6 +228,28 @@ struct MigrateTests {
         try await database.drop()
     }
 
+    @Test("a session whose client's machine is dead ends within the time that a retry may have to wait")
+    func keepalives() async throws {
+        let database = try await TestDatabase.migrated()
+
+        let seconds = try await database.value(
+            """
+            SELECT sum(value) FILTER (WHERE name = 'tcp_keepalives_idle')
+                 + sum(value) FILTER (WHERE name = 'tcp_keepalives_interval')
+                 * sum(value) FILTER (WHERE name = 'tcp_keepalives_count')
+            FROM pg_db_role_setting AS s
+            CROSS JOIN unnest(s.setconfig) AS setting
+            CROSS JOIN LATERAL (
+                SELECT split_part(setting, '=', 1) AS name, split_part(setting, '=', 2)::int AS value
+                WHERE setting LIKE 'tcp_keepalives%') AS keepalives
+            WHERE s.setrole = 'customerd_service'::regrole
+              AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """)
+
+        #expect(seconds.flatMap { Int($0) }.map { $0 <= 25 } == true)
+        try await database.drop()
+    }
+
     /// A setting as the service's role finds it.
     private func setting(_ name: String, in database: TestDatabase) async throws -> String? {
         let connection = try await database.connect(as: "customerd_service")

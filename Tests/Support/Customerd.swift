@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// The built `customerd`, which lies beside the test bundle.
 public enum Customerd {
@@ -20,6 +20,9 @@ public enum Customerd {
         }
         return path
     }()
+
+    /// The binary that the tests run.
+    public static var binary: URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
 
     /// What a command left behind.
     public struct Ended: Sendable {

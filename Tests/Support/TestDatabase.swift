@@ -35,6 +35,11 @@ public struct TestDatabase: Sendable {
         try await cluster.dropDatabase(name)
     }
 
+    /// Ends the sessions that ``rows(_:_:)`` keeps, before the server goes away.
+    public func closeSessions() async {
+        await sessions.close()
+    }
+
     public func url(user: String = "postgres") -> String {
         cluster.url(database: name, user: user)
     }

@@ -420,6 +420,18 @@ END
 $$;
 COMMENT ON FUNCTION service.lock_head(uuid) IS 'The head of a chain under its lock, made where the chain has none yet.';
 
+CREATE FUNCTION service.lock_attempts(p_entries jsonb) RETURNS void
+LANGUAGE sql VOLATILE SET enable_seqscan = off AS $$
+    SELECT
+    FROM service.attempts AS a
+    JOIN jsonb_array_elements(p_entries) AS item
+      ON a.app_id = (item ->> 'app_id')::uuid AND a.attempt_id = (item ->> 'id')::uuid
+    WHERE (item ->> 'is_attempt')::boolean
+    ORDER BY a.app_id, a.attempt_id
+    FOR UPDATE OF a
+$$;
+COMMENT ON FUNCTION service.lock_attempts(jsonb) IS 'Locks the attempts of a group of entries, by id.';
+
 CREATE FUNCTION service.append_group(p_entries jsonb)
 RETURNS TABLE (id uuid, seq bigint, outcome text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -432,13 +444,7 @@ DECLARE
     v_app_id  uuid;
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true);
-    PERFORM
-    FROM service.attempts AS a
-    JOIN jsonb_array_elements(p_entries) AS item
-      ON a.app_id = (item ->> 'app_id')::uuid AND a.attempt_id = (item ->> 'id')::uuid
-    WHERE (item ->> 'is_attempt')::boolean
-    ORDER BY a.app_id, a.attempt_id
-    FOR UPDATE OF a;
+    PERFORM service.lock_attempts(p_entries);
 
     FOR v_app_id IN
         SELECT DISTINCT (item ->> 'app_id')::uuid FROM jsonb_array_elements(p_entries) AS item ORDER BY 1
@@ -546,7 +552,13 @@ BEGIN
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
         NULL;  -- Somebody in the group is poisoned: the others mustn't suffer.
     END;
-    FOR v_item IN SELECT item FROM jsonb_array_elements(p_entries) AS item LOOP
+    -- One by one, but in the lock order all the same: all attempts before any chain, and chains by app.
+    PERFORM service.lock_attempts(p_entries);
+    FOR v_item IN
+        SELECT item
+        FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position)
+        ORDER BY (item ->> 'app_id')::uuid, position
+    LOOP
         BEGIN
             RETURN QUERY SELECT * FROM service.append_group(jsonb_build_array(v_item));
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
@@ -568,12 +580,28 @@ COMMENT ON FUNCTION service.append IS
 
 -- 4. Recovery ----------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION service.release(p_attempts uuid[]) RETURNS SETOF uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    UPDATE service.attempts AS a
+    SET lease_expires_at = least(a.lease_expires_at, clock_timestamp())
+    FROM (SELECT o.app_id, o.attempt_id
+          FROM service.attempts AS o
+          WHERE o.entry_seq IS NULL AND o.attempt_id = ANY (p_attempts)
+          ORDER BY o.app_id, o.attempt_id
+          FOR UPDATE SKIP LOCKED) AS unheld
+    WHERE a.app_id = unheld.app_id AND a.attempt_id = unheld.attempt_id
+    RETURNING a.attempt_id
+$$;
+COMMENT ON FUNCTION service.release IS
+    'Ends the leases of attempts that their instance gave up without knowing their end, so that recovery or a retry takes them over at once. Skips those that a transaction still holds. Returns the others.';
+
 CREATE FUNCTION service.recover(p_limit int, OUT completed int, OUT interrupted int, OUT folded int)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_attempt service.attempts;
     v_flood   service.floods;
+    v_entries jsonb;
     v_now     timestamptz := clock_timestamp();
 BEGIN
     completed := 0;
@@ -596,18 +624,16 @@ BEGIN
             completed := completed + 1;
         END IF;
     END LOOP;
-    -- Heads come after all attempts: the lock order.
-    PERFORM service.append(pending.entries)
-    FROM (SELECT jsonb_agg(
-                     jsonb_build_object('app_id', a.app_id, 'id', a.attempt_id, 'is_attempt', true)
-                     ORDER BY a.finished_at) AS entries
-          FROM (SELECT o.app_id, o.attempt_id, o.finished_at
-                FROM service.attempts AS o
-                WHERE o.entry_seq IS NULL AND o.lease_expires_at < v_now AND o.outcome IS NOT NULL
-                ORDER BY o.app_id, o.attempt_id
-                LIMIT p_limit
-                FOR UPDATE SKIP LOCKED) AS a) AS pending
-    WHERE pending.entries IS NOT NULL;
+    SELECT coalesce(jsonb_agg(
+               jsonb_build_object('app_id', a.app_id, 'id', a.attempt_id, 'is_attempt', true)
+               ORDER BY a.finished_at), '[]')
+    INTO v_entries
+    FROM (SELECT o.app_id, o.attempt_id, o.finished_at
+          FROM service.attempts AS o
+          WHERE o.entry_seq IS NULL AND o.lease_expires_at < v_now AND o.outcome IS NOT NULL
+          ORDER BY o.app_id, o.attempt_id
+          LIMIT p_limit
+          FOR UPDATE SKIP LOCKED) AS a;
 
     FOR v_flood IN
         DELETE FROM service.floods AS f
@@ -622,15 +648,19 @@ BEGIN
     LOOP
         CONTINUE WHEN v_flood.folded = 0;
         folded := folded + 1;
-        PERFORM service.append(jsonb_build_array(
+        v_entries := v_entries || jsonb_build_array(
             (v_flood.entry - '{customer_id,idempotency_key,reason,actor_claimed,request_id}'::text[])
             || jsonb_build_object(
                 'app_id', v_flood.app_id,
                 'id', v_flood.entry_id,
                 'outcome', v_flood.kind,
                 'status_code', CASE v_flood.kind WHEN 'UNAUTHENTICATED' THEN 401 ELSE 429 END,
-                'request', (v_flood.entry -> 'request') || jsonb_build_object('folded', v_flood.folded))));
+                'request', (v_flood.entry -> 'request') || jsonb_build_object('folded', v_flood.folded)));
     END LOOP;
+    -- All at once, for chains come last and are locked by app.
+    IF v_entries <> '[]' THEN
+        PERFORM service.append(v_entries);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION service.recover IS

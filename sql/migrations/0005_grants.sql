@@ -13,8 +13,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA audit TO :"service";
 GRANT SELECT ON service.migrations TO :"service";
 GRANT EXECUTE ON FUNCTION
     service.rfc3339, service.record, service.is_reference_to_customers,
-    service.admit, service.open_attempt, service.hold, service.finish, service.settle, service.append, service.recover, service.purge,
-    service.audit_lag
+    service.admit, service.open_attempt, service.hold, service.finish, service.settle, service.append, service.release,
+    service.recover, service.purge, service.audit_lag
 TO :"service";
 
 GRANT USAGE ON SCHEMA audit TO :"auditor";

@@ -1,6 +1,6 @@
 -- The protocol's functions by themselves: fences, receipts, take-overs, recovery, purge.
 BEGIN;
-SELECT plan(30);
+SELECT plan(37);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-000000000001'::uuid $$;
 CREATE FUNCTION pg_temp.attempt(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -83,6 +83,25 @@ SELECT row_eq($$ SELECT completed, interrupted FROM service.recover(100) $$, ROW
 SELECT row_eq(
     $$ SELECT outcome, status_code FROM audit.entries WHERE id = pg_temp.attempt(6) $$, ROW ('INTERRUPTED'::text, NULL::int),
     'an interrupted attempt has no status');
+
+
+-- A receipt whose time is over, but which isn't in the trail yet.
+SELECT is((SELECT verdict FROM pg_temp.admit(10, 10)), 'RUN', 'one more attempt');
+SELECT service.finish(pg_temp.app(), pg_temp.attempt(10), 'SUCCEEDED', 200, '{"id":"y"}', '{"id":"y"}');
+UPDATE service.attempts SET expires_at = now() - interval '1 s' WHERE attempt_id = pg_temp.attempt(10);
+SELECT service.purge(100);
+SELECT row_eq(
+    $$ SELECT verdict, body, has_entry FROM pg_temp.admit(11, 10) $$, ROW ('REPLAY'::text, '{"id":"y"}'::text, false),
+    'isn''t forgotten, and still answers for its key');
+SELECT is(pg_temp.append(10), 'SUCCEEDED', 'once it has its entry');
+SELECT is((SELECT verdict FROM pg_temp.admit(11, 10)), 'RUN', 'the key is free');
+
+-- What an instance gives up.
+SELECT is((SELECT verdict FROM pg_temp.admit(12, 12)), 'RUN', 'an attempt that is given up');
+SELECT results_eq(
+    $$ SELECT service.release(ARRAY [pg_temp.attempt(12), pg_temp.attempt(6), pg_temp.attempt(99)]) $$,
+    ARRAY [pg_temp.attempt(12)], 'is released, and nothing that is done or never was');
+SELECT is((SELECT verdict FROM pg_temp.admit(13, 12)), 'RUN', 'and a retry needn''t wait for its lease');
 
 SELECT finish();
 ROLLBACK;

@@ -31,7 +31,9 @@ struct WriteRoutes: Sendable {
         Route(method, "/api/v0/customers" + path) { request, context in
             let request = try await WriteRequest(request, context, limits)
             // A task of its own: a client that hangs up doesn't stop half-way what it asked for.
-            return Response(await Task(executorPreference: Reactor.shared.taskExecutor) { await reply(request) }.value)
+            let answer = await Task(executorPreference: Reactor.shared.taskExecutor) { await reply(request) }.value
+            await failpoint("answering")
+            return Response(answer)
         }
     }
 

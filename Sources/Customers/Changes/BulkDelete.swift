@@ -11,12 +11,17 @@ public struct BulkDelete: Sendable {
     private let unitOfWork: UnitOfWork
     private let pool: ConnectionPool
     private let audit: AuditWriter
+    private let givenUp: GivenUpAttempts
 
-    public init(deleteCustomer: DeleteCustomer, unitOfWork: UnitOfWork, pool: ConnectionPool, audit: AuditWriter) {
+    public init(
+        deleteCustomer: DeleteCustomer, unitOfWork: UnitOfWork, pool: ConnectionPool, audit: AuditWriter,
+        givenUp: GivenUpAttempts
+    ) {
         self.deleteCustomer = deleteCustomer
         self.unitOfWork = unitOfWork
         self.pool = pool
         self.audit = audit
+        self.givenUp = givenUp
     }
 
     func callAsFunction(
@@ -95,17 +100,24 @@ public struct BulkDelete: Sendable {
     private func deleted(
         _ id: UUID, _ idempotencyKey: UUID, _ whole: Lease, deadline: ContinuousClock.Instant
     ) async throws(UnitOfWorkError) -> ItemAnswer {
-        let row = try await row(
-            Statement(
-                """
-                SELECT verdict, fence, attempt_id, has_entry, outcome, body
-                FROM service.open_item($1, $2, $3, $4, $5, $6, $7)
-                """,
-                [
-                    .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(.random()), .uuid(id),
-                    .uuid(Self.itemKey(idempotencyKey, id)), .bytes(Fingerprint.deletion(of: id)),
-                ]
-            ), deadline: deadline)
+        let item = UUID.random()
+        let row: Row?
+        do {
+            row = try await self.row(
+                Statement(
+                    """
+                    SELECT verdict, fence, attempt_id, has_entry, outcome, body
+                    FROM service.open_item($1, $2, $3, $4, $5, $6, $7)
+                    """,
+                    [
+                        .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(item), .uuid(id),
+                        .uuid(Self.itemKey(idempotencyKey, id)), .bytes(Fingerprint.deletion(of: id)),
+                    ]
+                ), deadline: deadline)
+        } catch {
+            givenUp.add(item)
+            throw error
+        }
         guard let row, let attemptID = row.uuid("attempt_id") else { throw .leaseLost }
         var lease = Lease(appID: whole.appID, attemptID: attemptID, fence: row.int("fence") ?? 0)
         switch row["verdict"] {
@@ -142,7 +154,10 @@ public struct BulkDelete: Sendable {
                 let failed = Finished(.failed, APIError.unavailable.answer, failure: Failure(cause))
                 try await record(lease, failed, deadline: deadline + .seconds(1))
                 throw error
-            case .inDoubt, .leaseLost:
+            case .inDoubt:
+                givenUp.add(lease.attemptID)
+                throw error
+            case .leaseLost:
                 throw error
             }
         }
@@ -162,6 +177,7 @@ public struct BulkDelete: Sendable {
         do {
             recorded = try await audit.append(AuditEntry(lease: lease, finished: finished), deadline: deadline)
         } catch {
+            givenUp.add(lease.attemptID)
             throw .unavailable(error)
         }
         if let finished, recorded != finished.outcome { throw .leaseLost }

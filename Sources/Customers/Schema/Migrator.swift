@@ -13,6 +13,11 @@ public struct Migrator: Sendable {
         ("statement_timeout", "15s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
+        // A session that waits for the rest of a trip isn't idle; when the machine of its client is dead, it has to let
+        // go of the attempt within 20 s.
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_keepalives_count", "3"),
         ("search_path", "public"),
         // One statement alone is a transaction too, and the protocol is written for this level.
         ("default_transaction_isolation", "read committed"),

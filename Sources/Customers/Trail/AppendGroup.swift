@@ -15,6 +15,11 @@ actor AppendGroup {
     }
 
     private static let largestGroup = 128
+    /// What a group gets although somebody in it has less: else one who is late after another would let none succeed.
+    private static let leastTime = Duration.milliseconds(250)
+    /// The round of ``Backoff`` after which pauses grow no longer: they stay far below the shortest time limit, so
+    /// whoever comes while nothing works is still there when it works again.
+    private static let longestPause = 4
 
     private let pool: ConnectionPool
     private let substitute: ConnectionPool
@@ -50,10 +55,12 @@ actor AppendGroup {
     private func write() async {
         var round = 1
         while !waiting.isEmpty {
+            dismissExpired()
             let group = Array(waiting.prefix(Self.largestGroup))
+            guard let earliest = group.map(\.deadline).min() else { continue }
             waiting.removeFirst(group.count)
-            let deadline = group.map(\.deadline).min() ?? .now
             do {
+                let deadline = max(earliest, .now + Self.leastTime)
                 let outcomes = try await commit(group.map(\.entry), deadline: deadline)
                 headTimeGauge.record(Date().timeIntervalSince1970)
                 for waiter in group {
@@ -63,21 +70,25 @@ actor AppendGroup {
                 round = 1
             } catch {
                 logger.warning("audit entries could not be appended", metadata: ["error": "\(error)"])
-                let repeatable = error.isUnavailability || error.isRetryable
-                var remaining: [Waiter] = []
-                for waiter in group {
-                    if repeatable, waiter.deadline > .now {
-                        remaining.append(waiter)
-                    } else {
-                        waiter.continuation.resume(returning: .failure(error))
-                    }
+                if error.isUnavailability || error.isRetryable {
+                    waiting.insert(contentsOf: group, at: 0)
+                    round = min(round + 1, Self.longestPause)
+                    await Backoff.pause(round: round, until: .now + .seconds(1))
+                } else {
+                    for waiter in group { waiter.continuation.resume(returning: .failure(error)) }
                 }
-                waiting.insert(contentsOf: remaining, at: 0)
-                round += 1
-                if let next = remaining.map(\.deadline).min() { await Backoff.pause(round: round, until: next) }
             }
         }
         isWriting = false
+    }
+
+    /// Whoever has no time left goes first, lest the others get none either.
+    private func dismissExpired() {
+        let now = ContinuousClock.now
+        for waiter in waiting where waiter.deadline <= now {
+            waiter.continuation.resume(returning: .failure(.deadlineExceeded))
+        }
+        waiting.removeAll { $0.deadline <= now }
     }
 
     private func commit(

@@ -10,6 +10,7 @@ public struct Recovery: Service {
 
     private let pool: ConnectionPool
     private let substitute: ConnectionPool
+    private let givenUp: GivenUpAttempts
     private let logger: Logger
     private let interval: Duration
     private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
@@ -20,12 +21,15 @@ public struct Recovery: Service {
 
     /// - Parameters:
     ///   - substitute: a pool to go to when the other can't have a connection.
+    ///   - givenUp: the attempts that needn't come to the end of their leases.
     ///   - interval: from one run to the next.
     public init(
-        pool: ConnectionPool, substitute: ConnectionPool, logger: Logger, interval: Duration = .seconds(1)
+        pool: ConnectionPool, substitute: ConnectionPool, givenUp: GivenUpAttempts, logger: Logger,
+        interval: Duration = .seconds(1)
     ) {
         self.pool = pool
         self.substitute = substitute
+        self.givenUp = givenUp
         self.logger = logger
         self.interval = interval
     }
@@ -67,6 +71,7 @@ public struct Recovery: Service {
         let deadline = ContinuousClock.now + .seconds(20)
         let report = try await pool.withConnection(orOf: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
+            try await release(connection, deadline: deadline)
             // Recovery first, purge second: what lacks its entry must never be forgotten.
             let recovered = try await connection.perform(
                 Statement("SELECT completed, interrupted, folded FROM service.recover($1)", [.int(Self.batch)]),
@@ -100,5 +105,18 @@ public struct Recovery: Service {
                 ])
         }
         return report
+    }
+
+    /// Ends the leases of what was given up.
+    private func release(
+        _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) {
+        let attempts = givenUp.current
+        guard !attempts.isEmpty else { return }
+        let released = try await connection.query(
+            Statement("SELECT service.release($1)", [.array(attempts.map(\.text))]),
+            deadline: deadline
+        )
+        givenUp.remove(released.rows.compactMap { $0.uuid(0) })
     }
 }

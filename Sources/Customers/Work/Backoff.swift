@@ -11,16 +11,24 @@ enum Backoff {
     }
 
     /// Runs a repeatable statement again after a serialization failure, a deadlock or a lost connection.
+    ///
+    /// - Throws: the last error, but not that there was no connection any more when an earlier error leaves it open
+    ///   whether the statement has happened.
     static func retrying<Value: Sendable>(
         until deadline: ContinuousClock.Instant,
         _ body: @Sendable () async throws(DatabaseError) -> Value
     ) async throws(DatabaseError) -> Value {
         var round = 1
+        var doubt: DatabaseError?
         while true {
             do {
                 return try await body()
             } catch {
-                guard error.isWorthRetrying, round < 4, ContinuousClock.now < deadline else { throw error }
+                if error.leavesDoubt { doubt = error }
+                guard error.isWorthRetrying, round < 4, ContinuousClock.now < deadline else {
+                    if case .unavailable = error { throw doubt ?? error }
+                    throw error
+                }
                 round += 1
                 await pause(round: round, until: deadline)
             }
@@ -29,6 +37,14 @@ enum Backoff {
 }
 
 extension DatabaseError {
+    /// Whether the statement may have happened, or may yet.
+    var leavesDoubt: Bool {
+        switch self {
+        case .connectionLost, .deadlineExceeded, .cancelled: true
+        case .server, .unavailable: false
+        }
+    }
+
     fileprivate var isWorthRetrying: Bool {
         if case .connectionLost = self { true } else { isRetryable }
     }

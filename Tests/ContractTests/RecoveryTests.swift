@@ -1,0 +1,222 @@
+import LibPQ
+import TestSupport
+import Testing
+
+@Suite("Recovery", .stage(["CUSTOMERD_RATE_LIMIT": "1000000"]))
+struct RecoveryTests {
+    let stage = Stage.current
+
+    private struct Recovered {
+        var completed = 0
+        var interrupted = 0
+    }
+
+    private func recover(_ limit: Int = 500, in database: TestDatabase) async throws -> Recovered {
+        let row = try await database.rows("SELECT completed, interrupted FROM service.recover($1)", [.int(limit)])[0]
+        return Recovered(
+            completed: Int(row["completed"] ?? "") ?? 0, interrupted: Int(row["interrupted"] ?? "") ?? 0)
+    }
+
+    @Test("beside live deletions whose leases end all the time: no deadlock, and nothing but the truth")
+    func besideLiveRequests() async throws {
+        let second = try await stage.secondService()
+        var loads: [Load] = []
+        for number in 0..<6 {
+            let tenant = try await stage.tenant()
+            let instance = number.isMultiple(of: 2) ? tenant : tenant.through(second)
+            loads.append(try await Load(tenant: instance, customers: 40))
+        }
+        let all = loads
+
+        async let runs: Void = withThrowingTaskGroup(of: Void.self) { group in
+            for load in all { group.addTask { try await load.run(clients: 2) } }
+            try await group.waitForAll()
+        }
+        var total = Recovered()
+        while !all.allSatisfy(\.isDone) {
+            // In the order in which everybody locks attempts.
+            try await stage.database.rows(
+                """
+                UPDATE service.attempts AS a
+                SET lease_expires_at = clock_timestamp()
+                FROM (SELECT o.app_id, o.attempt_id
+                      FROM service.attempts AS o
+                      WHERE o.entry_seq IS NULL
+                      ORDER BY o.app_id, o.attempt_id
+                      FOR UPDATE SKIP LOCKED) AS running
+                WHERE a.app_id = running.app_id AND a.attempt_id = running.attempt_id
+                """)
+            async let one = recover(in: stage.database)
+            async let other = recover(in: stage.database)
+            for recovered in [try await one, try await other] {
+                total.completed += recovered.completed
+                total.interrupted += recovered.interrupted
+            }
+            try await Task.sleep(for: .milliseconds(.random(in: 5...25)))
+        }
+        try await runs
+
+        #expect(total.interrupted > 0, "some were taken from those who ran them")
+        for load in all { try await load.expectTruth() }
+        let deadlocks = try await stage.database.value(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        #expect(deadlocks == "0", "locks are taken in one order")
+        second.terminate()
+        #expect(await second.exitStatus(within: .seconds(20)) == 0)
+    }
+
+    /// Attempts of one app that nobody finishes any more, half of them with a receipt.
+    private func leaveBehind(_ count: Int, app: String = newID(), in database: TestDatabase) async throws {
+        try await database.rows(
+            """
+            INSERT INTO service.attempts
+                (app_id, attempt_id, key_id, fingerprint, entry, lease_expires_at, ttl,
+                 outcome, status_code, body, finished_at, expires_at)
+            SELECT $1::uuid, id, gen_random_uuid(), '\\x00',
+                   jsonb_build_object('id', id, 'occurred_at', now(), 'action', 'customer.delete'),
+                   now() - interval '1 second', interval '1 day',
+                   CASE WHEN is_finished THEN 'NOT_FOUND' END, CASE WHEN is_finished THEN 404 END,
+                   CASE WHEN is_finished THEN '{}' END, CASE WHEN is_finished THEN now() END,
+                   CASE WHEN is_finished THEN now() + interval '1 day' END
+            FROM (SELECT gen_random_uuid() AS id, n % 2 = 0 AS is_finished
+                  FROM generate_series(1, $2::int) AS n) AS attempts
+            """, [.text(app), .int(count)])
+    }
+
+    @Test("skips the attempts of a group that is appended one by one, for they are locked before any chain")
+    func besidePoisonedGroup() async throws {
+        let database = try await TestDatabase.migrated()
+        try await leaveBehind(2, in: database)
+        try await database.run(
+            """
+            DELETE FROM service.attempts WHERE outcome IS NULL;
+            CREATE FUNCTION public.pause() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                PERFORM pg_advisory_xact_lock_shared(1);
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER pause
+                BEFORE INSERT ON audit.entries
+                FOR EACH ROW WHEN (NEW.error_message LIKE '%could not be stored%')
+                EXECUTE FUNCTION public.pause();
+            """)
+        let pause = try await database.begin("SELECT pg_advisory_xact_lock(1)")
+        let group = """
+            SELECT jsonb_agg(item ORDER BY item ? 'is_attempt') AS items
+            FROM (SELECT jsonb_build_object('app_id', app_id, 'id', attempt_id, 'is_attempt', true) AS item
+                  FROM service.attempts WHERE outcome IS NOT NULL
+                  UNION ALL
+                  SELECT jsonb_build_object(
+                             'app_id', app_id, 'id', gen_random_uuid(), 'occurred_at', now(),
+                             'action', 'customer.delete', 'outcome', 'FORBIDDEN', 'status_code', 403, 'ip', 'poison')
+                  FROM service.attempts WHERE outcome IS NOT NULL) AS items
+            """
+
+        async let appended = database.rows("SELECT id FROM service.append((\(group)))")
+        try await eventually("the poisoned entry was on its way") { try await database.lockWaits == 1 }
+        let recovered = try await database.sqlstate(
+            "SET lock_timeout = '3s'; SELECT service.recover(1)", as: "postgres")
+        try await pause.rollBack()
+
+        #expect(recovered == nil, "whoever holds a chain waits for no attempt")
+        #expect(try await appended.count == 2)
+        #expect(
+            try await database.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == "0"
+        )
+        #expect(try await Trail.verify(database).isClean)
+        try await database.drop()
+    }
+
+    @Test("takes the chains of attempts and of floods in one order")
+    func chainsInOrder() async throws {
+        let database = try await TestDatabase.migrated()
+        let apps = [newID(), newID()].sorted()
+        try await leaveBehind(2, app: apps[1], in: database)
+        try await database.rows(
+            """
+            INSERT INTO service.floods (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
+            VALUES ($1, 'RATE_LIMITED', 'key', now() - interval '2 minutes', now() - interval '1 minute', 101, 1,
+                    jsonb_build_object('occurred_at', now(), 'action', 'customer.delete', 'request', '{}'::jsonb))
+            """, [.text(apps[0])])
+        for app in apps { try await database.rows("SELECT service.lock_head($1)", [.text(app)]) }
+        let first = try await database.begin("SELECT FROM audit.heads WHERE app_id = '\(apps[0])' FOR UPDATE")
+
+        async let recovered = recover(in: database)
+        try await eventually("recovery waited for the first chain") { try await database.lockWaits == 1 }
+        let second = try await database.sqlstate(
+            "SELECT FROM audit.heads WHERE app_id = '\(apps[1])' FOR UPDATE NOWAIT", as: "postgres")
+        try await first.rollBack()
+
+        #expect(second == nil, "whoever waits for a chain holds none behind it")
+        #expect(try await recovered.completed == 1)
+        #expect(try await database.value("SELECT count(*) FROM audit.entries") == "3")
+        #expect(try await Trail.verify(database).isClean)
+        try await database.drop()
+    }
+
+    @Test("by two at once: the second doesn't wait for what the first has in hand, and each entry is written once")
+    func twoAtOnce() async throws {
+        let database = try await TestDatabase.migrated()
+        try await leaveBehind(100, in: database)
+        let first = try await database.begin("SELECT service.recover(500)")
+
+        let second = try await recover(in: database)
+        let during = try await database.value("SELECT count(*) FROM audit.entries")
+        try await first.commit()
+
+        #expect(second.completed == 0)
+        #expect(second.interrupted == 0)
+        #expect(during == "0")
+        let entries = try await database.value("SELECT count(*) FROM audit.entries")
+        #expect(entries == "100")
+        #expect(try await database.appsWithGaps() == [])
+        #expect(try await Trail.verify(database).isClean)
+        try await database.drop()
+    }
+
+    @Test("by four at once, a few attempts each time: together they do everything once")
+    func shared() async throws {
+        let database = try await TestDatabase.migrated()
+        try await leaveBehind(200, in: database)
+        try await leaveBehind(200, in: database)
+
+        let recovered = try await simultaneously(4) { _ in
+            var total = Recovered()
+            while try await database.value("SELECT count(*) FROM service.attempts WHERE entry_seq IS NULL") != "0" {
+                let run = try await recover(30, in: database)
+                total.completed += run.completed
+                total.interrupted += run.interrupted
+            }
+            return total
+        }
+
+        #expect(recovered.map(\.interrupted).reduce(0, +) == 200)
+        // One who was interrupted by a run that was full may be completed by a later one.
+        #expect(recovered.map(\.completed).reduce(0, +) >= 200)
+        let outcomes = try await database.rows(
+            "SELECT outcome, count(*), count(DISTINCT id) AS distinct FROM audit.entries GROUP BY outcome ORDER BY 1")
+        #expect(
+            outcomes == [
+                ["outcome": "INTERRUPTED", "count": "200", "distinct": "200"],
+                ["outcome": "NOT_FOUND", "count": "200", "distinct": "200"],
+            ])
+        #expect(try await database.appsWithGaps() == [])
+        #expect(try await Trail.verify(database).isClean)
+        try await database.drop()
+    }
+}
+
+extension TestDatabase {
+    /// How many sessions wait for a lock.
+    fileprivate var lockWaits: Int {
+        get async throws {
+            let waiting = try await value(
+                """
+                SELECT count(*)
+                FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'
+                """)
+            return waiting.flatMap { Int($0) } ?? 0
+        }
+    }
+}
