@@ -3,15 +3,13 @@ import TestSupport
 import Testing
 
 /// The database is away, or busy.
-@Suite("Without a database")
+@Suite("Without a database", .serviceSlot)
 struct OutageTests {
     private static let unavailable =
         #"{"statusCode":503,"message":"Service temporarily unavailable","error":"Service Unavailable"}"#
 
     @Test("requests get a 503 promptly, and the service is back by itself", arguments: ["fast", "immediate"])
     func stopped(mode: String) async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let cluster = try await aside { try PrivateCluster() }
         let database = try await TestDatabase.migrated(in: cluster)
         let service = try await RunningService.start(on: database)

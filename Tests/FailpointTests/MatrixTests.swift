@@ -8,15 +8,13 @@ import Testing
 ///
 /// `CUSTOMERD_TEST_CELLS` walks those cells alone whose line holds this text; `CUSTOMERD_TEST_TABLE` names a file for
 /// the table of cells.
-@Suite("Every moment of a deletion")
+@Suite("Every moment of a deletion", .serviceSlot)
 struct MatrixTests {
     /// So many clusters with a service each; they wait more than they work.
     private static let lanes = 6
 
     @Test("struck by every fault, for every kind of customer: the retry gets the true answer, and the trail is whole")
     func everyCell() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let wanted = ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CELLS"] ?? ""
         let cells = Cell.all.filter { wanted.isEmpty || $0.description.contains(wanted) }
         let start = ContinuousClock.now

@@ -4,7 +4,7 @@ import Testing
 /// Clients that take up the service's time and memory, and nothing else. Others are served as if they weren't there.
 ///
 /// One after the other: each measures latency and memory.
-@Suite("Bad peers", .serialized)
+@Suite("Bad peers", .serialized, .serviceSlot)
 struct BadPeerTests {
     private static let database = Task { try await TestDatabase.migrated() }
     /// Far more than any answer takes: in a debug build, on a machine that is busy with other tests, some thousand
@@ -17,8 +17,6 @@ struct BadPeerTests {
         _ name: String, _ settings: [String: String] = [:], descriptors: (soft: Int, hard: Int)? = nil,
         _ body: @escaping @Sendable (Scene, Swarm) async throws -> Void
     ) async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let settings = ["CUSTOMERD_IDLE_TIMEOUT_SECONDS": "3"].merging(settings) { $1 }
         let scene = try await Scene.open(on: try await Self.database.value, settings, descriptors: descriptors)
         let before = try scene.service.figures
@@ -226,8 +224,6 @@ struct BadPeerTests {
 
     @Test("nor do they hold up the end of the service")
     func neverReadingAtTheEnd() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let scene = try await Scene.open(on: try await Self.database.value)
         let swarm = Swarm(port: scene.service.port)
         let ask = String(repeating: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", count: 1000)

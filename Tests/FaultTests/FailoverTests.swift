@@ -4,12 +4,10 @@ import TestSupport
 import Testing
 
 /// Two clusters, of which one takes over from the other.
-@Suite("Failover")
+@Suite("Failover", .serialized, .serviceSlot)
 struct FailoverTests {
     @Test("a primary that turns read-only is left for the other, whose connections are all new")
     func readOnly() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let pair = try await ReplicatedPair.start(isSynchronous: false)
         let scene = try await Scene.open(in: pair.primary, through: { pair.url(database: $0) })
         let customers = try await scene.tenant.insert(count: 12)
@@ -48,8 +46,6 @@ struct FailoverTests {
 
     @Test("a synchronous standby that is promoted under load has every answer that was given")
     func promotedUnderLoad() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let pair = try await ReplicatedPair.start(isSynchronous: true)
         let scene = try await Scene.open(in: pair.primary, through: { pair.url(database: $0) })
         let load = try await Load(tenant: scene.tenant, customers: 300)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// There is no room left for PostgreSQL's WAL, so it panics, and may not come up again before there is.
-@Suite("A disk that is full")
+@Suite("A disk that is full", .serviceSlot)
 struct FullDiskTests {
     @Test(
         "for WAL, under load: 503 meanwhile, then back by itself, and every answer was true",
@@ -11,8 +11,6 @@ struct FullDiskTests {
             if: PrivateCluster.canLimitWAL,
             "a small file system for the WAL takes root, and a kernel that lets it mount"))
     func walIsFull() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let cluster = try await aside {
             try PrivateCluster(settings: ["min_wal_size = 2MB", "max_wal_size = 4MB"], walMegabytes: 16)
         }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Somebody else has all of PostgreSQL's sessions.
-@Suite("max_connections used up")
+@Suite("max_connections used up", .serialized, .serviceSlot)
 struct NoSessionsTests {
     /// Sessions that a role without privileges can have.
     private static let sessions = 16
@@ -22,8 +22,6 @@ struct NoSessionsTests {
 
     @Test("a running service refuses in time, makes do with the sessions it gets, and is back by itself")
     func running() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let cluster = try await Self.cluster()
         let scene = try await Scene.open(in: cluster, ["CUSTOMERD_POOL_SIZE": "4"])
         let customers = try await scene.tenant.insert(count: 12)
@@ -71,8 +69,6 @@ struct NoSessionsTests {
 
     @Test("a service starts with few sessions, says so when there are none, and takes what comes free")
     func starting() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let cluster = try await Self.cluster()
         let database = try await TestDatabase.migrated(in: cluster)
         let key = try await database.createKey(app: newID())

@@ -3,14 +3,12 @@ import TestSupport
 import Testing
 
 /// A synchronous standby that doesn't answer holds a backend inside COMMIT: nobody sees the change, but it may come.
-@Suite("A COMMIT that a silent standby holds", .serialized)
+@Suite("A COMMIT that a silent standby holds", .serialized, .serviceSlot)
 struct SilentStandbyTests {
     private static let pair = Task { try await ReplicatedPair.start(isSynchronous: true) }
 
     @Test("is no answer and no guess: 503 until the standby speaks, then the truth, once")
     func held() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let pair = try await Self.pair.value
         let scene = try await Scene.open(in: pair.primary)
         let customer = try await scene.tenant.insert()
@@ -47,8 +45,6 @@ struct SilentStandbyTests {
 
     @Test("and a primary that restarts meanwhile: what became visible isn't told before the standby has it")
     func restarted() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let pair = try await Self.pair.value
         let scene = try await Scene.open(in: pair.primary)
         let customer = try await scene.tenant.insert()
