@@ -15,8 +15,6 @@ struct MatrixTests {
 
     @Test("struck by every fault, for every kind of customer: the retry gets the true answer, and the trail is whole")
     func everyCell() async throws {
-        await Slots.services.take()
-        defer { Slots.services.giveBack() }
         let wanted = ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CELLS"] ?? ""
         let cells = Cell.all.filter { wanted.isEmpty || $0.description.contains(wanted) }
         let start = ContinuousClock.now
