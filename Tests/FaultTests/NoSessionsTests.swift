@@ -9,7 +9,8 @@ struct NoSessionsTests {
     private static let sessions = 16
 
     private static func cluster() async throws -> PrivateCluster {
-        let settings = ["max_connections = \(sessions + 3)", "superuser_reserved_connections = 3"]
+        // Who is refused takes one of the reserved sessions for a moment, so that there have to be enough for the test.
+        let settings = ["max_connections = \(sessions + 12)", "superuser_reserved_connections = 12"]
         return try await aside { try PrivateCluster(settings: settings) }
     }
 
