@@ -27,6 +27,7 @@ enum Moment: Hashable, Sendable {
             trips("release").map { .release($0) },
             trips("recover").map { .recovery($0) },
             trips("purge").map { .recovery($0) },
+            trips("audit_lag").map { .recovery($0) },
         ]
         return steps.flatMap { $0 }
     }()
