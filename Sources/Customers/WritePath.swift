@@ -5,17 +5,15 @@ public import Logging
 /// What every write goes through: admission → unit of work → audit entry → answer, never in another order.
 ///
 /// Whatever the outcome, the answer is returned only when its audit entry is durable; if that can't be had, the
-/// answer is a 503, the attempt is given up, and recovery writes the entry.
+/// answer is a 503, and recovery writes the entry.
 public struct WritePath: Sendable {
     private let admission: Admission
     private let audit: AuditWriter
-    private let givenUp: GivenUpAttempts
     private let logger: Logger
 
-    public init(admission: Admission, audit: AuditWriter, givenUp: GivenUpAttempts, logger: Logger) {
+    public init(admission: Admission, audit: AuditWriter, logger: Logger) {
         self.admission = admission
         self.audit = audit
-        self.givenUp = givenUp
         self.logger = logger
     }
 
@@ -29,7 +27,6 @@ public struct WritePath: Sendable {
             decision = try await admission.admit(attempt, credentials)
         } catch  where error.isUnavailability {
             logger.warning("admission is unavailable", metadata: metadata(attempt, error))
-            if error.leavesDoubt { givenUp.add(attempt.id) }
             return Reply(APIError.unavailable.answer)
         } catch {
             logger.error("admission failed", metadata: metadata(attempt, error))
@@ -81,7 +78,6 @@ public struct WritePath: Sendable {
                 finished = Finished(.failed, APIError.unavailable.answer, failure: Failure(cause))
             case .inDoubt(let cause):
                 logger.error("unit of work is in doubt; recovery settles it", metadata: metadata(attempt, cause))
-                givenUp.add(attempt.id)
                 return Reply(APIError.unavailable.answer, decision.rate)
             case .leaseLost:
                 logger.warning("the lease was lost", metadata: metadata(attempt, nil))
@@ -135,7 +131,6 @@ public struct WritePath: Sendable {
             return Reply(answer, rate)
         } catch {
             logger.error("the audit entry is not durable yet", metadata: metadata(attempt, error))
-            givenUp.add(attempt.id)
             return Reply(APIError.unavailable.answer, rate)
         }
     }

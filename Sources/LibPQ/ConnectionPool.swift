@@ -1,6 +1,6 @@
 public import Logging
 import Metrics
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// A number of sessions that callers borrow.
 ///
@@ -39,7 +39,7 @@ public final class ConnectionPool: Sendable {
 
     private let settings: ConnectionSettings
     private let logger: Logger
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
     private let inUseGauge: Gauge
     private let waitingGauge: Gauge
     /// The longest time that tidying up after a caller or asking an idle connection may take.
@@ -53,13 +53,13 @@ public final class ConnectionPool: Sendable {
     ) {
         self.settings = settings
         self.logger = logger
-        state = Mutex(State(machine: PoolStateMachine(configuration: configuration)))
+        state = NIOLockedValueBox(State(machine: PoolStateMachine(configuration: configuration)))
         inUseGauge = Gauge(label: "db_pool_in_use", dimensions: [("pool", name)])
         waitingGauge = Gauge(label: "db_pool_waiting", dimensions: [("pool", name)])
     }
 
     public var statistics: PoolStatistics {
-        state.withLock { $0.machine.statistics }
+        state.withLockedValue { $0.machine.statistics }
     }
 
     // MARK: - Maintenance
@@ -81,7 +81,7 @@ public final class ConnectionPool: Sendable {
 
     /// Closes what is idle and refuses whoever waits or comes. A connection on loan is closed when it comes back.
     public func shutdown() async {
-        let attempts = state.withLock { state in
+        let attempts = state.withLockedValue { state in
             defer { state.attempts = [:] }
             return Array(state.attempts.values)
         }
@@ -164,7 +164,7 @@ public final class ConnectionPool: Sendable {
     }
 
     private func wait(deadline: ContinuousClock.Instant) async -> Result<Lease, DatabaseError> {
-        let waiter = state.withLock { state in
+        let waiter = state.withLockedValue { state in
             state.lastWaiter += 1
             return WaiterID(value: state.lastWaiter)
         }
@@ -217,7 +217,7 @@ public final class ConnectionPool: Sendable {
     }
 
     private func decide(_ event: (inout State) -> [PoolStateMachine.Action]) -> [Effect] {
-        let (effects, statistics) = state.withLock { state in
+        let (effects, statistics) = state.withLockedValue { state in
             let actions = event(&state)
             return (actions.compactMap { effect(of: $0, &state) }, state.machine.statistics)
         }
@@ -277,7 +277,7 @@ public final class ConnectionPool: Sendable {
             }
             opened(id, result)
         }
-        let isOver = state.withLock { state in
+        let isOver = state.withLockedValue { state in
             if state.machine.isOpening(id) { state.attempts[id] = attempt }
             return state.machine.isShutDown
         }

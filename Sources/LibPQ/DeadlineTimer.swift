@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// One timer for many deadlines, which come and go far more often than they pass.
 ///
@@ -12,7 +12,7 @@ final class DeadlineTimer: Sendable {
 
     private let reactor: Reactor
     private let handler: Reactor.Handler
-    private let arming = Mutex<Arming?>(nil)
+    private let arming = NIOLockedValueBox<Arming?>(nil)
 
     /// - Parameter handler: runs on the reactor; it calls ``fired()`` first.
     init(reactor: Reactor = .shared, handler: @escaping Reactor.Handler) {
@@ -21,11 +21,11 @@ final class DeadlineTimer: Sendable {
     }
 
     deinit {
-        if let alarm = arming.withLock({ $0?.alarm }) { reactor.remove(alarm) }
+        if let alarm = arming.withLockedValue({ $0?.alarm }) { reactor.remove(alarm) }
     }
 
     func arm(for instant: ContinuousClock.Instant) {
-        arming.withLock { arming in
+        arming.withLockedValue { arming in
             if let armed = arming {
                 guard instant < armed.instant else { return }
                 reactor.remove(armed.alarm)
@@ -36,6 +36,6 @@ final class DeadlineTimer: Sendable {
 
     /// Takes note that the timer has run out, so that it can be armed again.
     func fired() {
-        arming.withLock { $0 = nil }
+        arming.withLockedValue { $0 = nil }
     }
 }

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// A value that is set once and awaited once; the first to set it wins.
 final class OneShot<Value: Sendable>: Sendable {
@@ -9,12 +9,12 @@ final class OneShot<Value: Sendable>: Sendable {
         case taken
     }
 
-    private let state = Mutex(State.empty)
+    private let state = NIOLockedValueBox(State.empty)
 
     /// - Returns: false if the value had been set before.
     @discardableResult
     func set(_ value: Value) -> Bool {
-        let (isFirst, continuation) = state.withLock { state -> (Bool, CheckedContinuation<Value, Never>?) in
+        let (isFirst, continuation) = state.withLockedValue { state -> (Bool, CheckedContinuation<Value, Never>?) in
             switch state {
             case .empty:
                 state = .set(value)
@@ -33,7 +33,7 @@ final class OneShot<Value: Sendable>: Sendable {
     var value: Value {
         get async {
             await withCheckedContinuation { continuation in
-                let value = state.withLock { state -> Value? in
+                let value = state.withLockedValue { state -> Value? in
                     guard case .set(let value) = state else {
                         state = .awaited(continuation)
                         return nil

@@ -1,4 +1,5 @@
 import Dispatch
+import NIOConcurrencyHelpers
 import Synchronization
 
 #if canImport(Glibc)
@@ -70,18 +71,15 @@ public final class Reactor: SerialExecutor {
 
     /// A type can't be an executor of actors and of tasks at once, since both take jobs by the same method.
     private final class Tasks: TaskExecutor {
-        let reactor: Reactor
-
-        init(reactor: Reactor) {
-            self.reactor = reactor
-        }
-
         func enqueue(_ job: consuming ExecutorJob) {
-            reactor.add(.task(UnownedJob(job)))
+            Reactor.shared.add(.task(UnownedJob(job)))
         }
     }
 
-    private let state = Mutex(State())
+    /// Runs tasks on the reactor's thread, for `withTaskExecutorPreference`.
+    public let taskExecutor: any TaskExecutor = Tasks()
+
+    private let state = NIOLockedValueBox(State())
     private let thread = Atomic<UInt>(0)
     /// A pipe: a byte in it wakes the thread.
     private let waking: (read: Int32, write: Int32)
@@ -97,18 +95,13 @@ public final class Reactor: SerialExecutor {
         // A serial queue without a target has a thread of its own, which this never gives back.
         DispatchQueue(label: "libpq.reactor").async { [self] in
             thread.store(Self.currentThread, ordering: .releasing)
-            let tasks = Tasks(reactor: self)
+            let tasks = taskExecutor.asUnownedTaskExecutor()
             var polled = Polled()
             while true {
-                work(tasks.asUnownedTaskExecutor())
+                work(tasks)
                 wait(&polled)
             }
         }
-    }
-
-    /// Runs tasks on the reactor's thread, for `withTaskExecutorPreference`.
-    public var taskExecutor: any TaskExecutor {
-        Tasks(reactor: self)
     }
 
     public func enqueue(_ job: consuming ExecutorJob) {
@@ -171,7 +164,7 @@ public final class Reactor: SerialExecutor {
     }
 
     private func change<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
-        let (result, mustWake) = state.withLock { state in
+        let (result, mustWake) = state.withLockedValue { state in
             let result = body(&state)
             defer { state.isWaiting = false }
             return (result, state.isWaiting)
@@ -186,7 +179,7 @@ public final class Reactor: SerialExecutor {
 
     private func work(_ tasks: UnownedTaskExecutor) {
         for _ in 1...Self.mostRounds {
-            let round = state.withLock { state in
+            let round = state.withLockedValue { state in
                 defer { state.work.removeAll() }
                 return state.work
             }
@@ -216,13 +209,13 @@ public final class Reactor: SerialExecutor {
         let due = takeDue()
         for registration in ready {
             // One handler may have removed the next one's registration.
-            state.withLock { $0.watches[registration]?.handler }?()
+            state.withLockedValue { $0.watches[registration]?.handler }?()
         }
         for handler in due { handler() }
     }
 
     private func prepare(_ polled: inout Polled) -> Int32 {
-        state.withLock { state in
+        state.withLockedValue { state in
             if state.haveWatchesChanged {
                 state.haveWatchesChanged = false
                 polled.registrations = Array(state.watches.keys)
@@ -240,7 +233,7 @@ public final class Reactor: SerialExecutor {
     }
 
     private func takeDue() -> [Handler] {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.isWaiting = false
             guard !state.alarms.isEmpty else { return [] }
             let now = ContinuousClock.now

@@ -2,33 +2,33 @@ import CustomerHTTP
 import Customers
 import LibPQ
 import Logging
-import Metrics
 import ServiceLifecycle
 
 /// The composition root: the only place where the parts are put together.
 struct App: Sendable {
     private let settings: Settings
+    private let prometheus: PrometheusRegistry
     private let logger: Logger
 
-    init(settings: Settings, logger: Logger) {
+    /// - Parameter metrics: the registry that swift-metrics was set up with.
+    init(settings: Settings, metrics prometheus: PrometheusRegistry, logger: Logger) {
         self.settings = settings
+        self.prometheus = prometheus
         self.logger = logger
     }
 
     /// Everything that `serve` runs, in the order in which it starts; it stops in the reverse order, so requests are
     /// finished before the connections that they need are closed.
     func services() throws -> [any Service] {
-        let prometheus = PrometheusRegistry()
-        MetricsSystem.bootstrap(prometheus)
-
         let main = pool("main", size: settings.poolSize)
         let tenants = pool("audit", size: 1)
         let strangers = pool("audit-strangers", size: 1)
         let recovering = pool("recovery", size: 1)
 
         let givenUp = GivenUpAttempts()
-        let admission = Admission(pool: main, limits: settings.limits)
-        let audit = AuditWriter(tenants: tenants, strangers: strangers, substitute: main, logger: logger)
+        let admission = Admission(pool: main, givenUp: givenUp, limits: settings.limits)
+        let audit = AuditWriter(
+            tenants: tenants, strangers: strangers, substitute: main, givenUp: givenUp, logger: logger)
         let readPath = ReadPath(admission: admission, pool: main, logger: logger)
         let api = CustomerAPI(
             commands: commands(admission, audit, givenUp, main),
@@ -56,10 +56,10 @@ struct App: Sendable {
     private func commands(
         _ admission: Admission, _ audit: AuditWriter, _ givenUp: GivenUpAttempts, _ pool: ConnectionPool
     ) -> CustomerCommands {
-        let unitOfWork = UnitOfWork(pool: pool)
+        let unitOfWork = UnitOfWork(pool: pool, givenUp: givenUp)
         let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         return CustomerCommands(
-            writePath: WritePath(admission: admission, audit: audit, givenUp: givenUp, logger: logger),
+            writePath: WritePath(admission: admission, audit: audit, logger: logger),
             createCustomer: CreateCustomer(unitOfWork: unitOfWork),
             changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
             redactCustomer: RedactCustomer(unitOfWork: unitOfWork),

@@ -31,15 +31,16 @@ enum CommandRunner {
         }
     }
 
-    /// Logs go to standard error, so that standard output is the answer's alone.
-    static func logger(_ settings: Settings) -> Logger {
+    /// Runs the body with a log on standard error, so that standard output is the answer's alone.
+    static func logging<Value>(
+        _ settings: Settings, _ body: (Logger) async throws -> Value
+    ) async throws -> Value {
+        let writer = LogWriter()
+        defer { writer.flush() }
         var logger = Logger(label: "customerd") { label in
-            switch settings.logFormat {
-            case .text: StreamLogHandler.standardError(label: label)
-            case .json: JSONLogHandler(label: label)
-            }
+            LineLogHandler(label: label, format: settings.logFormat, writer: writer)
         }
         logger.logLevel = settings.logLevel
-        return logger
+        return try await body(logger)
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Customers
 import LibPQ
 import Logging
+import Metrics
 import ServiceLifecycle
 import UnixSignals
 
@@ -14,17 +15,21 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         try await CommandRunner.run { settings in
-            let logger = CommandRunner.logger(settings)
             try await check(settings)
-            let group = ServiceGroup(
-                configuration: .init(
-                    services: try App(settings: settings, logger: logger).services().map { .init(service: $0) },
-                    gracefulShutdownSignals: [.sigterm, .sigint],
-                    logger: logger
+            let prometheus = PrometheusRegistry()
+            MetricsSystem.bootstrap(prometheus)
+            try await CommandRunner.logging(settings) { logger in
+                let app = App(settings: settings, metrics: prometheus, logger: logger)
+                let group = ServiceGroup(
+                    configuration: .init(
+                        services: try app.services().map { .init(service: $0) },
+                        gracefulShutdownSignals: [.sigterm, .sigint],
+                        logger: logger
+                    )
                 )
-            )
-            // Requests run where their connections do: a switch of threads takes longer than most of their steps.
-            try await withTaskExecutorPreference(Reactor.shared.taskExecutor) { try await group.run() }
+                // Requests run where their connections do: a switch of threads takes longer than most of their steps.
+                try await withTaskExecutorPreference(Reactor.shared.taskExecutor) { try await group.run() }
+            }
         }
     }
 

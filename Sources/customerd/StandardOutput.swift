@@ -23,6 +23,11 @@ enum StandardOutput {
 /// For what isn't the answer of a command.
 enum StandardError {
     static func print(_ line: String) {
-        FileHandle.standardError.write(Data("\(line)\n".utf8))
+        write("\(line)\n")
+    }
+
+    /// Goes on without an error when nobody reads any more.
+    static func write(_ text: String) {
+        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
     }
 }

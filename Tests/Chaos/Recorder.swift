@@ -1,5 +1,5 @@
 import ChaosJudge
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The history, while it is made.
 final class Recorder: Sendable {
@@ -10,7 +10,7 @@ final class Recorder: Sendable {
     }
 
     private let start = ContinuousClock.now
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// Nanoseconds since the run began.
     var now: Instant {
@@ -20,23 +20,23 @@ final class Recorder: Sendable {
 
     /// A number that nothing else has: of a call, or of a client's insisting.
     func number() -> Int {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.lastNumber += 1
             return state.lastNumber
         }
     }
 
     func note(_ call: Call) {
-        state.withLock { $0.calls.append(call) }
+        state.withLockedValue { $0.calls.append(call) }
     }
 
     func note(_ change: InvoiceChange) {
-        state.withLock { $0.invoices.append(change) }
+        state.withLockedValue { $0.invoices.append(change) }
     }
 
     /// What has been noted.
     var history: History {
-        state.withLock { state in
+        state.withLockedValue { state in
             var history = History()
             history.calls = state.calls.sorted { $0.invoked < $1.invoked }
             history.invoices = state.invoices.sorted { $0.invoked < $1.invoked }

@@ -1,5 +1,5 @@
 import LibPQ
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 
 /// Makes things go wrong, one after the other, as its generator tells it. Two of them are at work: one at the
@@ -9,7 +9,7 @@ final class Saboteur: Sendable {
     private let recorder: Recorder
     private let isOfInstances: Bool
     private let seed: UInt64
-    private let done = Mutex<[Caused]>([])
+    private let done = NIOLockedValueBox<[Caused]>([])
 
     /// A fault that came.
     struct Caused: Sendable {
@@ -26,7 +26,7 @@ final class Saboteur: Sendable {
     }
 
     /// What went wrong, and when.
-    var faults: [Caused] { done.withLock { $0 } }
+    var faults: [Caused] { done.withLockedValue { $0 } }
 
     static func generator(seed: UInt64, ofInstances: Bool) -> SeededGenerator {
         SeededGenerator(seed: seed ^ (ofInstances ? 0xFA17_0001 : 0xFA17_0002))
@@ -41,7 +41,7 @@ final class Saboteur: Sendable {
             try await Task.sleep(for: .milliseconds(fault.pause))
             let began = recorder.now
             try await cause(fault)
-            done.withLock { $0.append(Caused(kind: fault.kind, began: began, over: recorder.now)) }
+            done.withLockedValue { $0.append(Caused(kind: fault.kind, began: began, over: recorder.now)) }
         }
     }
 

@@ -68,15 +68,16 @@ struct DescriptionTests {
         let limits = Limits(
             rateLimit: 100, rateWindow: .seconds(60), idempotencyTTL: .seconds(86_400), requestTimeout: .seconds(10))
         let pool = ConnectionPool(settings: .init(), configuration: .init(), logger: logger)
-        let admission = Admission(pool: pool, limits: limits)
-        let audit = AuditWriter(tenants: pool, strangers: pool, substitute: pool, logger: logger)
-        let unitOfWork = UnitOfWork(pool: pool)
+        let givenUp = GivenUpAttempts()
+        let admission = Admission(pool: pool, givenUp: givenUp, limits: limits)
+        let audit = AuditWriter(
+            tenants: pool, strangers: pool, substitute: pool, givenUp: givenUp, logger: logger)
+        let unitOfWork = UnitOfWork(pool: pool, givenUp: givenUp)
         let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         let readPath = ReadPath(admission: admission, pool: pool, logger: logger)
         return CustomerAPI(
             commands: CustomerCommands(
-                writePath: WritePath(
-                    admission: admission, audit: audit, givenUp: GivenUpAttempts(), logger: logger),
+                writePath: WritePath(admission: admission, audit: audit, logger: logger),
                 createCustomer: CreateCustomer(unitOfWork: unitOfWork),
                 changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
                 redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
@@ -84,7 +85,7 @@ struct DescriptionTests {
                 deleteCustomer: deleteCustomer,
                 bulkDelete: BulkDelete(
                     deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit,
-                    givenUp: GivenUpAttempts())
+                    givenUp: givenUp)
             ),
             customers: CustomerQueries(readPath: readPath),
             audit: AuditQueries(readPath: readPath),

@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -63,13 +63,13 @@ struct MatrixTests {
 
 /// The cells that nobody walks yet.
 final class CellQueue: Sendable {
-    private let cells: Mutex<[Cell]>
+    private let cells: NIOLockedValueBox<[Cell]>
 
     init(_ cells: [Cell]) {
-        self.cells = Mutex(cells.reversed())
+        self.cells = NIOLockedValueBox(cells.reversed())
     }
 
-    var isEmpty: Bool { cells.withLock { $0.isEmpty } }
+    var isEmpty: Bool { cells.withLockedValue { $0.isEmpty } }
 
-    func next() -> Cell? { cells.withLock { $0.popLast() } }
+    func next() -> Cell? { cells.withLockedValue { $0.popLast() } }
 }

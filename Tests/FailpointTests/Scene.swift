@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 
 /// A service that reaches its database through a gate and stops at failpoints, and a tenant of it.
@@ -9,7 +9,7 @@ final class Scene: Sendable {
     let timeout: Int
     private let key: Tenant.Key
     private let settings: [String: String]
-    private let running: Mutex<RunningService>
+    private let running: NIOLockedValueBox<RunningService>
 
     private init(
         _ database: TestDatabase, _ gate: TCPGate, _ failpoints: Failpoints, timeout: Int, _ key: Tenant.Key,
@@ -21,7 +21,7 @@ final class Scene: Sendable {
         self.timeout = timeout
         self.key = key
         self.settings = settings
-        running = Mutex(service)
+        running = NIOLockedValueBox(service)
     }
 
     /// - Parameter timeout: the service's time limit for a request, in seconds.
@@ -41,14 +41,14 @@ final class Scene: Sendable {
     }
 
     /// The instance that runs now.
-    var service: RunningService { running.withLock { $0 } }
+    var service: RunningService { running.withLockedValue { $0 } }
 
     var tenant: Tenant { Tenant(database: database, service: service, key: key) }
 
     /// Starts another instance in the place of the one that was killed.
     func restart() async throws {
         let service = try await RunningService.start(on: database, settings, port: service.port)
-        running.withLock { $0 = service }
+        running.withLockedValue { $0 = service }
     }
 
     /// Loses what is under way, and lets everything pass from then on.

@@ -1,5 +1,5 @@
 import LibPQ
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Clients that delete customers, each with its own idempotency key, and don't give up before they have an answer.
 ///
@@ -19,7 +19,7 @@ public final class Load: Sendable {
 
     private let tenant: Tenant
     private let customers: [String]
-    private let log = Mutex(Log())
+    private let log = NIOLockedValueBox(Log())
 
     public init(tenant: Tenant, customers: Int) async throws {
         self.tenant = tenant
@@ -27,7 +27,7 @@ public final class Load: Sendable {
     }
 
     /// How many customers have their final answer.
-    public var answered: Int { log.withLock { $0.answers.count } }
+    public var answered: Int { log.withLockedValue { $0.answers.count } }
     public var isDone: Bool { answered == customers.count }
 
     /// Deletes all customers by so many clients at once.
@@ -51,9 +51,9 @@ public final class Load: Sendable {
             let requestID = newID()
             let call = tenant.deletion(of: customer, idempotencyKey: key, headers: [("x-request-id", requestID)])
             let answer = try? await tenant.send(call)
-            log.withLock { $0.sent.append(Sent(requestID: requestID, status: answer?.status)) }
+            log.withLockedValue { $0.sent.append(Sent(requestID: requestID, status: answer?.status)) }
             if let answer, ![409, 500, 503].contains(answer.status) {
-                log.withLock {
+                log.withLockedValue {
                     $0.answers[customer] = answer
                     $0.longestWait = max($0.longestWait, ContinuousClock.now - start)
                 }
@@ -73,7 +73,7 @@ public final class Load: Sendable {
         in database: TestDatabase? = nil, patience: Duration = .seconds(30)
     ) async throws -> [String] {
         let database = database ?? tenant.database
-        let (sent, answers, longestWait) = log.withLock { ($0.sent, $0.answers, $0.longestWait) }
+        let (sent, answers, longestWait) = log.withLockedValue { ($0.sent, $0.answers, $0.longestWait) }
         let entries = try await database.entries(app: tenant.app)
         let left = try await database.value("SELECT count(*) FROM customers WHERE app_id = $1", [.text(tenant.app)])
         var untruths = untruths(of: answers) + untruths(of: entries) + untruths(of: sent, against: entries)
@@ -122,9 +122,9 @@ public final class Load: Sendable {
 
     /// How many requests were answered with a status.
     public func count(of status: Int) -> Int {
-        log.withLock { $0.sent.count { $0.status == status } }
+        log.withLockedValue { $0.sent.count { $0.status == status } }
     }
 
     /// How long the slowest customer's true answer took.
-    public var longestWait: Duration { log.withLock { $0.longestWait } }
+    public var longestWait: Duration { log.withLockedValue { $0.longestWait } }
 }

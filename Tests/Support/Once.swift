@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// A value that is set once and that any number of tasks can wait for.
 final class Once<Value: Sendable>: Sendable {
@@ -7,17 +7,17 @@ final class Once<Value: Sendable>: Sendable {
         case settled(Value)
     }
 
-    private let state = Mutex(State.pending([]))
+    private let state = NIOLockedValueBox(State.pending([]))
 
     /// The value, nil while there is none.
     var current: Value? {
-        state.withLock { if case .settled(let value) = $0 { value } else { nil } }
+        state.withLockedValue { if case .settled(let value) = $0 { value } else { nil } }
     }
 
     var value: Value {
         get async {
             await withCheckedContinuation { continuation in
-                let settled: Value? = state.withLock { state in
+                let settled: Value? = state.withLockedValue { state in
                     switch state {
                     case .pending(let waiting):
                         state = .pending(waiting + [continuation])
@@ -33,7 +33,7 @@ final class Once<Value: Sendable>: Sendable {
 
     /// Sets the value; later calls are ignored.
     func set(_ value: Value) {
-        let waiting: [CheckedContinuation<Value, Never>] = state.withLock { state in
+        let waiting: [CheckedContinuation<Value, Never>] = state.withLockedValue { state in
             guard case .pending(let waiting) = state else { return [] }
             state = .settled(value)
             return waiting

@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
     import Glibc
@@ -15,7 +15,7 @@ final class OrphanReaper: Sendable {
     static let shared = OrphanReaper()
 
     private let pipe = Pipe()
-    private let shell: Mutex<ChildProcess?>
+    private let shell: NIOLockedValueBox<ChildProcess?>
 
     private init() {
         let script = """
@@ -30,7 +30,7 @@ final class OrphanReaper: Sendable {
             for child in $children; do kill -KILL "$child"; done
             """
         let reader = pipe.fileHandleForReading.fileDescriptor
-        shell = Mutex(try? ChildProcess(["/bin/sh", "-c", script], environment: [:], input: reader))
+        shell = NIOLockedValueBox(try? ChildProcess(["/bin/sh", "-c", script], environment: [:], input: reader))
     }
 
     func watch(_ child: Int32) {

@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
     import Glibc
@@ -25,7 +25,7 @@ public final class RawConnection: Sendable {
     }
 
     private let descriptor: Int32
-    private let received = Mutex<[UInt8]>([])
+    private let received = NIOLockedValueBox<[UInt8]>([])
 
     public init(port: Int) throws {
         descriptor = try Self.connect(port: port)
@@ -119,7 +119,7 @@ public final class RawConnection: Sendable {
     private func read(until deadline: ContinuousClock.Instant, toHead: Bool) -> Reply {
         var hasEnded = false
         while true {
-            let parsed = received.withLock { bytes in
+            let parsed = received.withLockedValue { bytes in
                 let parsed = HTTPAnswer.parse(bytes, hasEnded: hasEnded, toHead: toHead)
                 if let parsed { bytes.removeFirst(parsed.length) }
                 return parsed?.answer
@@ -137,7 +137,7 @@ public final class RawConnection: Sendable {
             var chunk = [UInt8](repeating: 0, count: 65_536)
             let count = recv(descriptor, &chunk, chunk.count, 0)
             if count > 0 {
-                received.withLock { $0 += chunk.prefix(count) }
+                received.withLockedValue { $0 += chunk.prefix(count) }
             } else {
                 hasEnded = true
             }

@@ -1,18 +1,18 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Every secret that the tests have used, to look for where none may be found.
 public final class SecretLedger: Sendable {
     public static let shared = SecretLedger()
 
-    private let secrets = Mutex<Set<String>>([])
+    private let secrets = NIOLockedValueBox<Set<String>>([])
 
     public func note(_ secret: String) {
-        secrets.withLock { _ = $0.insert(secret) }
+        secrets.withLockedValue { _ = $0.insert(secret) }
     }
 
     /// The lines of a text that hold a secret: as it is, without its prefix, or in hexadecimal.
     public func leaks(in text: String) -> [String] {
-        let forms = secrets.withLock { $0 }.flatMap { secret in
+        let forms = secrets.withLockedValue { $0 }.flatMap { secret in
             let hex = secret.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
             return [String(secret.trimmingPrefix("cs_")), hex]
         }

@@ -1,10 +1,10 @@
 import LibPQ
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// A few sessions of a superuser that a test's questions share, since a session costs more than a question.
 final class SessionCache: Sendable {
     private let conninfo: String
-    private let idle = Mutex<[Connection]>([])
+    private let idle = NIOLockedValueBox<[Connection]>([])
     private let slots = Slots(count: 8)
 
     init(conninfo: String) {
@@ -23,7 +23,7 @@ final class SessionCache: Sendable {
         let connection = try await take()
         do {
             let result = try await connection.query(statement, deadline: .now + .seconds(120))
-            idle.withLock { $0.append(connection) }
+            idle.withLockedValue { $0.append(connection) }
             return result
         } catch {
             await connection.close()
@@ -32,14 +32,14 @@ final class SessionCache: Sendable {
     }
 
     func close() async {
-        for connection in idle.withLock({ connections in
+        for connection in idle.withLockedValue({ connections in
             defer { connections = [] }
             return connections
         }) { await connection.close() }
     }
 
     private func take() async throws -> Connection {
-        while let connection = idle.withLock({ $0.popLast() }) {
+        while let connection = idle.withLockedValue({ $0.popLast() }) {
             if connection.isUsable { return connection }
         }
         return try await Self.connect(conninfo)

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// So many may do something at one time; the others wait for their turn.
 public final class Slots: Sendable {
@@ -10,15 +10,15 @@ public final class Slots: Sendable {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     public init(count: Int) {
-        state = Mutex(State(free: count))
+        state = NIOLockedValueBox(State(free: count))
     }
 
     public func take() async {
         await withCheckedContinuation { continuation in
-            let mayGo = state.withLock { state in
+            let mayGo = state.withLockedValue { state in
                 guard state.free == 0 else {
                     state.free -= 1
                     return true
@@ -31,7 +31,7 @@ public final class Slots: Sendable {
     }
 
     public func giveBack() {
-        let next: CheckedContinuation<Void, Never>? = state.withLock { state in
+        let next: CheckedContinuation<Void, Never>? = state.withLockedValue { state in
             guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
             state.free += 1
             return nil

@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
     import Glibc
@@ -12,7 +12,7 @@ import Synchronization
 /// What blocks has a thread of its own.
 public final class Swarm: Sendable {
     private let port: Int
-    private let members = Mutex<[RawConnection]>([])
+    private let members = NIOLockedValueBox<[RawConnection]>([])
 
     /// - Parameter port: where they connect to.
     public init(port: Int) {
@@ -41,7 +41,7 @@ public final class Swarm: Sendable {
             for _ in 0..<count {
                 let member = try RawConnection(port: port)
                 member.push(greeting.utf8)
-                members.withLock { $0.append(member) }
+                members.withLockedValue { $0.append(member) }
             }
         }
     }
@@ -53,20 +53,20 @@ public final class Swarm: Sendable {
     public func send(_ text: String) async throws -> Int {
         try await aside { [self] in
             let bytes = text.utf8
-            return members.withLock { $0 }.count { $0.push(bytes) == bytes.count }
+            return members.withLockedValue { $0 }.count { $0.push(bytes) == bytes.count }
         }
     }
 
     /// How many connections the other side has left open. Reads, and forgets, what it has sent.
     public var openCount: Int {
         get async throws {
-            try await aside { [self] in members.withLock { $0 }.count { !$0.hasEnded } }
+            try await aside { [self] in members.withLockedValue { $0 }.count { !$0.hasEnded } }
         }
     }
 
     /// Closes all of them.
     public func disperse() {
-        members.withLock { $0 = [] }
+        members.withLockedValue { $0 = [] }
     }
 }
 

@@ -1,8 +1,8 @@
 import DequeModule
 import Logging
 import Metrics
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// All connections that are open, so that there are never too many.
 ///
@@ -57,7 +57,7 @@ final class ConnectionRoster: Sendable {
 
     private let limit: Int
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     private let openGauge = Gauge(label: "customerd_http_connections")
     private let displacedCounter = Counter(
         label: "customerd_http_connections_closed_total", dimensions: [("reason", "displaced")])
@@ -71,7 +71,7 @@ final class ConnectionRoster: Sendable {
     ///
     /// - Returns: nil when the place is needed for requests that are being worked on; the connection is to be closed.
     func enter(_ channel: any Channel) -> ID? {
-        let (id, displaced, mayWarn) = state.withLock { state -> (ID?, (any Channel)?, Bool) in
+        let (id, displaced, mayWarn) = state.withLockedValue { state -> (ID?, (any Channel)?, Bool) in
             let isFull = state.open.count >= limit
             let displaced = isFull ? state.longestWaiting() : nil
             let mayWarn = isFull && state.mayWarn(.now)
@@ -92,14 +92,14 @@ final class ConnectionRoster: Sendable {
 
     /// The connection waits for its client from now on, or the client for us.
     func set(_ id: ID, isClients: Bool) {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard let connection = state.open[id], (connection.stamp != nil) != isClients else { return }
             if isClients { state.wait(id) } else { state.open[id]?.stamp = nil }
         }
     }
 
     func leave(_ id: ID) {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard state.open.removeValue(forKey: id) != nil else { return }
             openGauge.record(state.open.count)
         }

@@ -1,6 +1,6 @@
 import HTTPTypes
 import Metrics
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// How many requests there were of each kind, and how long they took.
 final class RequestMetrics: Sendable {
@@ -20,12 +20,12 @@ final class RequestMetrics: Sendable {
     ]
 
     // Looking a series up in the registry means writing its labels out, which takes longer than the counting.
-    private let series = Mutex<[Kind: Series]>([:])
+    private let series = NIOLockedValueBox<[Kind: Series]>([:])
 
     /// - Parameter route: the route's path, not the request's: no identifier of a person gets into a label.
     func record(_ method: HTTPRequest.Method, route: String, status: Int, _ elapsed: Duration) {
         let kind = Kind(method: Self.knownMethods.contains(method) ? method : .other, route: route, status: status)
-        let series = series.withLock { known in
+        let series = series.withLockedValue { known in
             if let series = known[kind] { return series }
             let new = Self.series(kind)
             known[kind] = new

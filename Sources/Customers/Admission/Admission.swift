@@ -6,10 +6,12 @@ public import LibPQ
 /// All of it is held in PostgreSQL, so any number of instances share it.
 public struct Admission: Sendable {
     private let pool: ConnectionPool
+    private let givenUp: GivenUpAttempts
     private let limits: Limits
 
-    public init(pool: ConnectionPool, limits: Limits) {
+    public init(pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits) {
         self.pool = pool
+        self.givenUp = givenUp
         self.limits = limits
     }
 
@@ -41,20 +43,25 @@ public struct Admission: Sendable {
         case running(retryAfter: Int)
     }
 
-    /// Admits a write.
+    /// Admits a write. When nobody knows whether it was admitted, the attempt is given up.
     public func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
-        try await decide(
-            credentials,
-            permissions: attempt.permissions,
-            cost: attempt.cost,
-            isValid: attempt.invalidity == nil,
-            [
-                .uuid(attempt.id), .uuid(attempt.idempotencyKey), .bytes(attempt.fingerprint),
-                .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
-                .text(attempt.entry.text), .text(attempt.context.floodSubject),
-            ],
-            deadline: attempt.deadline
-        )
+        do {
+            return try await decide(
+                credentials,
+                permissions: attempt.permissions,
+                cost: attempt.cost,
+                isValid: attempt.invalidity == nil,
+                [
+                    .uuid(attempt.id), .uuid(attempt.idempotencyKey), .bytes(attempt.fingerprint),
+                    .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
+                    .text(attempt.entry.text), .text(attempt.context.floodSubject),
+                ],
+                deadline: attempt.deadline
+            )
+        } catch {
+            if error.leavesDoubt { givenUp.add(attempt.id) }
+            throw error
+        }
     }
 
     /// Admits a read, which leaves no attempt behind.

@@ -154,10 +154,7 @@ public struct BulkDelete: Sendable {
                 let failed = Finished(.failed, APIError.unavailable.answer, failure: Failure(cause))
                 try await record(lease, failed, deadline: deadline + .seconds(1))
                 throw error
-            case .inDoubt:
-                givenUp.add(lease.attemptID)
-                throw error
-            case .leaseLost:
+            case .inDoubt, .leaseLost:
                 throw error
             }
         }
@@ -177,7 +174,6 @@ public struct BulkDelete: Sendable {
         do {
             recorded = try await audit.append(AuditEntry(lease: lease, finished: finished), deadline: deadline)
         } catch {
-            givenUp.add(lease.attemptID)
             throw .unavailable(error)
         }
         if let finished, recorded != finished.outcome { throw .leaseLost }

@@ -4,14 +4,17 @@ public import LibPQ
 ///
 ///     BEGIN · hold(attempt, fence) · the statements · COMMIT
 ///
-/// A COMMIT in doubt is settled before anybody is told anything. See docs/protocol.md.
+/// A COMMIT in doubt is settled before anybody is told anything; where that can't be had, the attempt is given up. See
+/// docs/protocol.md.
 public struct UnitOfWork: Sendable {
     private static let tries = 4
 
     private let pool: ConnectionPool
+    private let givenUp: GivenUpAttempts
 
-    public init(pool: ConnectionPool) {
+    public init(pool: ConnectionPool, givenUp: GivenUpAttempts) {
         self.pool = pool
+        self.givenUp = givenUp
     }
 
     /// How the transaction ended.
@@ -110,9 +113,10 @@ public struct UnitOfWork: Sendable {
                 }
             }
         } catch {
+            givenUp.add(lease.attemptID)
             throw .inDoubt(doubt)
         }
-        guard let row = answer.rows.first else { throw .inDoubt(doubt) }
+        guard let row = answer.rows.first else { throw .leaseLost }
         switch row[0] {
         case "FINISHED":
             guard

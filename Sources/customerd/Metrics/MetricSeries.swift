@@ -1,5 +1,5 @@
 import CoreMetrics
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// One series: a number, or for a histogram its buckets. Times are in seconds.
 final class MetricSeries: CounterHandler, MeterHandler, RecorderHandler, TimerHandler {
@@ -13,14 +13,14 @@ final class MetricSeries: CounterHandler, MeterHandler, RecorderHandler, TimerHa
     }
 
     private let kind: MetricFamily.Kind
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(kind: MetricFamily.Kind) {
         self.kind = kind
     }
 
     func text(name: String, labels: String) -> String {
-        let state = state.withLock { $0 }
+        let state = state.withLockedValue { $0 }
         let braced = labels.isEmpty ? "" : "{\(labels)}"
         guard kind == .histogram else { return "\(name)\(braced) \(state.value)\n" }
         let prefix = labels.isEmpty ? "" : labels + ","
@@ -33,19 +33,19 @@ final class MetricSeries: CounterHandler, MeterHandler, RecorderHandler, TimerHa
     }
 
     func increment(by amount: Int64) {
-        state.withLock { $0.value += Double(amount) }
+        state.withLockedValue { $0.value += Double(amount) }
     }
 
     func increment(by amount: Double) {
-        state.withLock { $0.value += amount }
+        state.withLockedValue { $0.value += amount }
     }
 
     func decrement(by amount: Double) {
-        state.withLock { $0.value -= amount }
+        state.withLockedValue { $0.value -= amount }
     }
 
     func reset() {
-        state.withLock { $0 = State() }
+        state.withLockedValue { $0 = State() }
     }
 
     func set(_ value: Int64) {
@@ -53,7 +53,7 @@ final class MetricSeries: CounterHandler, MeterHandler, RecorderHandler, TimerHa
     }
 
     func set(_ value: Double) {
-        state.withLock { $0.value = value }
+        state.withLockedValue { $0.value = value }
     }
 
     func record(_ value: Int64) {
@@ -62,7 +62,7 @@ final class MetricSeries: CounterHandler, MeterHandler, RecorderHandler, TimerHa
 
     func record(_ value: Double) {
         guard kind == .histogram else { return set(value) }
-        state.withLock { state in
+        state.withLockedValue { state in
             state.value += value
             state.count += 1
             for (index, bound) in Self.bounds.enumerated() where value <= bound {

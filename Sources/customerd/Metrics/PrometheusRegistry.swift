@@ -1,15 +1,15 @@
 import CoreMetrics
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// A backend of swift-metrics that renders Prometheus' text format, since no kept library for it is to be had here.
 ///
 /// Source: Prometheus documentation, "Exposition formats", text-based format 0.0.4.
 final class PrometheusRegistry: MetricsFactory, Sendable {
-    private let families = Mutex<[String: MetricFamily]>([:])
+    private let families = NIOLockedValueBox<[String: MetricFamily]>([:])
 
     /// All metrics, families and series in order of their names.
     @Sendable func text() -> String {
-        families.withLock { families in
+        families.withLockedValue { families in
             families.sorted { $0.key < $1.key }.map { $0.value.text(name: $0.key) }.joined()
         }
     }
@@ -32,7 +32,7 @@ final class PrometheusRegistry: MetricsFactory, Sendable {
 
     private func series(_ label: String, _ dimensions: [(String, String)], kind: MetricFamily.Kind) -> MetricSeries {
         let name = String(label.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" })
-        return families.withLock { families in
+        return families.withLockedValue { families in
             families[name, default: MetricFamily(kind: kind)].series(dimensions)
         }
     }
