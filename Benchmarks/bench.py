@@ -12,6 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
+import growth
 import load
 import report
 from measured import APP, HERE, ROOT, Cluster, Service, run, spent
@@ -27,21 +28,30 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.numbers = load.Numbers()
+        self.tenants = []
         self.results = {"machine": machine(), "seconds": options.seconds, "rounds": options.rounds}
         settings = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
         self.cluster = Cluster(options.directory, settings)
         environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
         run(options.binary, "migrate", env=environment)
-        created = run(
-            options.binary, "keys", "create", "--app", APP, "--role", "admin", "--name", "bench", "--json", env=environment
-        )
-        self.key = json.loads(created)
+        self.key = self.make_key(APP)
         self.digest = hashlib.sha256(self.key["client_secret"].encode()).hexdigest()
         self.cluster.psql(
             "-v", f"app={APP}", "-v", "service=customerd_service", "-f", str(HERE / "prepare.sql")
         )
         self.service = Service(options.binary, self.cluster, options.port, CUSTOMERD_POOL_SIZE=str(options.pool))
         self._prepare_replays()
+
+    def make_key(self, app):
+        environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
+        command = ("keys", "create", "--app", app, "--role", "admin", "--name", "bench", "--json")
+        return json.loads(run(self.options.binary, *command, env=environment)) | {"app": app}
+
+    def make_tenants(self, count):
+        """Keys of so many apps; those of earlier calls among them."""
+        while len(self.tenants) < count:
+            self.tenants.append(self.make_key(f"be9c0000-0000-4000-9000-{len(self.tenants) + 1:012}"))
+        return self.tenants[:count]
 
     def close(self):
         self.service.stop()
@@ -79,21 +89,28 @@ class Bench:
         if script in "ab":
             for client in range(clients):
                 start = base + client * 1_000_000
-                self.cluster.sql(f"CALL bench.stock('{APP}', {start + 1}, {start + each})")
+                self.stock([self.key], start + 1, start + each)
         self.cluster.sql("CHECKPOINT")
         return load.pgbench(self.cluster, self.key, self.digest, script, clients, self.options.seconds, base)
 
-    def scenario(self, name, connections):
+    def stock(self, keys, first, last):
+        """Customers to delete, of the keys' apps in turn."""
+        apps = ",".join(key["app"] for key in keys)
+        self.cluster.sql(f"CALL bench.stock('{{{apps}}}', {first}, {last})")
+
+    def scenario(self, name, connections, keys=None):
+        """One run of requests of a kind, with one key or with several in turn."""
+        keys = keys or [self.key]
         count = int(self.options.seconds * 8000)
         base = self.numbers.take(count * 2)
         if name == "delete":
-            self.cluster.sql(f"CALL bench.stock('{APP}', {base}, {base + count})")
+            self.stock(keys, base, base + count)
         self.cluster.sql("CHECKPOINT")
         self.service.forget_peak()
         before = spent(self.cluster, self.service)
-        figures = load.wrk(self.service, self.key, name, connections, self.options.seconds, base)
+        figures = load.wrk(self.service, keys, name, connections, self.options.seconds, base)
         cost = spent(self.cluster, self.service) - before
-        good = figures.non_2xx == (0 if name in ("delete", "read") else figures.requests)
+        good = figures.non_2xx == (0 if name in ("delete", "read", "audit") else figures.requests)
         if not good or figures.failed:
             raise SystemExit(f"bench: {name} at {connections} connections went wrong: {figures}")
         return figures, cost, self.service.peak_memory()
@@ -120,7 +137,7 @@ class Bench:
             figures, spread = load.median(measured)
             row = {"name": name, "connections": connections, "spread": spread} | dataclasses.asdict(figures)
             if (name, connections) in costs:
-                row |= per_request(costs[name, connections]) | {"peak_memory": memory[name, connections]}
+                row |= load.per_request(costs[name, connections]) | {"peak_memory": memory[name, connections]}
             rows.append(row)
         self.results["throughput"] = rows
         print_throughput(rows)
@@ -160,7 +177,7 @@ class Bench:
                     file.write("\n".join(paths) + "\n")
                     file.flush()
                     measured[kind].append(
-                        load.wrk(self.service, self.key, "paths", 1, self.options.seconds, paths=file.name)
+                        load.wrk(self.service, [self.key], "paths", 1, self.options.seconds, paths=file.name)
                     )
         rows = [{"name": kind} | dataclasses.asdict(load.median(runs)[0]) for kind, runs in measured.items()]
         self.results["reads"] = rows
@@ -187,66 +204,6 @@ class Bench:
         self.results["start"] = {"milliseconds": sorted(s * 1000 for s in seconds), "binary_bytes": size}
         print(f"\nFrom exec to the first answer: {sorted(seconds)[len(seconds) // 2] * 1000:.0f} ms (median)")
         print(f"Size of the binary: {size / 2**20:.1f} MiB")
-
-    def growth(self):
-        """Cost of a deletion as customers become more, at 32 connections; scans of whole tables on the way."""
-        rows = []
-        for customers in self.options.growth:
-            present = int(self.cluster.sql("SELECT count(*) FROM customers"))
-            if customers > present:
-                self.say(f"seeding up to {customers:,} customers")
-                self.seed(customers - present, 0)
-            scans = self.sequential_scans()
-            measured = [self.scenario("delete", 32) for _ in range(self.options.rounds)]
-            cost = per_request([(m[1], m[0].requests) for m in measured])
-            figures, _ = load.median([m[0] for m in measured])
-            rows.append(
-                {"customers": customers, "scans": self.sequential_scans() - scans} | dataclasses.asdict(figures) | cost
-            )
-        self.results["growth"] = rows
-        first = rows[0]
-        print("\nA deletion as customers become more, 32 connections")
-        print(
-            report.table(
-                ["customers", "per second", "p50 ms", "p99 ms", "CPU ms", "of the first", "scans"],
-                [
-                    [
-                        f"{r['customers']:,}", f"{r['per_second']:,.0f}", f"{r['p50']:.2f}", f"{r['p99']:.2f}",
-                        f"{cpu(r):.3f}", f"{cpu(r) / cpu(first):.2f}", r["scans"],
-                    ]
-                    for r in rows
-                ],
-            )
-        )  # fmt: skip
-
-    def sequential_scans(self):
-        return int(
-            self.cluster.sql(
-                """
-                SELECT sum(seq_scan) FROM pg_stat_user_tables
-                WHERE relname IN ('customers', 'invoices', 'payment_links', 'transactions', 'liquidation_addresses',
-                                  'entries', 'attempts')
-                """
-            )
-        )
-
-
-def cpu(row):
-    return row["service_cpu_ms"] + row["backend_cpu_ms"]
-
-
-def per_request(costs):
-    """The median over rounds of what one request costs."""
-    def middle(values):
-        return sorted(values)[len(values) // 2]
-
-    return {
-        "service_cpu_ms": middle([c.service_cpu / n * 1000 for c, n in costs]),
-        "backend_cpu_ms": middle([c.backend_cpu / n * 1000 for c, n in costs]),
-        "commits": middle([c.commits / n for c, n in costs]),
-        "wal_bytes": middle([c.wal_bytes / n for c, n in costs]),
-        "wal_syncs": middle([c.wal_syncs / n for c, n in costs]),
-    }
 
 
 def print_throughput(rows):
@@ -306,27 +263,41 @@ def machine():
     return {"cpu": model, "cores": len(list(pathlib.Path("/sys/devices/system/cpu").glob("cpu[0-9]*")))}
 
 
+PARTS = {
+    "throughput": Bench.throughput,
+    "start": Bench.start,
+    "reads": Bench.reads,
+    "tenants": growth.tenants,
+    "growth": growth.customers,
+    "trail": growth.trail,
+    "bloat": growth.bloat,
+}
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="throughput, reads, start, growth (all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="of each run (4)")
     parser.add_argument("--concurrency", type=lambda s: tuple(map(int, s.split(","))), default=CONCURRENCY)
     parser.add_argument("--customers", type=int, default=1_000_000, help="for the reads (1000000)")
     parser.add_argument("--growth", type=lambda s: tuple(map(int, s.split(","))), default=(10_000, 1_000_000, 10_000_000))
+    parser.add_argument("--tenants", type=lambda s: tuple(map(int, s.split(","))), default=(1, 20, 200))
+    parser.add_argument("--trail", type=int, default=10_000_000, help="entries for the part trail (10000000)")
+    parser.add_argument("--requests", type=int, default=360_000, help="for the part bloat (360000)")
     parser.add_argument("--pool", type=int, default=10, help="CUSTOMERD_POOL_SIZE (10)")
     parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")
     for handed_on in ("--binary", "--directory", "--port"):
         parser.add_argument(handed_on, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.port = int(options.port)
-    parts = options.parts or ["throughput", "start", "reads", "growth"]
-    if unknown := set(parts) - {"throughput", "reads", "start", "growth"}:
+    parts = options.parts or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     bench = Bench(options)
     try:
         for part in parts:
-            getattr(bench, part)()
+            PARTS[part](bench)
     finally:
         bench.close()
     out = pathlib.Path(options.out or ROOT / "docs/benchmarks")

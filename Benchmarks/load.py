@@ -34,15 +34,16 @@ class Numbers:
         return start
 
 
-def wrk(service, key, scenario, connections, seconds, base=0, paths=None):
+def wrk(service, keys, scenario, connections, seconds, base=0, paths=None):
+    """Requests of one kind, with the keys in turn."""
     threads = min(2, connections)
     environment = os.environ | {
         "SCENARIO": scenario,
         "BASE": str(base),
         "THREADS": str(threads),
         "POPULATION": "1000",
-        "CLIENT_KEY": key["client_key"],
-        "CLIENT_SECRET": key["client_secret"],
+        "CLIENT_KEYS": " ".join(key["client_key"] for key in keys),
+        "CLIENT_SECRETS": " ".join(key["client_secret"] for key in keys),
     }
     if paths:
         environment["PATHS_FILE"] = str(paths)
@@ -91,3 +92,17 @@ def median(runs):
     )
     rates = [figures.per_second for figures in runs]
     return Figures(**fields), (max(rates) - min(rates)) / middle(rates)
+
+
+def per_request(costs):
+    """The median over rounds of what one request costs."""
+    def middle(values):
+        return sorted(values)[len(values) // 2]
+
+    return {
+        "service_cpu_ms": middle([c.service_cpu / n * 1000 for c, n in costs]),
+        "backend_cpu_ms": middle([c.backend_cpu / n * 1000 for c, n in costs]),
+        "commits": middle([c.commits / n for c, n in costs]),
+        "wal_bytes": middle([c.wal_bytes / n for c, n in costs]),
+        "wal_syncs": middle([c.wal_syncs / n for c, n in costs]),
+    }

@@ -27,14 +27,60 @@ FROM generate_series(1, 1000) AS n;
 INSERT INTO public.invoices (app_id, customer_id)
 SELECT :'app', bench.id('bef00000', n) FROM generate_series(1, 1000) AS n;
 
-CREATE PROCEDURE bench.stock(p_app uuid, p_from bigint, p_to bigint)
+CREATE PROCEDURE bench.stock(p_apps uuid[], p_from bigint, p_to bigint)
 LANGUAGE sql AS $$
     INSERT INTO public.customers (app_id, id, first_name, last_name, email, phone_number)
-    SELECT p_app, bench.id('bec00000', n), 'Given' || n, 'Family' || n, 'person' || n || '@example.com', '+4912345'
+    SELECT p_apps[n % cardinality(p_apps) + 1], bench.id('bec00000', n), 'Given' || n, 'Family' || n, 'person' || n || '@example.com', '+4912345'
     FROM generate_series(p_from, p_to) AS n
     ON CONFLICT DO NOTHING
 $$;
-COMMENT ON PROCEDURE bench.stock IS 'Customers to delete, numbered from and to.';
+COMMENT ON PROCEDURE bench.stock IS 'Customers to delete, numbered from and to, of the apps in turn.';
+
+CREATE PROCEDURE bench.populate(p_app uuid, p_from bigint, p_to bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_index  record;
+    v_indexes text[] := '{}';
+BEGIN
+    PERFORM set_config('maintenance_work_mem', '1GB', true);
+    -- Made anew afterwards: entering ten million names one by one takes far longer.
+    FOR v_index IN
+        SELECT i.indexrelid::regclass AS name, pg_get_indexdef(i.indexrelid) AS definition
+        FROM pg_index AS i
+        WHERE i.indrelid = 'public.customers'::regclass
+          AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.indexrelid)
+    LOOP
+        v_indexes := v_indexes || v_index.definition;
+        EXECUTE format('DROP INDEX %s', v_index.name);
+    END LOOP;
+    INSERT INTO public.customers (app_id, id, first_name, last_name, email, phone_number, created_at)
+    SELECT p_app, gen_random_uuid(), 'Given' || n % 5000, 'Family' || n % 70000, 'inhabitant' || n || '@example.com',
+           '+49' || n, now() - n * interval '1 second'
+    FROM generate_series(p_from, p_to) AS n;
+    FOR i IN 1 .. cardinality(v_indexes) LOOP
+        EXECUTE v_indexes[i];
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE bench.populate IS 'Customers that nobody deletes, many at a time.';
+
+CREATE PROCEDURE bench.fill_trail(p_app uuid, p_count bigint)
+LANGUAGE sql AS $$
+    INSERT INTO audit.entries
+        (seq, id, app_id, occurred_at, recorded_at, action, outcome, status_code, customer_id, before_image, actor_key_id,
+         actor_client_key, actor_name, actor_role, ip, request_id, idempotency_key, request, previous_hash, hash,
+         subject_commitment, context_commitment, subject_salt, context_salt)
+    SELECT n / 100 + 1, gen_random_uuid(), bench.id('be9d0000', n % 100), e.occurred_at - n * interval '1 second',
+           e.recorded_at - n * interval '1 second', e.action, e.outcome, e.status_code, bench.id('be9e0000', n),
+           e.before_image, e.actor_key_id, e.actor_client_key, e.actor_name, e.actor_role, e.ip, e.request_id,
+           gen_random_uuid(), e.request, e.previous_hash, e.hash, e.subject_commitment, e.context_commitment,
+           e.subject_salt, e.context_salt
+    FROM generate_series(1, p_count) AS n,
+         (SELECT * FROM audit.entries AS o
+          WHERE o.app_id = p_app AND o.outcome = 'SUCCEEDED' ORDER BY o.seq DESC LIMIT 1) AS e
+$$;
+COMMENT ON PROCEDURE bench.fill_trail IS
+    'Entries of a hundred other apps, each like the last deletion of this one; their hashes are copies.';
 
 -- Floor (b): everything that a deletion is, in one call and one commit.
 CREATE FUNCTION bench.delete_at_once(

@@ -3,7 +3,14 @@
 local scenario = os.getenv("SCENARIO")
 local base = tonumber(os.getenv("BASE"))
 local threads = tonumber(os.getenv("THREADS"))
-local credentials = { ["x-client-key"] = os.getenv("CLIENT_KEY"), ["x-client-secret"] = os.getenv("CLIENT_SECRET") }
+
+local function words(name)
+  local found = {}
+  for word in os.getenv(name):gmatch("%S+") do found[#found + 1] = word end
+  return found
+end
+-- The n-th customer is of the n-th key's app, counted round and round.
+local client_keys, client_secrets = words("CLIENT_KEYS"), words("CLIENT_SECRETS")
 
 local made = 0
 function setup(thread)
@@ -15,20 +22,21 @@ local function identifier(prefix, n)
   return string.format("%s-0000-4000-8000-%012d", prefix, n)
 end
 
-local function headers(key)
+local function headers(n, idempotency_key)
+  local i = n % #client_keys + 1
   return {
-    ["x-client-key"] = credentials["x-client-key"],
-    ["x-client-secret"] = credentials["x-client-secret"],
-    ["idempotency-key"] = key,
+    ["x-client-key"] = client_keys[i],
+    ["x-client-secret"] = client_secrets[i],
+    ["idempotency-key"] = idempotency_key,
   }
 end
 
-local function delete(id, key)
-  return wrk.format("DELETE", "/api/v0/customers/" .. id, headers(key))
+local function delete(n, id, key)
+  return wrk.format("DELETE", "/api/v0/customers/" .. id, headers(n, key))
 end
 
 local function get(path)
-  return wrk.format("GET", path, credentials)
+  return wrk.format("GET", path, headers(0))
 end
 
 local n = 0
@@ -39,11 +47,12 @@ end
 
 local population = tonumber(os.getenv("POPULATION") or "1")
 local kinds = {
-  delete = function() local i = next_number(); return delete(identifier("bec00000", i), identifier("bed00000", i)) end,
-  refused = function() local i = next_number(); return delete(identifier("bef00000", i % population + 1), identifier("bed00000", i)) end,
-  missing = function() local i = next_number(); return delete(identifier("beb00000", i), identifier("bed00000", i)) end,
-  replay = function() local i = next_number() % 64 + 1; return delete(identifier("bea00000", i), identifier("bea10000", i)) end,
+  delete = function() local i = next_number(); return delete(i, identifier("bec00000", i), identifier("bed00000", i)) end,
+  refused = function() local i = next_number(); return delete(i, identifier("bef00000", i % population + 1), identifier("bed00000", i)) end,
+  missing = function() local i = next_number(); return delete(i, identifier("beb00000", i), identifier("bed00000", i)) end,
+  replay = function() local i = next_number() % 64 + 1; return delete(0, identifier("bea00000", i), identifier("bea10000", i)) end,
   read = function() return get("/api/v0/customers/" .. identifier("bef00000", next_number() % population + 1)) end,
+  audit = function() return get("/api/v0/audit?customer_id=" .. identifier("bef00000", next_number() % population + 1)) end,
   paths = function() return get(PATHS[next_number() % #PATHS + 1]) end,
 }
 
