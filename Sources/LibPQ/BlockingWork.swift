@@ -9,8 +9,8 @@ enum BlockingWork {
     }
 
     static func run<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await withCheckedContinuation { continuation in
-            start { continuation.resume(returning: body()) }
-        }
+        let result = OneShot<Value>()
+        start { result.set(body()) }
+        return await result.value
     }
 }

@@ -4,9 +4,8 @@ import NIOConcurrencyHelpers
 final class OneShot<Value: Sendable>: Sendable {
     private enum State {
         case empty
-        case awaited(CheckedContinuation<Value, Never>)
+        case awaited(CheckedContinuation<Void, Never>)
         case set(Value)
-        case taken
     }
 
     private let state = NIOLockedValueBox(State.empty)
@@ -14,34 +13,37 @@ final class OneShot<Value: Sendable>: Sendable {
     /// - Returns: false if the value had been set before.
     @discardableResult
     func set(_ value: Value) -> Bool {
-        let (isFirst, continuation) = state.withLockedValue { state -> (Bool, CheckedContinuation<Value, Never>?) in
+        let (isFirst, continuation) = state.withLockedValue { state -> (Bool, CheckedContinuation<Void, Never>?) in
             switch state {
             case .empty:
                 state = .set(value)
                 return (true, nil)
             case .awaited(let continuation):
-                state = .taken
+                state = .set(value)
                 return (true, continuation)
-            case .set, .taken:
+            case .set:
                 return (false, nil)
             }
         }
-        continuation?.resume(returning: value)
+        continuation?.resume()
         return isFirst
     }
 
+    // The value goes by way of the lock, not of the continuation: ThreadSanitizer doesn't see the order that a
+    // continuation makes when it is resumed before its task has suspended.
     var value: Value {
         get async {
             await withCheckedContinuation { continuation in
-                let value = state.withLockedValue { state -> Value? in
-                    guard case .set(let value) = state else {
-                        state = .awaited(continuation)
-                        return nil
-                    }
-                    state = .taken
-                    return value
+                let isSet = state.withLockedValue { state in
+                    if case .set = state { return true }
+                    state = .awaited(continuation)
+                    return false
                 }
-                if let value { continuation.resume(returning: value) }
+                if isSet { continuation.resume() }
+            }
+            return state.withLockedValue { state in
+                guard case .set(let value) = state else { preconditionFailure("woken without a value") }
+                return value
             }
         }
     }

@@ -71,13 +71,12 @@ struct RecoveryTests {
             """
             INSERT INTO service.attempts
                 (app_id, attempt_id, key_id, fingerprint, entry, lease_expires_at, ttl,
-                 outcome, status_code, body, finished_at, expires_at)
+                 outcome, status_code, body, finished_at)
             SELECT $1::uuid, id, gen_random_uuid(), '\\x00',
                    jsonb_build_object('id', id, 'occurred_at', now(), 'action', 'customer.delete'),
                    now() - interval '1 second', interval '1 day',
                    CASE WHEN is_finished THEN 'NOT_FOUND' END, CASE WHEN is_finished THEN 404 END,
-                   CASE WHEN is_finished THEN '{}' END, CASE WHEN is_finished THEN now() END,
-                   CASE WHEN is_finished THEN now() + interval '1 day' END
+                   CASE WHEN is_finished THEN '{}' END, CASE WHEN is_finished THEN now() END
             FROM (SELECT gen_random_uuid() AS id, n % 2 = 0 AS is_finished
                   FROM generate_series(1, $2::int) AS n) AS attempts
             """, [.text(app), .int(count)])

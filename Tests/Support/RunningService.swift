@@ -26,15 +26,18 @@ public final class RunningService: Sendable {
     ///   - port: the port; a free one when nil.
     ///   - descriptors: its limits of open descriptors; ours when nil.
     ///   - certificate: what it serves TLS with; plain when nil.
+    ///   - errors: where its log goes instead of ``log``.
     public static func start(
         on database: TestDatabase, _ settings: [String: String] = [:], port: Int? = nil,
-        descriptors: (soft: Int, hard: Int)? = nil, trusting certificate: SelfSignedCertificate? = nil
+        descriptors: (soft: Int, hard: Int)? = nil, trusting certificate: SelfSignedCertificate? = nil,
+        errors: LogPipe? = nil
     ) async throws -> RunningService {
         var failure = NotReady(description: "")
         // A port that was free may be taken by the time it is used.
         for _ in 1...5 {
             let service = try launch(
-                on: database, settings, port: port ?? freePort(), descriptors: descriptors, trusting: certificate)
+                on: database, settings, port: port ?? freePort(), descriptors: descriptors, trusting: certificate,
+                errors: errors)
             do {
                 try await service.becomeReady()
                 return service
@@ -49,12 +52,12 @@ public final class RunningService: Sendable {
 
     private static func launch(
         on database: TestDatabase, _ settings: [String: String], port: Int, descriptors: (soft: Int, hard: Int)?,
-        trusting certificate: SelfSignedCertificate?
+        trusting certificate: SelfSignedCertificate?, errors: LogPipe?
     ) throws -> RunningService {
         let environment = ["DATABASE_URL": database.url(user: "customerd_service"), "CUSTOMERD_PORT": String(port)]
         let limits = descriptors.map { "ulimit -Sn \($0.soft) && ulimit -Hn \($0.hard) && " } ?? ""
         let child = try ChildProcess(
-            ["/bin/sh", "-c", limits + #"exec "$0" serve"#, Customerd.path],
+            ["/bin/sh", "-c", limits + #"exec "$0" serve"# + (errors.map { " 2>'\($0.path)'" } ?? ""), Customerd.path],
             environment: Customerd.environment(environment.merging(settings) { $1 })
         )
         return RunningService(port: port, child: child, certificate: certificate)

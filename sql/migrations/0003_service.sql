@@ -89,8 +89,8 @@ CREATE TABLE service.attempts (
     expires_at       timestamptz,
     entry_seq        bigint,
     CONSTRAINT attempts_pkey PRIMARY KEY (app_id, attempt_id),
-    CONSTRAINT attempts_finish_with_an_outcome CHECK (
-        (outcome IS NULL) = (finished_at IS NULL) AND (outcome IS NULL) = (expires_at IS NULL)),
+    CONSTRAINT attempts_finish_with_an_outcome CHECK ((outcome IS NULL) = (finished_at IS NULL)),
+    CONSTRAINT attempts_expire_once_recorded CHECK ((entry_seq IS NULL) = (expires_at IS NULL)),
     CONSTRAINT attempts_answer_is_whole CHECK ((body IS NULL) OR (status_code IS NOT NULL AND outcome IS NOT NULL)),
     CONSTRAINT attempts_outcome_is_final CHECK (outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'CONFLICT', 'FAILED', 'INTERRUPTED'))
 ) WITH (fillfactor = 70);
@@ -100,7 +100,7 @@ CREATE INDEX attempts_without_entry ON service.attempts (lease_expires_at) WHERE
 -- The customer first: led by app_id, it would tempt the planner, while it knows nothing of the table, to look attempts up
 -- by app_id alone.
 CREATE INDEX attempts_by_customer ON service.attempts ((entry ->> 'customer_id'), app_id);
-CREATE INDEX attempts_by_expiry ON service.attempts (expires_at) WHERE entry_seq IS NOT NULL;
+CREATE INDEX attempts_by_expiry ON service.attempts (expires_at) WHERE expires_at IS NOT NULL;
 COMMENT ON TABLE service.attempts IS
     'Every write that was admitted, with or without an idempotency key: its lease while it runs, its receipt afterwards.';
 COMMENT ON COLUMN service.attempts.app_id IS 'The tenant.';
@@ -119,8 +119,8 @@ COMMENT ON COLUMN service.attempts.body IS 'The stored answer, byte for byte; NU
 COMMENT ON COLUMN service.attempts.before_image IS 'The record before the attempt, as the API renders it.';
 COMMENT ON COLUMN service.attempts.failure IS 'error_code, sqlstate, constraint_name, referencing_table, error_message of the entry.';
 COMMENT ON COLUMN service.attempts.finished_at IS 'When the outcome was settled.';
-COMMENT ON COLUMN service.attempts.expires_at IS 'finished_at + ttl.';
-COMMENT ON COLUMN service.attempts.entry_seq IS 'seq of its audit entry; NULL until that is written. Only then may the row be purged.';
+COMMENT ON COLUMN service.attempts.expires_at IS 'When the answer may be forgotten: finished_at + ttl, at once when interrupted; NULL until the audit entry is written. So the receipt changes no indexed column, and its row stays on its page.';
+COMMENT ON COLUMN service.attempts.entry_seq IS 'seq of its audit entry; NULL until that is written.';
 
 CREATE TABLE service.floods (
     app_id    uuid        NOT NULL,

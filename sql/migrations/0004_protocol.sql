@@ -117,7 +117,7 @@ BEGIN
         END IF;
 
         attempt_id := v_attempt.attempt_id;
-        IF v_attempt.expires_at <= v_now AND v_attempt.entry_seq IS NOT NULL THEN
+        IF v_attempt.expires_at <= v_now THEN
             -- Its time is over: the key is free again.
             DELETE FROM service.attempts AS a
             USING (SELECT o.app_id, o.attempt_id
@@ -155,7 +155,7 @@ BEGIN
             END IF;
             -- Whoever ran it is gone or has overslept: raise the fence, free the key. Recovery writes its entry.
             UPDATE service.attempts AS a
-            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, expires_at = v_now, is_current = false
+            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, is_current = false
             WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id
               AND a.outcome IS NULL AND a.lease_expires_at <= v_now;
         END IF;
@@ -343,7 +343,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     UPDATE service.attempts AS a
     SET outcome = p_outcome, status_code = p_status_code, body = p_body, before_image = p_before_image,
-        finished_at = clock_timestamp(), expires_at = clock_timestamp() + a.ttl,
+        finished_at = clock_timestamp(),
         entry = CASE WHEN p_entry = '{}' THEN a.entry
                      ELSE a.entry || p_entry || jsonb_build_object(
                          'request', coalesce(a.entry -> 'request', '{}') || coalesce(p_entry -> 'request', '{}')) END
@@ -473,7 +473,6 @@ BEGIN
                     v_attempt.before_image := v_item ->> 'before_image';
                     v_attempt.failure := v_item -> 'failure';
                     v_attempt.finished_at := clock_timestamp();
-                    v_attempt.expires_at := v_attempt.finished_at + v_attempt.ttl;
                     v_attempt.is_current := v_attempt.body IS NOT NULL;
                 END IF;
                 v_item := v_attempt.entry
@@ -524,8 +523,10 @@ BEGIN
                 UPDATE service.attempts AS a
                 SET entry = v_attempt.entry, outcome = v_attempt.outcome, status_code = v_attempt.status_code,
                     body = v_attempt.body, before_image = v_attempt.before_image, failure = v_attempt.failure,
-                    finished_at = v_attempt.finished_at, expires_at = v_attempt.expires_at,
-                    is_current = v_attempt.is_current, entry_seq = append_group.seq
+                    finished_at = v_attempt.finished_at, is_current = v_attempt.is_current,
+                    entry_seq = append_group.seq,
+                    expires_at = v_attempt.finished_at
+                        + CASE WHEN v_attempt.outcome = 'INTERRUPTED' THEN interval '0' ELSE a.ttl END
                 WHERE a.app_id = v_app_id AND a.attempt_id = v_attempt.attempt_id;
             END IF;
             RETURN NEXT;
@@ -617,7 +618,7 @@ BEGIN
     LOOP
         IF v_attempt.outcome IS NULL THEN
             UPDATE service.attempts AS a
-            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, expires_at = v_now, is_current = false
+            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, is_current = false
             WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id;
             interrupted := interrupted + 1;
         ELSE
@@ -672,7 +673,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         DELETE FROM service.attempts AS a
         USING (SELECT o.app_id, o.attempt_id
                FROM service.attempts AS o
-               WHERE o.entry_seq IS NOT NULL AND o.expires_at < clock_timestamp()
+               WHERE o.expires_at < clock_timestamp()
                LIMIT p_limit
                FOR UPDATE SKIP LOCKED) AS old
         WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id

@@ -48,7 +48,8 @@ actor AppendGroup {
             waiting.append(Waiter(entry: entry, deadline: deadline, continuation: continuation))
             guard !isWriting else { return }
             isWriting = true
-            Task { await write() }
+            // Where the connections are: elsewhere each of its steps would be a switch of threads.
+            Task(executorPreference: Reactor.shared.taskExecutor) { await self.write() }
         }
     }
 

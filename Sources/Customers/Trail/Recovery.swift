@@ -113,7 +113,7 @@ public struct Recovery: Service {
     ) async throws(DatabaseError) {
         let attempts = givenUp.current
         guard !attempts.isEmpty else { return }
-        let released = try await connection.query(
+        let released = try await connection.perform(
             Statement("SELECT service.release($1)", [.array(attempts.map(\.text))]),
             deadline: deadline
         )

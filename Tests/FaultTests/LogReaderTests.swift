@@ -1,0 +1,57 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Whoever takes the log from standard error may stop doing so: a pipe holds 64 KiB.
+@Suite("A reader of the log that stops reading", .serviceSlot)
+struct LogReaderTests {
+    @Test("holds nobody up; what it missed is counted, in the metrics and in the log")
+    func stopped() async throws {
+        let pipe = try LogPipe()
+        let database = try await TestDatabase.migrated()
+        let service = try await RunningService.start(on: database, errors: pipe)
+        let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
+        let customer = try await tenant.insert()
+
+        try await eventually("lines of the log were dropped", within: .seconds(60)) {
+            try await chatter(with: service, requests: 500)
+            return try await dropped(by: service) > 0
+        }
+        #expect(try await tenant.delete(customer.id).status == 200)
+
+        var log = ""
+        try await eventually("the log said how many lines it lacks") {
+            log = String(log.suffix(100)) + pipe.read()
+            return log.contains(/[1-9][0-9]* lines of the log were dropped here/)
+        }
+
+        // It is stopped again, and so is the service.
+        try await chatter(with: service, requests: 1000)
+        service.terminate()
+        #expect(await service.exitStatus(within: .seconds(20)) == 0)
+        try await database.drop()
+    }
+
+    /// Has the service write a line of some hundred bytes for each request.
+    private func chatter(with service: RunningService, requests: Int) async throws {
+        let id = String(repeating: "x", count: 128)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 1...4 {
+                group.addTask {
+                    for _ in 1...requests / 4 {
+                        let answer = try await HTTPCall("GET", "/health/live", headers: [("x-request-id", id)])
+                            .send(to: service.port)
+                        #expect(answer.status == 200)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private func dropped(by service: RunningService) async throws -> Int {
+        let metrics = try await HTTPCall("GET", "/metrics").send(to: service.port).body
+        let line = try #require(metrics.firstMatch(of: /(?m)^customerd_log_lines_dropped_total (\d+)/))
+        return try #require(Int(line.output.1))
+    }
+}
