@@ -13,6 +13,7 @@ import threading
 import time
 import unittest
 import urllib.parse
+import urllib.request
 import uuid
 
 from setting import URL, App, sql
@@ -55,6 +56,13 @@ class Instance:
         with open(PLACE / f"{self.name}.log", "a") as log:
             self.process = subprocess.Popen(
                 [os.environ["SERVICE_CUSTOMERD"], "serve"], env={**os.environ, **settings}, stdout=log, stderr=log)
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:  # of which urllib's own are
+            return False
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -151,6 +159,9 @@ class HAProxyTests(unittest.TestCase):
         for instance in cls.instances.values():
             instance.start()
             cls.addClassCleanup(instance.kill)
+        # haproxy holds a server to be up until its first check.
+        for instance in cls.instances.values():
+            eventually(f"{instance.name} is ready", instance.is_ready)
         cls.balancer = Balancer(list(cls.instances.values()))
         cls.addClassCleanup(cls.balancer.close)
         for name in cls.instances:
