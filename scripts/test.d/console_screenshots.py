@@ -8,7 +8,7 @@ import sys
 import uuid
 
 from chromium import Browser
-from console_setting import URL, App, sql
+from setting import URL, App, sql
 
 # The outcomes of a plausible day, and how often each.
 DAY = {

@@ -6,7 +6,7 @@ import unittest
 import uuid
 
 from chromium import Browser
-from console_setting import URL, App, Key
+from setting import URL, App, Key
 
 
 class ConsoleTests(unittest.TestCase):

@@ -1,6 +1,6 @@
 -- What the schema promises to those who read it.
 BEGIN;
-SELECT plan(9);
+SELECT plan(12);
 
 SELECT is_empty($$
     SELECT n.nspname || '.' || t.relname
@@ -46,6 +46,34 @@ SELECT is_empty($$
     WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
       AND a.attname <> 'app_id' $$,
     'every primary key begins with app_id');
+-- A schema distributed by app_id (docs/scale.md) can't keep a key without it.
+SELECT bag_eq($$
+    SELECT i.indexrelid::regclass::text
+    FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE n.nspname IN ('public', 'audit', 'service') AND i.indisunique AND t.relname <> 'migrations'
+      AND NOT EXISTS (
+          SELECT FROM pg_attribute AS a
+          WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) $$,
+    ARRAY ['audit.entries_are_appended_once', 'service.api_keys_client_key_names_one_key'],
+    'every unique key holds app_id, but for two that docs/scale.md deals with');
+SELECT is_empty($$
+    SELECT t.oid::regclass
+    FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
+      AND NOT EXISTS (SELECT FROM pg_attribute AS a
+                      WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.atttypid = 'uuid'::regtype AND a.attnotnull) $$,
+    'every table has the column by which it is distributed');
+SELECT is_empty($$
+    SELECT c.conname
+    FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace
+    WHERE n.nspname IN ('public', 'audit', 'service') AND c.contype = 'f'
+      AND NOT EXISTS (
+          SELECT
+          FROM unnest(c.conkey, c.confkey) AS pair (ours, theirs)
+          JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = pair.ours
+          JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = pair.theirs
+          WHERE a.attname = 'app_id' AND b.attname = 'app_id') $$,
+    'every foreign key pairs app_id with app_id');
 SELECT is(
     (SELECT string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_attribute AS a
      WHERE a.attrelid = 'audit.entries'::regclass AND a.attnum BETWEEN 1 AND 28),

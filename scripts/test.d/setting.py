@@ -1,41 +1,52 @@
-"""What the page is shown with: apps, keys, customers, and requests that others make meanwhile."""
+"""What the tests of this folder stand on: apps, keys, customers, requests, and a look into the database."""
 
+import email.message
 import json
 import os
 import subprocess
+import typing
 import urllib.error
 import urllib.request
 import uuid
 
-URL = os.environ["CONSOLE_URL"]
+URL = os.environ["SERVICE_URL"]
 
 
 def sql(statement):
     """Runs SQL as a superuser, and returns what it prints."""
-    command = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", os.environ["CONSOLE_PSQL_URL"]]
+    command = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", os.environ["SERVICE_PSQL_URL"]]
     return subprocess.run(command, input=statement, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Answer(typing.NamedTuple):
+    status: int
+    body: str
+    headers: email.message.Message
 
 
 class Key:
     def __init__(self, app, role, name):
-        command = [os.environ["CONSOLE_CUSTOMERD"], "keys", "create", "--app", app, "--role", role, "--name", name, "--json"]
+        command = [os.environ["SERVICE_CUSTOMERD"], "keys", "create", "--app", app, "--role", role, "--name", name, "--json"]
         made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         self.app, self.name = app, name
         self.client_key, self.secret = made["client_key"], made["client_secret"]
 
-    def request(self, method, path, **headers):
-        """The status of an answer and its body."""
+    def request(self, method, path, body=None, **headers):
+        """Asks, with a body in JSON if there is one."""
         all_headers = {"x-client-key": self.client_key, "x-client-secret": self.secret, **headers}
-        request = urllib.request.Request(URL + path, method=method, headers=all_headers)
+        data = None if body is None else json.dumps(body).encode()
+        if data:
+            all_headers["content-type"] = "application/json"
+        request = urllib.request.Request(URL + path, data, method=method, headers=all_headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, response.read().decode()
+                return Answer(response.status, response.read().decode(), response.headers)
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            return Answer(error.code, error.read().decode(), error.headers)
 
     def delete(self, customer, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.request("DELETE", f"/api/v0/customers/{customer}", **{"idempotency-key": str(uuid.uuid4())}, **headers)
+        return self.request("DELETE", f"/api/v0/customers/{customer}", **{"idempotency-key": str(uuid.uuid4()), **headers})
 
 
 class App:
@@ -55,6 +66,11 @@ class App:
         if invoice:
             sql(f"INSERT INTO invoices (app_id, customer_id) VALUES ('{self.id}', '{customer}')")
         return customer
+
+    def outcomes(self, customer):
+        """How the attempts on a customer ended, in the order of the trail."""
+        return sql(
+            f"SELECT outcome FROM audit.entries WHERE app_id = '{self.id}' AND customer_id = '{customer}' ORDER BY seq").split()
 
     def entry(self, customer):
         """seq and id of the only entry about a customer."""
