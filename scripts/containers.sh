@@ -1,0 +1,227 @@
+# What the scripts share that work with containers: the engine, and bases made on this machine. Sourced, never run.
+# shellcheck shell=bash
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+# The engine: Docker where its daemon answers, else podman.
+engine=
+
+# Names of the base images, as the build arguments of Dockerfile and Dockerfile.test take them: with nothing in it, those
+# files' own.
+# shellcheck disable=SC2034 # for the scripts
+bases=()
+
+find_engine() {
+    if docker info >/dev/null 2>&1; then
+        engine=docker
+        return
+    fi
+    "$root/scripts/bootstrap" --container
+    engine=podman
+    # Without it an image loses its health check, which the format of the OCI doesn't know.
+    export BUILDAH_FORMAT=docker
+    set_podman_up
+}
+
+# Tells podman what this machine doesn't let it do, where it would fail for not knowing.
+set_podman_up() {
+    local file=$root/.data/containers.conf effective limit
+    mkdir -p -- "${file%/*}"
+    {
+        echo '[engine]'
+        if [ ! -d /run/systemd/system ]; then
+            echo 'cgroup_manager = "cgroupfs"'
+            export DISABLE_HC_SYSTEMD=true # health checks run when they are asked for, for want of timers
+        fi
+        # crun refuses control groups of the first version beside those of the second.
+        [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] || echo 'runtime = "runc"'
+        # Containers get higher limits than this process has, unless it lacks the right to (CAP_SYS_RESOURCE, bit 24).
+        effective=$(awk '/^CapEff:/ { print $2 }' /proc/self/status)
+        if [ "$(id -u)" -eq 0 ] && ! ((0x$effective >> 24 & 1)); then
+            limit=$(ulimit -Hu)
+            if [ "$limit" = unlimited ] || [ "$limit" -gt "$(cat /proc/sys/kernel/pid_max)" ]; then
+                limit=$(cat /proc/sys/kernel/pid_max) # where podman puts its own
+            fi
+            echo '[containers]'
+            echo "default_ulimits = [\"nofile=$(ulimit -Hn):$(ulimit -Hn)\", \"nproc=$limit:$limit\"]"
+        fi
+    } >"$file"
+    export CONTAINERS_CONF=$file
+}
+
+# Builds an image: `build TAG FILE CONTEXT [ARGUMENTS]`.
+build() {
+    local tag=$1 file=$2 context=$3
+    shift 3
+    attend "$engine" build --tag "$tag" --file "$file" "$@" "$context" >&2
+}
+
+has_image() { "$engine" image inspect "$1" >/dev/null 2>&1; }
+
+# --- PostgreSQL beside what is tested ---------------------------------------------------------------------------------
+
+# What this run started, which `remove_containers` ends.
+containers=()
+volumes=()
+remove_containers() {
+    end_child
+    trap '' INT TERM HUP
+    [ ${#containers[@]} -eq 0 ] || "$engine" rm --force --volumes "${containers[@]}" >/dev/null 2>&1 || true
+    [ ${#volumes[@]} -eq 0 ] || "$engine" volume rm --force "${volumes[@]}" >/dev/null 2>&1 || true
+}
+
+# Starts PostgreSQL and waits until it serves: `start_postgres NAME IMAGE [ARGUMENTS OF run]... -- [ARGUMENTS OF postgres]`.
+start_postgres() {
+    local name=$1 image=$2 options=() _
+    shift 2
+    while [ "$1" != -- ]; do options+=("$1") && shift; done
+    shift
+    containers+=("$name")
+    "$engine" run --detach --name "$name" --env POSTGRES_PASSWORD=postgres "${options[@]}" "$image" postgres "$@" >/dev/null
+    # By TCP: while it is set up it listens on its socket alone.
+    for _ in {1..120}; do
+        ! "$engine" exec "$name" pg_isready --quiet --host=127.0.0.1 --username=postgres 2>/dev/null || return 0
+        [ "$("$engine" inspect --format '{{.State.Running}}' "$name")" = true ] || break
+        sleep 0.5
+    done
+    "$engine" logs "$name" >&2
+    die "PostgreSQL doesn't start in the container $name"
+}
+
+# --- bases without a registry -----------------------------------------------------------------------------------------
+
+readonly suite=bookworm
+readonly base=localhost/customerd-base/debian:$suite
+readonly swift_base=localhost/customerd-base/swift:$suite
+readonly postgres_base=localhost/customerd-base/postgres:15-$suite
+
+# Makes the bases with debootstrap, unless they are there: a slim Debian, on it the Swift toolchain of this machine with
+# the packages that SwiftPM reads from its directories, and PostgreSQL.
+make_bases() {
+    [ "$engine" = podman ] || die "--debootstrap takes podman; this machine's engine is $engine, which reaches registries"
+    [ "$(id -u)" -eq 0 ] || die "debootstrap needs root"
+    has_image "$base" || make_debian
+    has_image "$swift_base" || make_swift
+    has_image "$postgres_base" || make_postgres
+    # shellcheck disable=SC2034 # for the scripts
+    bases=(
+        --build-arg "BASE_IMAGE=$base"
+        --build-arg "BUILD_IMAGE=$swift_base"
+        --build-arg "POSTGRES_IMAGE=$postgres_base"
+    )
+}
+
+# Like docker.io/library/debian:bookworm-slim: no documentation, no translations.
+make_debian() {
+    local place mirror security
+    step "Making $base with debootstrap"
+    place=$(mktemp -d)
+    mirror=$(package_source "$suite")
+    security=$(package_source "$suite-security")
+    mirror=${mirror:-http://deb.debian.org/debian}
+    attend debootstrap --variant=minbase "$suite" "$place" "$mirror" >&2
+    printf 'deb %s %s main\n' \
+        "$mirror" "$suite" "$mirror" "$suite-updates" \
+        "${security:-http://deb.debian.org/debian-security}" "$suite-security" >"$place/etc/apt/sources.list"
+    apt-config dump | grep -E '^Acquire::https?::Proxy' >"$place/etc/apt/apt.conf.d/90proxy" || true
+    printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' \
+        >"$place/etc/dpkg/dpkg.cfg.d/slim"
+    find "$place"/usr/share/{doc,man,info,locale} "$place"/var/{cache/apt,lib/apt/lists,log} -mindepth 1 -delete
+    attend import "$place" "$base"
+    rm -rf -- "$place"
+}
+
+import() { tar -C "$1" --one-file-system --numeric-owner -c . | "$engine" import - "$2" >&2; }
+
+# Prints where this machine's apt gets a suite from.
+package_source() {
+    # shellcheck disable=SC2016 # apt's variables
+    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+        awk -v suite="$1" '$1 == suite && $2 == "main" { print $3; exit }'
+}
+
+# Like docker.io/library/swift:…-bookworm, with the packages that it has. What else this machine has set so that SwiftPM
+# and pip reach packages comes along; none of it gets into the image of the service.
+make_swift() {
+    local toolchain context line prefix contexts=() copies=()
+    need_swift
+    toolchain=$(readlink -f -- "$(command -v swift)")
+    toolchain=${toolchain%/usr/bin/*}
+    step "Making $swift_base with the toolchain in $toolchain"
+    context=$(mktemp -d)
+    mkdir -p "$context/usr/local/share/ca-certificates" "$context/etc"
+    find /usr/local/share/ca-certificates -name '*.crt' -exec cp -t "$context/usr/local/share/ca-certificates" -- {} +
+    [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$context/etc"
+    # url./directory/.insteadof prefix
+    while read -r line prefix; do
+        line=${line#url.}
+        line=${line%.insteadof}
+        git config --file "$context/etc/gitconfig" --add "url.$line.insteadOf" "$prefix"
+        case " ${copies[*]} " in *" $line "*) continue ;; esac
+        contexts+=(--build-context "mirror${#copies[@]}=$line")
+        copies+=("COPY --from=mirror${#copies[@]} / $line")
+    done < <(git config --get-regexp '^url\./.*\.insteadof$')
+    cat >"$context/Dockerfile" <<DOCKERFILE
+FROM $base
+RUN apt-get update \\
+    && apt-get install --yes --no-install-recommends \\
+        binutils git libc6-dev libcurl4-openssl-dev libedit2 libgcc-12-dev libncurses6 libpython3-dev libsqlite3-0 \\
+        libstdc++-12-dev libxml2-dev libz3-dev pkg-config python3 tzdata unzip zlib1g-dev \\
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=toolchain / /opt/swift/
+$(printf '%s\n' "${copies[@]}")
+COPY usr /usr
+COPY etc /etc
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
+ENV PATH=/opt/swift/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+DOCKERFILE
+    build "$swift_base" "$context/Dockerfile" "$context" --layers=false --build-context "toolchain=$toolchain" "${contexts[@]}"
+    rm -rf -- "$context"
+}
+
+# Not docker.io/library/postgres, but Debian's PostgreSQL with as much of that image's way to start as is used here.
+make_postgres() {
+    local context
+    step "Making $postgres_base"
+    context=$(mktemp -d)
+    cat >"$context/entrypoint" <<'ENTRYPOINT'
+#!/bin/bash
+set -euo pipefail
+export PATH=/usr/lib/postgresql/15/bin:$PATH
+install -d -m 700 -o postgres -g postgres "$PGDATA"
+install -d -m 2775 -o postgres -g postgres /var/run/postgresql
+as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; }
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    export POSTGRES_USER=${POSTGRES_USER:-postgres} PGUSER=${POSTGRES_USER:-postgres}
+    export POSTGRES_DB=${POSTGRES_DB:-$POSTGRES_USER}
+    as_postgres initdb --username="$POSTGRES_USER" --auth-local=trust --auth-host=scram-sha-256
+    echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+    # On its socket alone, so that nobody else sees it half made.
+    as_postgres pg_ctl -D "$PGDATA" -w start -o "-c listen_addresses=''"
+    as_postgres psql -Xq --set "password=$POSTGRES_PASSWORD" postgres <<<"ALTER ROLE CURRENT_USER PASSWORD :'password'"
+    [ "$POSTGRES_DB" = postgres ] || as_postgres createdb "$POSTGRES_DB"
+    for script in /docker-entrypoint-initdb.d/*.sh; do
+        [ ! -f "$script" ] || as_postgres bash "$script"
+    done
+    as_postgres pg_ctl -D "$PGDATA" -w stop
+fi
+exec setpriv --reuid=postgres --regid=postgres --init-groups -- "$@" -c "listen_addresses=*"
+ENTRYPOINT
+    chmod 755 "$context/entrypoint"
+    cat >"$context/Dockerfile" <<DOCKERFILE
+FROM $base
+RUN apt-get update \\
+    && apt-get install --yes --no-install-recommends postgresql-common \\
+    && sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf \\
+    && apt-get install --yes --no-install-recommends postgresql-15 \\
+    && rm -rf /var/lib/apt/lists/*
+COPY entrypoint /usr/local/bin/docker-entrypoint.sh
+ENV PGDATA=/var/lib/postgresql/data LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin
+VOLUME /var/lib/postgresql/data
+STOPSIGNAL SIGINT
+EXPOSE 5432
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["postgres"]
+DOCKERFILE
+    build "$postgres_base" "$context/Dockerfile" "$context" --layers=false
+    rm -rf -- "$context"
+}

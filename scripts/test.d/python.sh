@@ -1,0 +1,28 @@
+# Python's tools for the checks of this folder, in an environment of their own. Sourced after lib.sh, never run.
+# shellcheck shell=bash
+
+# A machine without Python or without a way to PyPI can't run a check, which is no fault of what is tested.
+skip() {
+    say "${0##*/}: SKIPPED, $*"
+    exit 0
+}
+
+# Installs packages, unless they are there, and sets $tools to where their programs are.
+install_tools() {
+    command -v python3 >/dev/null || skip "there is no python3"
+    local place
+    # shellcheck disable=SC2154 # lib.sh's
+    place=$root/.data/python/$(printf '%s ' "$(python3 -V)" "$@" | sha256sum | cut -c 1-16)
+    # shellcheck disable=SC2034 # for the checks
+    tools=$place/bin
+    [ ! -e "$place/complete" ] || return 0
+    python3 -c 'import ensurepip, venv' 2>/dev/null || skip "python3 comes without venv (apt-get install python3-venv)"
+    rm -rf -- "$place"
+    step "Installing $*"
+    attend python3 -m venv "$place"
+    attend "$place/bin/pip" install --quiet --disable-pip-version-check "$@" || {
+        rm -rf -- "$place"
+        skip "its packages can't be installed (see above)"
+    }
+    touch "$place/complete"
+}
