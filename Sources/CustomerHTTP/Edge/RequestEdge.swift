@@ -33,7 +33,8 @@ struct RequestEdge: Sendable {
         self.headers = headers
         self.requestID = Self.requestID(headers[values: .requestID], storable)
         self.traceID = headers[.traceParent].flatMap(Self.traceID)
-        self.credentials = Credentials(clientKey: key.map { storable($0, limit: 200) }, secret: secret)
+        // As it came, to be looked up: what is recorded is the key that was found. It may look like a secret by chance.
+        self.credentials = Credentials(clientKey: key, secret: secret)
         self.context = AttemptContext(
             method: storable(request.method.rawValue, limit: 32),
             path: storable(request.uri.path, limit: Limit.kept),
