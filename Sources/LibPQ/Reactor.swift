@@ -95,10 +95,12 @@ public final class Reactor: SerialExecutor {
         // A serial queue without a target has a thread of its own, which this never gives back.
         DispatchQueue(label: "libpq.reactor").async { [self] in
             thread.store(Self.currentThread, ordering: .releasing)
-            let tasks = taskExecutor.asUnownedTaskExecutor()
+            // Not `taskExecutor` itself, on which a task would go on without a turn of the queue, from step to step: under
+            // a flood of requests whoever needs many turns, for its statements, would wait twice as long for each.
+            let tasks = Tasks()
             var polled = Polled()
             while true {
-                work(tasks)
+                work(tasks.asUnownedTaskExecutor())
                 wait(&polled)
             }
         }
