@@ -32,8 +32,7 @@ class Bench:
         self.results = {"machine": machine(), "seconds": options.seconds, "rounds": options.rounds}
         settings = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
         self.cluster = Cluster(options.directory, settings)
-        environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
-        run(options.binary, "migrate", env=environment)
+        self.customerd("migrate")
         self.key = self.make_key(APP)
         self.digest = hashlib.sha256(self.key["client_secret"].encode()).hexdigest()
         self.cluster.psql(
@@ -42,10 +41,13 @@ class Bench:
         self.service = Service(options.binary, self.cluster, options.port, CUSTOMERD_POOL_SIZE=str(options.pool))
         self._prepare_replays()
 
+    def customerd(self, *arguments):
+        """What a command prints that the owner runs."""
+        return run(self.options.binary, *arguments, env=self.cluster.env | {"DATABASE_URL": self.cluster.url})
+
     def make_key(self, app):
-        environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
-        command = ("keys", "create", "--app", app, "--role", "admin", "--name", "bench", "--json")
-        return json.loads(run(self.options.binary, *command, env=environment)) | {"app": app}
+        made = self.customerd("keys", "create", "--app", app, "--role", "admin", "--name", "bench", "--json")
+        return json.loads(made) | {"app": app}
 
     def make_tenants(self, count):
         """Keys of so many apps; those of earlier calls among them."""
@@ -61,9 +63,7 @@ class Bench:
         print(text, file=sys.stderr, flush=True)
 
     def seed(self, customers, blocked_fraction=0.2):
-        environment = self.cluster.env | {"DATABASE_URL": self.cluster.url}
-        arguments = ("--customers", str(customers), "--blocked-fraction", str(blocked_fraction), "--app", APP)
-        run(self.options.binary, "seed", *arguments, env=environment)
+        self.customerd("seed", "--customers", str(customers), "--blocked-fraction", str(blocked_fraction), "--app", APP)
         self.cluster.sql("VACUUM ANALYZE")
 
     def _prepare_replays(self):

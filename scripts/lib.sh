@@ -19,6 +19,12 @@ die() {
     exit "${status:-1}"
 }
 
+# Ends a check that this machine lacks something for, which is no fault of what is tested.
+skip() {
+    say "${0##*/}: SKIPPED, $*"
+    exit 0
+}
+
 # Prints the comment at the top of the calling script, which is its help.
 usage() { sed -n '2,/^[^#]/{s/^#$//p;s/^# //p}' "$0"; }
 

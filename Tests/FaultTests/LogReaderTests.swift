@@ -21,7 +21,7 @@ struct LogReaderTests {
 
         var log = ""
         try await eventually("the log said how many lines it lacks") {
-            log = String(log.suffix(100)) + pipe.read()
+            log = String(log.suffix(100)) + pipe.take()
             return log.contains(/[1-9][0-9]* lines of the log were dropped here/)
         }
 

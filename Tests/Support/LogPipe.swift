@@ -25,21 +25,13 @@ public final class LogPipe: Sendable {
     }
 
     /// Takes what is in the pipe.
-    public func read() -> String {
+    public func take() -> String {
         var text: [UInt8] = []
         var bytes = [UInt8](repeating: 0, count: 65_536)
         while true {
-            let count = Self.read(descriptor, &bytes)
+            let count = read(descriptor, &bytes, bytes.count)
             guard count > 0 else { return String(decoding: text, as: UTF8.self) }
             text += bytes.prefix(count)
         }
-    }
-
-    private static func read(_ descriptor: Int32, _ bytes: inout [UInt8]) -> Int {
-        #if canImport(Glibc)
-            Glibc.read(descriptor, &bytes, bytes.count)
-        #else
-            Darwin.read(descriptor, &bytes, bytes.count)
-        #endif
     }
 }

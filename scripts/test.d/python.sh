@@ -1,12 +1,6 @@
 # Python's tools for the checks of this folder, in an environment of their own. Sourced after lib.sh, never run.
 # shellcheck shell=bash
 
-# A machine without Python or without a way to PyPI can't run a check, which is no fault of what is tested.
-skip() {
-    say "${0##*/}: SKIPPED, $*"
-    exit 0
-}
-
 # Installs packages, unless they are there, and sets $tools to where their programs are.
 install_tools() {
     command -v python3 >/dev/null || skip "there is no python3"

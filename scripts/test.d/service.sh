@@ -44,14 +44,25 @@ serve() {
         exec env "$@" "$customerd" serve >"$temporary/log" 2>&1
 }
 
-# Starts the service on $port, with settings of the form NAME=value, and waits until it is ready.
-start_service() {
-    port=$(free_port)
+# Starts the service on $port, with settings of the form NAME=value, which go before what `serve` sets.
+launch() {
     spawn serve "$@"
     service=$child
     child=
+}
+
+# Starts the service on a port that is free, and waits until it is ready.
+start_service() {
+    port=$(free_port)
+    launch "$@"
     until curl -fs --max-time 2 -o "$temporary/ready" "http://127.0.0.1:$port/health/ready"; do
         kill -0 "$service" 2>/dev/null || die "the service doesn't start: $(tail -n 5 "$temporary/log")"
         sleep 0.1
     done
+}
+
+# Runs a program in Python that stands on setting.py.
+run_python() {
+    SERVICE_URL=http://127.0.0.1:$port SERVICE_CUSTOMERD=$customerd SERVICE_PSQL_URL=$owner_url \
+        PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/scripts/test.d attend python3 "$@" >&2
 }
