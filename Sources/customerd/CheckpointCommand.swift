@@ -10,6 +10,10 @@ extension Audit {
             discussion: """
                 It verifies the trail first, and signs nothing where a chain is broken (exit 1). What --out names is \
                 replaced if the trail still agrees with the checkpoints in it.
+
+                With --incremental it takes for proven what the checkpoints in --out cover, which this key must have \
+                signed, and verifies what came after them: as much work as there are new entries. What was changed \
+                before, only a whole verification finds; so run `audit verify --checkpoint`, too, say every night.
                 """
         )
 
@@ -23,16 +27,24 @@ extension Audit {
         var name = "customerd"
         @Option(help: ArgumentHelp("Write to this file instead of standard output.", valueName: "file"))
         var out: String?
+        @Flag(help: "Verify only what came after the checkpoints in --out.")
+        var incremental = false
         @OptionGroup var chain: ChainOption
         @OptionGroup var output: OutputOptions
 
+        func validate() throws {
+            guard out != nil || !incremental else {
+                throw ValidationError("--incremental takes --out, the file with the checkpoints to go on from.")
+            }
+        }
+
         func run() async throws {
             let signer = try KeyFile.signer(key, pemName: name)
-            let previous = try readPrevious()
+            let previous = try readPrevious(signedBy: incremental ? signer.verifier : nil)
             try await CommandRunner.connected(as: "audit checkpoint") { _, connection in
                 let sign = CheckpointSigner(connection: connection, signer: signer)
                 let (verdict, checkpoints) = try await sign(
-                    app: chain.app, previous: previous, deadline: Audit.deadline
+                    app: chain.app, previous: previous, incremental: incremental, deadline: Audit.deadline
                 )
                 guard verdict.broken == nil else {
                     StandardError.print("Nothing was signed. \(verdict.text())")
@@ -46,11 +58,11 @@ extension Audit {
             }
         }
 
-        private func readPrevious() throws -> [ChainHead] {
+        private func readPrevious(signedBy verifier: NoteVerifier?) throws -> [ChainHead] {
             guard let out, FileManager.default.fileExists(atPath: out) else { return [] }
             let contents = try TextFile.read(out)
             guard !contents.isEmpty else { return [] }
-            let previous = Checkpoints(contents, app: nil, verifier: nil)
+            let previous = Checkpoints(contents, app: nil, verifier: verifier)
             if let fault = previous.fault {
                 throw FileError(path: out, problem: "isn't overwritten: \(fault.reason)")
             }

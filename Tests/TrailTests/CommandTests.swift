@@ -5,6 +5,7 @@ import Testing
 @Suite("audit export, checkpoint, keygen, verify")
 struct CommandTests {
     private static let other = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a12"
+    private static let third = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a13"
 
     private typealias Stage = (fixture: TrailFixture, place: TemporaryDirectory, environment: [String: String])
 
@@ -157,6 +158,68 @@ struct CommandTests {
         let filling = Array(sign.dropLast()) + [place.path("precious"), "--app", Self.other]
         try await Customerd.succeed(filling, environment)
         #expect(try place.read("precious").contains("/\(Self.other)\n10\n"))
+        try await fixture.drop()
+    }
+
+    @Test("an incremental checkpoint goes on from the last one")
+    func incremental() async throws {
+        let (fixture, place, environment) = try await stage()
+        _ = try await key(in: place)
+        let path = place.path("checkpoint")
+        let sign = ["audit", "checkpoint", "--incremental", "--key", place.path("key"), "--out", path]
+        try await Customerd.succeed(sign, environment)
+        #expect(try place.read("checkpoint").contains("\(TrailFixture.app)\n20\n"))
+        // One chain grows, one stays, one is new.
+        try await fixture.append(5, customers: 5, from: 50)
+        try await fixture.append(3, app: Self.third, customers: 5, from: 60)
+        try await Customerd.succeed(sign, environment)
+        let second = try place.read("checkpoint")
+        for end in ["\(TrailFixture.app)\n25\n", "\(Self.other)\n10\n", "\(Self.third)\n3\n"] {
+            #expect(second.contains(end))
+        }
+        _ = try await Customerd.succeed(["audit", "verify", "--checkpoint", path], environment)
+
+        // It believes what its own key has signed, and nothing else.
+        _ = try await key(in: place, "another")
+        let foreign = sign.map { $0 == place.path("key") ? place.path("another") : $0 }
+        #expect(try await Customerd.run(foreign, environment).status == 2)
+        #expect(try place.read("checkpoint") == second)
+        #expect(try await Customerd.run(sign.dropLast(2), environment).status == 2)
+        try await fixture.drop()
+    }
+
+    @Test("an incremental checkpoint sees what was done after the last one, and a whole one what was done before, too")
+    func afterCheckpoints() async throws {
+        let (fixture, place, environment) = try await stage()
+        _ = try await key(in: place)
+        let cases: [(alteration: String, finding: String, isAfter: Bool)] = [
+            ("UPDATE audit.entries SET reason = 'x' WHERE seq = 27", "entry 27 was changed", true),
+            ("DELETE FROM audit.entries WHERE seq = 26", "entry 26 is missing", true),
+            ("DELETE FROM audit.entries WHERE seq > 28", "entry 29 is missing", true),
+            ("UPDATE audit.entries SET previous_hash = hash WHERE seq = 26", "entry 26 was changed", true),
+            ("DELETE FROM audit.heads WHERE true", "no row", true),
+            ("DELETE FROM audit.entries WHERE seq > 23", "entry 26 is missing", true),
+            ("UPDATE audit.heads SET seq = 23 WHERE true", "audit.heads counts 23", true),
+            ("UPDATE audit.entries SET reason = 'x' WHERE seq = 3", "entry 3 was changed", false),
+        ]
+        for (index, (alteration, finding, isAfter)) in cases.enumerated() {
+            let app = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8b\(10 + index)"
+            let whole = [
+                "audit", "checkpoint", "--app", app, "--key", place.path("key"), "--out", place.path("\(index)"),
+            ]
+            try await fixture.append(25, app: app, customers: 5, from: 100 * index)
+            try await Customerd.succeed(whole, environment)
+            try await fixture.append(5, app: app, customers: 5, from: 100 * index + 50)
+            let first = try place.read("\(index)")
+            try await fixture.alter("\(alteration) AND app_id = '\(app)'")
+            for (sign, refuses) in [(whole + ["--incremental"], isAfter), (whole, true)] {
+                let signed = try await Customerd.run(sign, environment)
+                #expect(signed.status == (refuses ? 1 : 0), "\(alteration): \(signed.errors)")
+                #expect(signed.errors.contains(finding) == refuses, "\(alteration): \(signed.errors)")
+                #expect(try (place.read("\(index)") == first) == refuses)
+                try place.write("\(index)", first)
+            }
+        }
         try await fixture.drop()
     }
 

@@ -54,14 +54,42 @@ struct ChainSnapshot {
     }
 
     /// Hands over the entries by app and seq, in constant memory.
+    ///
+    /// - Parameters:
+    ///   - app: of one chain; nil for all.
+    ///   - starts: by app, after which seq a chain is read, where it isn't from its first entry.
     func entries<State: Sendable>(
-        of app: UUID?, into state: State, _ body: @Sendable (inout State, ChainRow) throws -> Void
+        of app: UUID?, after starts: [String: Int] = [:], into state: State,
+        _ body: @Sendable (inout State, ChainRow) throws -> Void
     ) async throws -> State {
-        let statement = Statement(Self.entries, [.uuid(app)], prepared: false)
-        return try await connection.stream(statement, deadline: deadline, into: state) { state, row in
-            try body(&state, ChainRow(row))
+        var state = state
+        for chain in try await chains(app) {
+            let statement = Statement(Self.entries, [.uuid(chain), .int(starts[chain.text])], prepared: false)
+            state = try await connection.stream(statement, deadline: deadline, into: state) { state, row in
+                try body(&state, ChainRow(row))
+            }
         }
+        return state
     }
+
+    /// The chains that have entries, in order; by the entries, for a head could be missing.
+    private func chains(_ app: UUID?) async throws(DatabaseError) -> [UUID] {
+        if let app { return [app] }
+        let statement = Statement(Self.chains, prepared: false)
+        return try await connection.query(statement, deadline: deadline).rows.compactMap { $0.uuid(0) }
+    }
+
+    /// A step of the index for each chain, instead of all its entries.
+    private static let chains = """
+        WITH RECURSIVE chains AS (
+            (SELECT e.app_id FROM audit.entries AS e ORDER BY e.app_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT e.app_id FROM audit.entries AS e WHERE e.app_id > c.app_id ORDER BY e.app_id LIMIT 1)
+            FROM chains AS c
+            WHERE c.app_id IS NOT NULL
+        )
+        SELECT c.app_id FROM chains AS c WHERE c.app_id IS NOT NULL ORDER BY c.app_id
+        """
 
     private static let entries = """
         SELECT e.seq::text,
@@ -97,7 +125,8 @@ struct ChainSnapshot {
                encode(e.subject_salt, 'hex'),
                encode(e.context_salt, 'hex')
         FROM audit.entries AS e
-        WHERE $1::uuid IS NULL OR e.app_id = $1
-        ORDER BY e.app_id, e.seq
+        WHERE e.app_id = $1::uuid
+          AND ($2::bigint IS NULL OR e.seq > $2)
+        ORDER BY e.seq
         """
 }

@@ -19,13 +19,19 @@ public struct ChainVerifier: Sendable {
     /// - Parameters:
     ///   - app: the chain to verify, the zero UUID for that of strangers; nil for all.
     ///   - checkpoints: what was signed of these chains, of some of them more than once.
+    ///   - afterCheckpoints: take up to its longest checkpoint for proven what a chain has, and look at the rest alone.
     public func callAsFunction(
-        app: UUID?, checkpoints: [ChainHead] = [], deadline: ContinuousClock.Instant
+        app: UUID?, checkpoints: [ChainHead] = [], afterCheckpoints: Bool = false,
+        deadline: ContinuousClock.Instant
     ) async throws -> ChainVerdict {
-        try await ChainSnapshot.read(connection, deadline: deadline) { snapshot in
-            var walk = ChainWalk(checkpoints: checkpoints)
+        let trusted = afterCheckpoints ? checkpoints : []
+        let proven = Dictionary(trusted.map { ($0.appID, $0) }) { $0.seq > $1.seq ? $0 : $1 }
+        return try await ChainSnapshot.read(connection, deadline: deadline) { snapshot in
+            var walk = ChainWalk(checkpoints: checkpoints, proven: proven)
             for head in try await snapshot.heads(of: app) { walk.take(head) }
-            walk = try await snapshot.entries(of: app, into: walk) { $0.take(ChainEntry($1)) }
+            walk = try await snapshot.entries(of: app, after: proven.mapValues(\.seq), into: walk) {
+                $0.take(ChainEntry($1))
+            }
             return walk.finish()
         }
     }

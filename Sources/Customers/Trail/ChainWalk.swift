@@ -6,6 +6,8 @@ struct ChainWalk: Sendable {
     private var heads: [String: ChainHead] = [:]
     /// What was signed of chains that aren't begun, shortest first.
     private var checkpoints: [String: [ChainHead]]
+    /// Up to where chains were proven before, and aren't looked at.
+    private let proven: [String: ChainHead]
     /// The chain that is being followed.
     private var appID: String?
     /// The chain that was finished last.
@@ -20,8 +22,11 @@ struct ChainWalk: Sendable {
     /// Erased entries of the chain that no redaction has accounted for yet, by customer.
     private var unaccounted: [String: Set<Int>] = [:]
 
-    /// - Parameter checkpoints: heads that were signed, at most those of the chains that will come.
-    init(checkpoints: [ChainHead] = []) {
+    /// - Parameters:
+    ///   - checkpoints: heads that were signed, at most those of the chains that will come.
+    ///   - proven: by app, heads among them whose next entry will come first, instead of entry 1.
+    init(checkpoints: [ChainHead] = [], proven: [String: ChainHead] = [:]) {
+        self.proven = proven
         self.checkpoints = Dictionary(grouping: checkpoints, by: \.appID).mapValues { heads in
             heads.sorted { $0.seq < $1.seq }
         }
@@ -70,10 +75,10 @@ struct ChainWalk: Sendable {
 
     private mutating func begin(_ app: String) {
         appID = app
-        last = .genesis(app)
+        last = proven[app] ?? .genesis(app)
         isBroken = false
-        signed = checkpoints.removeValue(forKey: app) ?? []
-        agreed = 0
+        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.seq > last.seq }
+        agreed = last.seq
         unaccounted = [:]
         verdict.chains += 1
     }
@@ -119,7 +124,7 @@ struct ChainWalk: Sendable {
         let head = heads.removeValue(forKey: app)
         let faults = isBroken ? [] : [erasureFault, cutFault, fault(of: head)].compactMap { $0 }
         if let (seq, reason) = faults.min(by: { $0.seq < $1.seq }) {
-            verdict.verified -= max(0, last.seq - seq + 1)
+            verdict.verified -= max(0, last.seq - max(seq - 1, proven[app]?.seq ?? 0))
             breakChain(at: seq, reason)
         } else if !isBroken, last.seq > 0 {
             verdict.heads.append(last)
