@@ -63,10 +63,14 @@ has_image() { "$engine" image inspect "$1" >/dev/null 2>&1; }
 containers=()
 volumes=()
 remove_containers() {
+    local place
     end_child
     trap '' INT TERM HUP
-    [ ${#containers[@]} -eq 0 ] || "$engine" rm --force --volumes "${containers[@]}" >/dev/null 2>&1 || true
-    [ ${#volumes[@]} -eq 0 ] || "$engine" volume rm --force "${volumes[@]}" >/dev/null 2>&1 || true
+    # The last one first: podman removes no container whose network another one shares.
+    for ((place = ${#containers[@]} - 1; place >= 0; place--)); do
+        "$engine" rm --force --volumes "${containers[place]}" >/dev/null || true
+    done
+    [ ${#volumes[@]} -eq 0 ] || "$engine" volume rm --force "${volumes[@]}" >/dev/null || true
 }
 
 # Starts PostgreSQL and waits until it serves: `start_postgres NAME IMAGE [ARGUMENTS OF run]... -- [ARGUMENTS OF postgres]`.
