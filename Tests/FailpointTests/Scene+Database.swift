@@ -14,7 +14,12 @@ extension Scene {
     }
 
     /// Asks with the same key until the answer is neither 409 nor 503.
-    func insist(_ customer: String, idempotencyKey: String) async throws -> HTTPAnswer {
+    ///
+    /// - Parameter other: the instance to ask instead of the scene's own.
+    func insist(
+        _ customer: String, idempotencyKey: String, through other: RunningService? = nil
+    ) async throws -> HTTPAnswer {
+        let tenant = other.map { self.tenant.through($0) } ?? self.tenant
         var answer = HTTPAnswer(status: 503)
         try await eventually("the retry was answered", within: .seconds(40)) {
             answer = try await tenant.delete(customer, idempotencyKey: idempotencyKey)
