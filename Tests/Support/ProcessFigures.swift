@@ -24,6 +24,12 @@ public struct ProcessFigures: Sendable {
         hardDescriptorLimit = numbers.last ?? 0
     }
 
+    /// Whether memory is the program's alone: AddressSanitizer takes more with everything, and keeps what was freed.
+    /// The tests and what they run are built alike.
+    public static var tellOfMemory: Bool {
+        dlsym(nil, "__asan_init") == nil
+    }
+
     private static func number(_ name: String, in text: String) -> Int {
         let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
         return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0
