@@ -102,12 +102,19 @@ def deletions(bench, keys=None):
     measured = [bench.scenario("delete", CONNECTIONS, keys) for _ in range(bench.options.rounds)]
     figures, spread = load.median([m[0] for m in measured])
     cost = load.per_request([(m[1], m[0].requests) for m in measured])
-    return {"spread": spread, "scans": sequential_scans(bench.cluster) - scans} | dataclasses.asdict(figures) | cost
+    scanned = {table: count - scans[table] for table, count in sequential_scans(bench.cluster).items()}
+    return {
+        "spread": spread,
+        "scans": sum(scanned.values()),
+        "scanned": {table: count for table, count in scanned.items() if count},
+    } | dataclasses.asdict(figures) | cost
 
 
 def sequential_scans(cluster):
+    """How often each table was read from one end to the other so far."""
     names = ", ".join(f"'{name}'" for name in TABLES)
-    return int(cluster.sql(f"SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ({names})"))
+    found = cluster.sql(f"SELECT jsonb_object_agg(relname, seq_scan) FROM pg_stat_user_tables WHERE relname IN ({names})")
+    return json.loads(found)
 
 
 def show(title, column, rows):

@@ -597,7 +597,7 @@ COMMENT ON FUNCTION service.release IS
     'Ends the leases of attempts that their instance gave up without knowing their end, so that recovery or a retry takes them over at once. Skips those that a transaction still holds. Returns the others.';
 
 CREATE FUNCTION service.recover(p_limit int, OUT completed int, OUT interrupted int, OUT folded int)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_attempt service.attempts;
@@ -668,12 +668,15 @@ COMMENT ON FUNCTION service.recover IS
     'Finishes what nobody finishes any more: receipts without entry are completed, attempts past their lease end as INTERRUPTED and free their key, closed floods are folded. Any instance, any time, two at once harmless.';
 
 CREATE FUNCTION service.purge(p_limit int) RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The planner doesn't know how few rows the limit leaves, and would join them with the whole table.
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     WITH purged AS (
         DELETE FROM service.attempts AS a
         USING (SELECT o.app_id, o.attempt_id
                FROM service.attempts AS o
-               WHERE o.expires_at < clock_timestamp()
+               -- clock_timestamp() is volatile, and no condition for an index.
+               WHERE o.expires_at < statement_timestamp()
                LIMIT p_limit
                FOR UPDATE SKIP LOCKED) AS old
         WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id

@@ -1,6 +1,6 @@
 -- The protocol's functions by themselves: fences, receipts, take-overs, recovery, purge.
 BEGIN;
-SELECT plan(38);
+SELECT plan(39);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-000000000001'::uuid $$;
 CREATE FUNCTION pg_temp.attempt(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -86,6 +86,20 @@ SELECT row_eq($$ SELECT completed, interrupted FROM service.recover(100) $$, ROW
 SELECT row_eq(
     $$ SELECT outcome, status_code FROM audit.entries WHERE id = pg_temp.attempt(6) $$, ROW ('INTERRUPTED'::text, NULL::int),
     'an interrupted attempt has no status');
+
+-- Every instance does both each second, with a day's answers in the table.
+INSERT INTO service.attempts
+    (app_id, attempt_id, key_id, fingerprint, entry, lease_expires_at, ttl, outcome, finished_at, expires_at, entry_seq)
+SELECT pg_temp.app(), pg_temp.attempt(100000 + n), gen_random_uuid(), '\x01', '{}', now(), '1 day', 'SUCCEEDED', now(),
+       now() + interval '1 day', 100000 + n
+FROM generate_series(1, 1000) AS n;
+CREATE FUNCTION pg_temp.attempts_read() RETURNS bigint LANGUAGE sql AS $$
+    SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relid = 'service.attempts'::regclass
+$$;
+CREATE TEMPORARY TABLE before AS SELECT pg_temp.attempts_read() AS attempts;
+SELECT service.purge(100), service.recover(100), service.audit_lag();
+SELECT cmp_ok(pg_temp.attempts_read() - (SELECT attempts FROM before), '<', 100::bigint,
+    'recovery and purge read only the attempts that they are about');
 
 
 -- A receipt whose time is over, but which isn't in the trail yet.
