@@ -65,23 +65,25 @@ def bloat(bench):
     samples = []
     requests = 0
     start = time.monotonic()
-    while requests < bench.options.requests:
-        base = bench.numbers.take(1_000_000)
-        requests += load.wrk(service, [bench.key], "missing", CONNECTIONS, 20, base).requests
-        sizes = json.loads(
-            bench.cluster.sql(
-                """
-                SELECT jsonb_build_object(
-                    'attempts', (SELECT count(*) FROM service.attempts),
-                    'attempts_bytes', pg_total_relation_size('service.attempts'),
-                    'rate_windows_bytes', pg_total_relation_size('service.rate_windows'),
-                    'heads_bytes', pg_total_relation_size('audit.heads'))
-                """
+    try:
+        while requests < bench.options.requests:
+            base = bench.numbers.take(1_000_000)
+            requests += load.wrk(service, [bench.key], "missing", CONNECTIONS, 20, base).requests
+            sizes = json.loads(
+                bench.cluster.sql(
+                    """
+                    SELECT jsonb_build_object(
+                        'attempts', (SELECT count(*) FROM service.attempts),
+                        'attempts_bytes', pg_total_relation_size('service.attempts'),
+                        'rate_windows_bytes', pg_total_relation_size('service.rate_windows'),
+                        'heads_bytes', pg_total_relation_size('audit.heads'))
+                    """
+                )
             )
-        )
-        samples.append({"seconds": time.monotonic() - start, "requests": requests} | sizes)
-        bench.say(f"{requests:,} requests: {sizes}")
-    service.stop()
+            samples.append({"seconds": time.monotonic() - start, "requests": requests} | sizes)
+            bench.say(f"{requests:,} requests: {sizes}")
+    finally:
+        service.stop()
     bench.results["bloat"] = samples
     print("\nWhat is kept for a minute, under steady load")
     print(
