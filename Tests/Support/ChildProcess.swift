@@ -59,7 +59,11 @@ public final class ChildProcess: Sendable {
             posix_spawn_file_actions_addopen(
                 &actions, descriptor, "\(directory)/\(name)", O_WRONLY | O_CREAT | O_APPEND, 0o600)
         }
-        for descriptor in Int32(3)..<1024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+        // Those below 1,024 whether they are open or not, for others may open some meanwhile.
+        let open = (try? FileManager.default.contentsOfDirectory(atPath: "/dev/fd")) ?? []
+        for descriptor in Set(3..<1024).union(open.compactMap { Int32($0) }) where descriptor >= 3 {
+            posix_spawn_file_actions_addclose(&actions, descriptor)
+        }
 
         // libpq has us ignore broken pipes, and an ignored signal stays ignored in a child.
         posix_spawnattr_init(&attributes)
