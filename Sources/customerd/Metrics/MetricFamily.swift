@@ -23,7 +23,8 @@ struct MetricFamily: Sendable {
 
     func text(name: String) -> String {
         let lines = series.sorted { $0.key < $1.key }.map { $0.value.text(name: name, labels: $0.key) }
-        return "# TYPE \(name) \(kind.rawValue)\n" + lines.joined()
+        let help = MetricHelp.lines[name].map { "# HELP \(name) \($0)\n" } ?? ""
+        return help + "# TYPE \(name) \(kind.rawValue)\n" + lines.joined()
     }
 
     private static func escaped(_ value: String) -> String {
