@@ -16,18 +16,25 @@ public struct AuditEntry: Sendable {
         self.id = lease.attemptID
         self.appID = lease.appID
         self.outcome = finished?.outcome
-        self.json =
-            JSON.object([
-                .init(name: "id", value: .string(lease.attemptID.text)),
-                .init(name: "app_id", value: .string(lease.appID.text)),
-                .init(name: "is_attempt", value: .bool(true)),
-                .init(name: "fence", value: .int(lease.fence)),
-                .init(name: "outcome", value: .string(finished?.outcome.rawValue)),
-                .init(name: "status_code", value: .int(finished?.answer.status)),
-                .init(name: "body", value: .string(finished.flatMap { $0.isStored ? $0.answer.body : nil })),
-                .init(name: "before_image", value: .string(finished?.beforeImage)),
-                .init(name: "failure", value: finished?.failure?.json ?? [:]),
-            ]).text
+        let attempt: [JSON.Member] = [
+            .init(name: "id", value: .string(lease.attemptID.text)),
+            .init(name: "app_id", value: .string(lease.appID.text)),
+            .init(name: "is_attempt", value: .bool(true)),
+            .init(name: "fence", value: .int(lease.fence)),
+        ]
+        self.json = JSON.object(attempt + (finished.map(Self.findings) ?? [])).text
+    }
+
+    /// What the database doesn't know yet. A receipt it has itself, or else it has lost it, and what it said is not true.
+    private static func findings(_ finished: Finished) -> [JSON.Member] {
+        guard !finished.isReceipt else { return [] }
+        return [
+            .init(name: "outcome", value: .string(finished.outcome.rawValue)),
+            .init(name: "status_code", value: .int(finished.answer.status)),
+            .init(name: "body", value: .string(finished.isStored ? finished.answer.body : nil)),
+            .init(name: "before_image", value: .string(finished.beforeImage)),
+            .init(name: "failure", value: finished.failure?.json ?? [:]),
+        ]
     }
 
     /// The entry of an attempt that was answered before it got a row.

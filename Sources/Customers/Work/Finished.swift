@@ -14,6 +14,14 @@ public struct Finished: Sendable {
         }
     }
 
+    /// Whether the unit of work has committed it as its receipt, by `service.finish`.
+    var isReceipt: Bool {
+        switch outcome {
+        case .succeeded, .notFound: true
+        default: false
+        }
+    }
+
     /// What a receipt says that was found when the results were lost.
     init(settled receipt: Receipt) {
         self.init(
