@@ -1,20 +1,15 @@
 public import Foundation
+import LibPQ
 
 extension UUID {
     /// The identifier in lower case, the only form that leaves this service.
     public var text: String {
-        uuidString.lowercased()
+        hexadecimal
     }
 
     /// Reads the 8-4-4-4-12 form of RFC 9562 in any case, and nothing else.
     public init?(strict text: some StringProtocol) {
-        // Foundation alone would take signs and blanks for digits.
-        let isWellFormed = text.utf8.enumerated().allSatisfy { position, byte in
-            [8, 13, 18, 23].contains(position) == (byte == UInt8(ascii: "-"))
-                && (byte == UInt8(ascii: "-") || Character(UnicodeScalar(byte)).isHexDigit)
-        }
-        guard text.utf8.count == 36, isWellFormed, let value = UUID(uuidString: String(text)) else { return nil }
-        self = value
+        self.init(hexadecimal: String(text))
     }
 
     /// A new identifier, of version 4 (RFC 9562, section 5.4), from the system's generator (getrandom).

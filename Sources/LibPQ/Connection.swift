@@ -128,8 +128,8 @@ public actor Connection {
     /// Takes over a connection that has been established.
     private func adopt(_ established: PQTransfer) throws(DatabaseError) {
         let pq = established.connection
-        let watch = SocketWatch(socket: pq.socket) { [weak self] in
-            self?.assumeIsolated { $0.socketIsReady() }
+        let watch = SocketWatch(socket: pq.socket) { [weak self] events in
+            self?.assumeIsolated { $0.socketIsReady(events) }
         }
         guard pq.setNonBlocking(), let watch else { throw .unavailable("out of descriptors or memory") }
         self.pq = pq
@@ -206,9 +206,9 @@ public actor Connection {
         timer?.arm(for: waiter.deadline)
     }
 
-    private func socketIsReady() {
+    private func socketIsReady(_ events: Int16) {
         guard let pq, !isLost else { return }
-        isHungUp = watch?.isHungUp ?? true
+        isHungUp = SocketWatch.isHangUp(events)
         guard activeTicket != nil else { return readWhileIdle(pq) }
         guard let waiter else { return }
         // An exchange takes all results that are there before more is read: with the end of the stream, libpq forgets

@@ -102,7 +102,7 @@ struct Connector: Sendable {
         for polling: PQConnection.Polling, on socket: Int32, until deadline: ContinuousClock.Instant
     ) async -> Wake? {
         let wake = OneShot<Wake>()
-        guard let watch = SocketWatch(socket: socket, handler: { wake.set(.ready) }) else { return nil }
+        guard let watch = SocketWatch(socket: socket, handler: { _ in wake.set(.ready) }) else { return nil }
         defer { watch.cancel() }
         if polling == .reading { watch.watchReading() } else { watch.watchWriting() }
         wake.set(.deadline, at: deadline)

@@ -38,7 +38,7 @@ extension Parameter {
 
     /// The identifier in lower case, as PostgreSQL writes it.
     public static func uuid(_ value: UUID) -> Parameter {
-        .text(value.uuidString.lowercased())
+        .text(value.hexadecimal)
     }
 
     public static func uuid(_ value: UUID?) -> Parameter {
@@ -67,6 +67,9 @@ extension Parameter {
     public static func array(_ elements: [String?]) -> Parameter {
         let quoted = elements.map { element in
             guard let element else { return "NULL" }
+            guard element.utf8.contains(where: { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
+                return "\"\(element)\""
+            }
             var literal = "\""
             for scalar in element.unicodeScalars {
                 if scalar == "\"" || scalar == "\\" { literal.unicodeScalars.append("\\") }

@@ -29,7 +29,9 @@ struct PoolStateMachine {
         case checking(retireAt: Instant)
         case leased(retireAt: Instant)
 
-        var isOpen: Bool { self != .opening }
+        var isOpen: Bool {
+            if case .opening = self { false } else { true }
+        }
     }
 
     /// What a failed attempt to connect leaves behind.

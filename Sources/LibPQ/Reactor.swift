@@ -1,4 +1,5 @@
 import Dispatch
+import HeapModule
 import NIOConcurrencyHelpers
 import Synchronization
 
@@ -20,6 +21,8 @@ public final class Reactor: SerialExecutor {
     public static let shared = Reactor()
 
     typealias Handler = @Sendable () -> Void
+    /// Is told which events of `poll` are there.
+    typealias SocketHandler = @Sendable (Int16) -> Void
 
     /// What a watch or an alarm is known by.
     struct Registration: Hashable, Sendable {
@@ -35,12 +38,16 @@ public final class Reactor: SerialExecutor {
     private struct Watch {
         let descriptor: Int32
         let events: Int16
-        let handler: Handler
+        let handler: SocketHandler
     }
 
-    private struct Alarm {
+    private struct Alarm: Comparable {
         let instant: ContinuousClock.Instant
-        let handler: Handler
+        let registration: Registration
+
+        static func < (one: Alarm, other: Alarm) -> Bool {
+            one.instant < other.instant
+        }
     }
 
     private struct State {
@@ -49,7 +56,10 @@ public final class Reactor: SerialExecutor {
             didSet { haveWatchesChanged = true }
         }
         var haveWatchesChanged = true
-        var alarms: [Registration: Alarm] = [:]
+        /// What is to be called at an alarm, until it is removed.
+        var handlers: [Registration: Handler] = [:]
+        /// The next one first; removed ones are among them until their time comes.
+        var alarms: Heap<Alarm> = []
         var lastRegistration: UInt64 = 0
         /// The thread waits, or is about to: what comes now has to wake it.
         var isWaiting = false
@@ -57,6 +67,22 @@ public final class Reactor: SerialExecutor {
         mutating func makeRegistration() -> Registration {
             lastRegistration += 1
             return Registration(number: lastRegistration)
+        }
+
+        mutating func removeAlarm(_ registration: Registration) {
+            guard handlers.removeValue(forKey: registration) != nil, alarms.count > 2 * handlers.count + 64 else {
+                return
+            }
+            alarms = Heap(alarms.unordered.filter { handlers[$0.registration] != nil })
+        }
+
+        /// The first alarm that wasn't removed.
+        mutating func nextAlarm() -> Alarm? {
+            while let alarm = alarms.min {
+                if handlers[alarm.registration] != nil { return alarm }
+                alarms.removeMin()
+            }
+            return nil
         }
     }
 
@@ -122,7 +148,7 @@ public final class Reactor: SerialExecutor {
     // MARK: - Watches and alarms
 
     /// Calls the handler whenever one of the events of `poll` is there, until the registration is removed.
-    func watch(_ descriptor: Int32, for events: Int32, _ handler: @escaping Handler) -> Registration {
+    func watch(_ descriptor: Int32, for events: Int32, _ handler: @escaping SocketHandler) -> Registration {
         change { state in
             let registration = state.makeRegistration()
             state.watches[registration] = Watch(descriptor: descriptor, events: Int16(events), handler: handler)
@@ -134,7 +160,8 @@ public final class Reactor: SerialExecutor {
     func alarm(at instant: ContinuousClock.Instant, _ handler: @escaping Handler) -> Registration {
         change { state in
             let registration = state.makeRegistration()
-            state.alarms[registration] = Alarm(instant: instant, handler: handler)
+            state.handlers[registration] = handler
+            state.alarms.insert(Alarm(instant: instant, registration: registration))
             return registration
         }
     }
@@ -142,8 +169,9 @@ public final class Reactor: SerialExecutor {
     /// On the reactor's own thread the handler isn't called any more afterwards.
     func remove(_ registration: Registration) {
         change { state in
+            state.removeAlarm(registration)
+            guard state.watches[registration] != nil else { return }
             state.watches[registration] = nil
-            state.alarms[registration] = nil
         }
     }
 
@@ -200,18 +228,18 @@ public final class Reactor: SerialExecutor {
     private func wait(_ polled: inout Polled) {
         let milliseconds = prepare(&polled)
         let count = poll(&polled.descriptors, nfds_t(polled.descriptors.count), milliseconds)
-        var ready: [Registration] = []
+        var ready: [(registration: Registration, events: Int16)] = []
         if count > 0 {
-            for (index, registration) in polled.registrations.enumerated()
-            where polled.descriptors[index + 1].revents != 0 {
-                ready.append(registration)
+            for (index, registration) in polled.registrations.enumerated() {
+                let events = polled.descriptors[index + 1].revents
+                if events != 0 { ready.append((registration, events)) }
             }
             if polled.descriptors[0].revents != 0 { drain() }
         }
         let due = takeDue()
-        for registration in ready {
+        for (registration, events) in ready {
             // One handler may have removed the next one's registration.
-            state.withLockedValue { $0.watches[registration]?.handler }?()
+            state.withLockedValue { $0.watches[registration]?.handler }?(events)
         }
         for handler in due { handler() }
     }
@@ -227,9 +255,9 @@ public final class Reactor: SerialExecutor {
             }
             guard state.work.isEmpty else { return 0 }
             state.isWaiting = true
-            guard let first = state.alarms.values.map(\.instant).min() else { return -1 }
+            guard let first = state.nextAlarm() else { return -1 }
             // Rounded up, or it would wake too early again and again.
-            let remaining = ContinuousClock.now.duration(to: first).boundedNanoseconds
+            let remaining = ContinuousClock.now.duration(to: first.instant).boundedNanoseconds
             return Int32((remaining + 999_999) / 1_000_000)
         }
     }
@@ -237,17 +265,19 @@ public final class Reactor: SerialExecutor {
     private func takeDue() -> [Handler] {
         state.withLockedValue { state in
             state.isWaiting = false
-            guard !state.alarms.isEmpty else { return [] }
+            var due: [Handler] = []
             let now = ContinuousClock.now
-            let due = state.alarms.filter { $0.value.instant <= now }
-            for registration in due.keys { state.alarms[registration] = nil }
-            return due.values.sorted { $0.instant < $1.instant }.map(\.handler)
+            while let alarm = state.nextAlarm(), alarm.instant <= now {
+                state.alarms.removeMin()
+                if let handler = state.handlers.removeValue(forKey: alarm.registration) { due.append(handler) }
+            }
+            return due
         }
     }
 
     private func drain() {
-        var bytes = [UInt8](repeating: 0, count: 64)
-        while read(waking.read, &bytes, bytes.count) > 0 {}
+        var bytes: UInt64 = 0
+        while read(waking.read, &bytes, MemoryLayout<UInt64>.size) == MemoryLayout<UInt64>.size {}
     }
 }
 

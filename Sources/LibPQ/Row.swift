@@ -45,7 +45,7 @@ extension Row {
     }
 
     public func uuid(_ column: Int) -> UUID? {
-        string(column).flatMap { UUID(uuidString: $0) }
+        string(column).flatMap { UUID(hexadecimal: $0) }
     }
 
     /// The bytes of a `bytea`, in either of its output formats.

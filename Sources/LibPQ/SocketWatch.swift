@@ -13,13 +13,13 @@
 final class SocketWatch {
     private let descriptor: Int32
     private let reactor: Reactor
-    private let handler: Reactor.Handler
+    private let handler: Reactor.SocketHandler
     private var reading: Reactor.Registration?
     private var writing: Reactor.Registration?
 
-    /// - Parameter handler: runs on the reactor at every event.
+    /// - Parameter handler: runs on the reactor, with the events of `poll` that are there.
     /// - Returns: nil if there is no descriptor left.
-    init?(socket: Int32, reactor: Reactor = .shared, handler: @escaping Reactor.Handler) {
+    init?(socket: Int32, reactor: Reactor = .shared, handler: @escaping Reactor.SocketHandler) {
         descriptor = fcntl(socket, F_DUPFD_CLOEXEC, 0)
         self.reactor = reactor
         self.handler = handler
@@ -39,10 +39,9 @@ final class SocketWatch {
         writing = writing ?? reactor.watch(descriptor, for: POLLOUT, handler)
     }
 
-    /// Whether the other side is gone for good, though something may be left to be read.
-    var isHungUp: Bool {
-        var query = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&query, 1, 0) > 0 && query.revents & Int16(POLLHUP | POLLERR) != 0
+    /// Whether events say that the other side is gone for good, though something may be left to be read.
+    static func isHangUp(_ events: Int16) -> Bool {
+        events & Int16(POLLHUP | POLLERR) != 0
     }
 
     func stopWriting() {

@@ -22,8 +22,6 @@ struct APIContext: RequestContext {
 
     init(source: Source) {
         self.coreContext = CoreRequestContextStorage(source: source)
-        let address = source.channel.remoteAddress?.ipAddress ?? ""
-        // A peer on a Unix socket is on this machine.
-        self.peer = IPAddress(address) ?? IPAddress("127.0.0.1")!
+        self.peer = source.channel.remoteAddress.flatMap(IPAddress.init) ?? .loopback
     }
 }

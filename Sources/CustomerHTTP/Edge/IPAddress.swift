@@ -1,3 +1,5 @@
+import NIOCore
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -26,15 +28,36 @@ struct IPAddress: Hashable, Sendable {
         var four = in_addr()
         var six = in6_addr()
         if inet_pton(AF_INET, String(text), &four) == 1 {
-            bytes = withUnsafeBytes(of: &four) { Array($0) }
+            self.init(four)
         } else if inet_pton(AF_INET6, String(text), &six) == 1 {
-            let all = withUnsafeBytes(of: &six) { Array($0) }
-            let isMapped = all.prefix(10).allSatisfy { $0 == 0 } && all[10] == 0xff && all[11] == 0xff
-            bytes = isMapped ? Array(all.suffix(4)) : all
+            self.init(six)
         } else {
             return nil
         }
     }
+
+    /// The address of a socket's end, nil for a Unix socket.
+    init?(_ address: SocketAddress) {
+        switch address {
+        case .v4(let address): self.init(address.address.sin_addr)
+        case .v6(let address): self.init(address.address.sin6_addr)
+        case .unixDomainSocket: return nil
+        }
+    }
+
+    private init(_ address: in_addr) {
+        bytes = withUnsafeBytes(of: address) { Array($0) }
+    }
+
+    private init(_ address: in6_addr) {
+        bytes = withUnsafeBytes(of: address) { all in
+            let isMapped = all.prefix(10).allSatisfy { $0 == 0 } && all[10] == 0xff && all[11] == 0xff
+            return Array(isMapped ? all.suffix(4) : all[...])
+        }
+    }
+
+    /// This machine, where whoever comes by a Unix socket is.
+    static let loopback = IPAddress(in_addr(s_addr: UInt32(0x7f00_0001).bigEndian))
 
     /// The canonical text (RFC 5952).
     var text: String {

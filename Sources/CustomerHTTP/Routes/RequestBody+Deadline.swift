@@ -1,4 +1,5 @@
 import Customers
+import HTTPTypes
 import Hummingbird
 import NIOCore
 
@@ -14,6 +15,8 @@ extension Request {
         if let announced = headers[.contentLength].flatMap({ Int($0) }), announced > Self.largestBody {
             throw .bodyTooLarge
         }
+        // Without either there is no body (RFC 9112, section 6.3), and nothing to wait for.
+        guard headers[.contentLength] != nil || headers[.transferEncoding] != nil else { return ByteBuffer() }
         let body = body
         do {
             return try await withThrowingTaskGroup(of: ByteBuffer?.self) { group in
