@@ -175,5 +175,5 @@ customerd_program() {
             return
         fi
     done
-    command -v customerd || die "There is no customerd yet: swift build -c release --product customerd"
+    command -v customerd || die "There is no customerd yet: swift build -c release --static-swift-stdlib --product customerd"
 }
