@@ -39,4 +39,34 @@ struct FenceTests {
         #expect(await other.exitStatus(within: .seconds(20)) == 0)
         #expect(await scene.close() == 0)
     }
+
+    @Test("vouches for no deletion whose receipt was lost, as it is when a standby that lagged is promoted")
+    func lostReceipt() async throws {
+        let scene = try await Scene.open(timeout: 20)
+        let customer = try await scene.tenant.insert()
+        let key = newID()
+        try scene.failpoints.arm("worked")
+
+        let question = Question(customer.id, of: scene.tenant, idempotencyKey: key)
+        try await scene.failpoints.reach("worked")
+        try await scene.database.run(
+            """
+            UPDATE service.attempts
+            SET outcome = NULL, status_code = NULL, body = NULL, before_image = NULL, finished_at = NULL
+            WHERE idempotency_key = '\(key)'
+            """)
+        scene.failpoints.resume("worked")
+        let answer = await question.answer
+        try await scene.database.run(
+            "UPDATE service.attempts SET lease_expires_at = clock_timestamp() WHERE idempotency_key = '\(key)'")
+        let retried = try await scene.insist(customer.id, idempotencyKey: key, through: scene.service)
+
+        #expect(answer?.status == 503)
+        #expect(retried.status == 404, "it is gone here all the same")
+        try await eventually("the attempt had its entry") {
+            try await scene.outcomes(customer.id).sorted() == ["INTERRUPTED", "NOT_FOUND"]
+        }
+        #expect(try await scene.verify())
+        #expect(await scene.close() == 0)
+    }
 }
