@@ -109,7 +109,8 @@ extension ChainVerdict {
 
     func text(_ checkpoints: Checkpoints? = nil) -> String {
         guard let broken else {
-            return "The trail is whole: \(entries) entries in \(chains) chains.\(note(checkpoints))"
+            let counted = "\(entries.counted("entry", "entries")) in \(chains.counted("chain", "chains"))"
+            return "The trail is whole: \(counted).\(note(checkpoints))"
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """

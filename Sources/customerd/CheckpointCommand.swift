@@ -75,7 +75,7 @@ extension Audit {
         private func hand(on checkpoints: [Checkpoint]) throws {
             let notes = checkpoints.map(\.note.description).joined(separator: "\n")
             if let out { try TextFile.write(notes, to: out) }
-            let summary = out.map { "Signed where \(checkpoints.count) chains end: \($0)" }
+            let summary = out.map { "Signed \(checkpoints.count.counted("chain's end", "chains' ends")): \($0)" }
             output.print(
                 ["checkpoints": .array(checkpoints.map(\.json))], else: summary ?? String(notes.dropLast())
             )
