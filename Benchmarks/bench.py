@@ -12,7 +12,9 @@ import tempfile
 import urllib.error
 import urllib.request
 
+import goals
 import growth
+import inner
 import load
 import report
 from measured import APP, HERE, ROOT, Cluster, Service, run, spent
@@ -221,38 +223,6 @@ def print_throughput(rows):
             ],
         )
     )  # fmt: skip
-    found = {(r["name"], r["connections"]): r for r in rows}
-
-    def rate(name, connections):
-        return found[name, connections]["per_second"]
-
-    goals = []
-    if ("delete", 32) in found:
-        delete = found["delete", 32]
-        goals += [
-            ("deletes at 32, of floor a", rate("delete", 32) / rate("floor a", 32), ">=", 1.0),
-            ("deletes at 32, of floor b (stretch)", rate("delete", 32) / rate("floor b", 32), ">=", 0.7),
-            ("replays at 32, of floor d", rate("replay", 32) / rate("floor d", 32), ">=", 0.9),
-            ("404s at 32, of floor d", rate("missing", 32) / rate("floor d", 32), ">=", 0.9),
-            ("CPU of the service, of its backends'", delete["service_cpu_ms"] / delete["backend_cpu_ms"], "<=", 1.0),
-        ]
-    if ("delete", 1) in found:
-        goals.append(
-            ("p50 of a delete at 1 over floor a, ms", found["delete", 1]["p50"] - found["floor a", 1]["p50"], "<=", 0.3)
-        )
-    if ("delete", 128) in found:
-        peak = max(r.get("peak_memory", 0) for r in rows if r["connections"] == 128)
-        goals.append(("memory at 128 connections, MiB", peak / 2**20, "<=", 60))
-    print()
-    print(
-        report.table(
-            ["goal", "measured", "", "wanted", ""],
-            [
-                [name, f"{value:.2f}", sign, f"{limit:g}", "yes" if (value >= limit) == (sign == ">=") or value == limit else "NO"]
-                for name, value, sign, limit in goals
-            ],
-        )
-    )
 
 
 def machine():
@@ -265,6 +235,7 @@ def machine():
 
 PARTS = {
     "throughput": Bench.throughput,
+    "inner": inner.functions,
     "start": Bench.start,
     "reads": Bench.reads,
     "tenants": growth.tenants,
@@ -294,17 +265,25 @@ def main():
     parts = options.parts or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    out = pathlib.Path(options.out or ROOT / "docs/benchmarks")
+    name = "latest" if not options.parts else "-".join(parts)
     bench = Bench(options)
     try:
         for part in parts:
             PARTS[part](bench)
+            # After each part: the next one may take longer than somebody's patience.
+            write(bench.results, out, name)
+        bench.results["goals"] = goals.of(bench.results)
+        write(bench.results, out, name)
+        goals.show(bench.results["goals"])
     finally:
         bench.close()
-    out = pathlib.Path(options.out or ROOT / "docs/benchmarks")
+
+
+def write(results, out, name):
     out.mkdir(parents=True, exist_ok=True)
-    name = "latest" if not options.parts else "-".join(parts)
-    report.write_json(out / f"{name}.json", bench.results)
-    if rows := bench.results.get("throughput"):
+    report.write_json(out / f"{name}.json", results)
+    if rows := results.get("throughput"):
         series = collections.defaultdict(dict)
         for row in rows:
             if row["name"] not in ("floor c", "floor e", "read"):

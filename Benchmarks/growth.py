@@ -6,6 +6,7 @@ import time
 
 import load
 import report
+from goals import cpu
 from measured import APP, Service
 
 CONNECTIONS = 32
@@ -120,9 +121,6 @@ def sequential_scans(cluster):
 
 
 def show(title, column, rows):
-    def cpu(row):
-        return row["service_cpu_ms"] + row["backend_cpu_ms"]
-
     print(f"\n{title}, {CONNECTIONS} connections")
     print(
         report.table(
