@@ -144,6 +144,19 @@ struct MigrateTests {
         try await dropRoles(prefix)
     }
 
+    @Test("a database that couldn't hold every name is refused with a word on how to make another")
+    func encoding() async throws {
+        let database = try await TestDatabase.empty(encoding: "SQL_ASCII")
+
+        let ended = try await database.run(["migrate"])
+
+        #expect(ended.status == 1)
+        #expect(ended.errors.contains("is encoded in SQL_ASCII"))
+        #expect(ended.errors.contains("ENCODING 'UTF8'"))
+        #expect(try await database.value("SELECT to_regnamespace('service')") == nil)
+        try await database.drop()
+    }
+
     @Test("a migration that fails is named, and undoes those before it")
     func failing() async throws {
         let database = try await TestDatabase.empty()

@@ -124,9 +124,12 @@ public final class PrivateCluster: Sendable {
     }
 
     /// Makes a database with a name that no other has.
-    public func createDatabase(template: String? = nil) async throws -> String {
+    ///
+    /// - Parameter encoding: another than the cluster's.
+    public func createDatabase(template: String? = nil, encoding: String? = nil) async throws -> String {
         let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "_")
-        try await psql("CREATE DATABASE \(name) TEMPLATE \(template ?? "template0")")
+        let form = encoding.map { " ENCODING '\($0)' LC_COLLATE 'C' LC_CTYPE 'C'" } ?? ""
+        try await psql("CREATE DATABASE \(name) TEMPLATE \(template ?? "template0")\(form)")
         return name
     }
 

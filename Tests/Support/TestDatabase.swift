@@ -14,8 +14,10 @@ public struct TestDatabase: Sendable {
     }
 
     /// Makes one without a schema.
-    public static func empty(in cluster: PrivateCluster = .shared) async throws -> TestDatabase {
-        TestDatabase(cluster: cluster, name: try await cluster.createDatabase())
+    public static func empty(
+        in cluster: PrivateCluster = .shared, encoding: String? = nil
+    ) async throws -> TestDatabase {
+        TestDatabase(cluster: cluster, name: try await cluster.createDatabase(encoding: encoding))
     }
 
     /// Makes one.

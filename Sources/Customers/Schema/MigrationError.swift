@@ -6,6 +6,8 @@ public enum MigrationError: Error, Sendable, Hashable {
     case edited(name: String)
     /// The database has been migrated by a newer binary.
     case newer(version: Int, known: Int)
+    /// The database isn't encoded in UTF-8, so it couldn't hold every name.
+    case encoding(String)
     /// The migrating role lacks a right; the server says which.
     case insufficientPrivilege(ServerError)
     /// A migration failed.
@@ -20,6 +22,11 @@ extension MigrationError: CustomStringConvertible {
             "Migration \(name) was edited after it had been applied; restore the file and add a new migration instead."
         case .newer(let version, let known):
             "The database was migrated to version \(version) by a newer customerd; this one knows versions up to \(known)."
+        case .encoding(let encoding):
+            """
+            The database is encoded in \(encoding) and can't hold every name; make it with \
+            CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'.
+            """
         case .insufficientPrivilege(let error):
             """
             The migrating role lacks a right (\(error.message)): it must be a superuser, or own the database and have \

@@ -56,6 +56,12 @@ public struct Migrator: Sendable {
     }
 
     private func migrate(deadline: ContinuousClock.Instant) async throws(MigrationError) -> Report {
+        let encoding = try await wrapping { () throws(DatabaseError) in
+            try await connection.query(
+                Statement("SELECT current_setting('server_encoding')", prepared: false), deadline: deadline
+            ).rows.first?[0]
+        }
+        guard encoding == "UTF8" else { throw .encoding(encoding ?? "an unknown way") }
         try await wrapping { () throws(DatabaseError) in
             try await CreateRoles(roles: roles)(connection, deadline: deadline)
             try await begin(deadline: deadline)
@@ -213,9 +219,11 @@ public struct Migrator: Sendable {
         }
     }
 
-    private func wrapping(_ body: () async throws(DatabaseError) -> Void) async throws(MigrationError) {
+    private func wrapping<Value>(
+        _ body: () async throws(DatabaseError) -> Value
+    ) async throws(MigrationError) -> Value {
         do {
-            try await body()
+            return try await body()
         } catch {
             throw .init(error)
         }
