@@ -14,8 +14,7 @@ struct FenceTests {
 
         let asleep = Question(customer.id, of: scene.tenant, idempotencyKey: key)
         try await scene.failpoints.reach("before hold")
-        try await scene.database.run(
-            "UPDATE service.attempts SET lease_expires_at = clock_timestamp() WHERE idempotency_key = '\(key)'")
+        try await scene.database.endLease(of: key)
         // 409 for a moment, when recovery is just ending the lease.
         let taken = try await scene.insist(customer.id, idempotencyKey: key, through: other)
         // Nothing stands in the way of the one who overslept but the fence.
@@ -57,8 +56,7 @@ struct FenceTests {
             """)
         scene.failpoints.resume("worked")
         let answer = await question.answer
-        try await scene.database.run(
-            "UPDATE service.attempts SET lease_expires_at = clock_timestamp() WHERE idempotency_key = '\(key)'")
+        try await scene.database.endLease(of: key)
         let retried = try await scene.insist(customer.id, idempotencyKey: key, through: scene.service)
 
         #expect(answer?.status == 503)

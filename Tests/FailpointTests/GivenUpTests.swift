@@ -58,6 +58,13 @@ extension TestDatabase {
             "SELECT lease_expires_at FROM service.attempts WHERE idempotency_key = $1", [.text(idempotencyKey)])
     }
 
+    /// Lets the lease of the attempt with this key be over now.
+    func endLease(of idempotencyKey: String) async throws {
+        try await rows(
+            "UPDATE service.attempts SET lease_expires_at = clock_timestamp() WHERE idempotency_key = $1",
+            [.text(idempotencyKey)])
+    }
+
     /// Whether the request with this answer arrived before a time.
     func wasAsked(_ answer: HTTPAnswer, before time: String?) async throws -> Bool {
         try await value(

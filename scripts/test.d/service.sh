@@ -16,6 +16,7 @@ database=customerd_${0##*/}_$$
 database=${database//[^a-z0-9]/_}
 temporary=$(mktemp -d)
 service=
+beside=() # processes of other programs, which end after the service
 port=
 owner_url=
 
@@ -28,8 +29,16 @@ clean_up() {
     PGOPTIONS=--client-min-messages=warning psql -Xq -d "$CUSTOMERD_TEST_PG" \
         -c "DROP DATABASE IF EXISTS $database WITH (FORCE)" || true
     rm -rf -- "$temporary"
+    [ ${#beside[@]} -eq 0 ] || kill "${beside[@]}" 2>/dev/null || true
 }
 trap clean_up EXIT
+
+# Starts a program that runs beside the service until the end.
+run_beside() {
+    spawn "$@"
+    beside+=("$child")
+    child=
+}
 
 # Makes the database, which other commands then find in DATABASE_URL.
 make_database() {
