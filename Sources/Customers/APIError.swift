@@ -1,5 +1,3 @@
-public import Foundation
-
 /// Everything that can be said to a client instead of what it asked for. The one place that maps errors to HTTP.
 ///
 /// Source: contract section 1; status codes as in RFC 9110, 6585 (429, 431).

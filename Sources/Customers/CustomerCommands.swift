@@ -1,5 +1,3 @@
-import Foundation
-
 /// What clients do to customers: each a unit of work behind the write path. The audit entry is durable by the time
 /// that a reply is returned.
 public struct CustomerCommands: Sendable {

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 public import Logging
 

@@ -1,9 +1,3 @@
-#if canImport(FoundationEssentials)
-    public import FoundationEssentials
-#else
-    public import Foundation
-#endif
-
 /// A value for `$1 … $n`.
 ///
 /// Text goes in text format with an unspecified type, so the server infers the type from the statement, and

@@ -1,9 +1,3 @@
-#if canImport(FoundationEssentials)
-    public import FoundationEssentials
-#else
-    public import Foundation
-#endif
-
 /// One row of a result, in text format.
 ///
 /// A row keeps the memory of its whole result alive: copy out the values that are to last.

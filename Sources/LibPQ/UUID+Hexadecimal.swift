@@ -1,9 +1,3 @@
-#if canImport(FoundationEssentials)
-    package import FoundationEssentials
-#else
-    package import Foundation
-#endif
-
 // Foundation reads and writes identifiers by `sscanf` and `snprintf`, which take longer than much of a request.
 extension UUID {
     /// The 8-4-4-4-12 form of RFC 9562 in lower case, as PostgreSQL writes it.

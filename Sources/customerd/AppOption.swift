@@ -1,6 +1,5 @@
 import ArgumentParser
 import Customers
-import Foundation
 
 /// Reads the UUID of an app; the zero UUID belongs to strangers, so no app may have it.
 @Sendable

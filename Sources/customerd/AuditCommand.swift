@@ -1,6 +1,5 @@
 import ArgumentParser
 import Customers
-import Foundation
 
 /// `customerd audit …`: what auditors need.
 struct Audit: AsyncParsableCommand {

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Customers
-import Foundation
 
 extension Audit {
     struct SignCheckpoint: AsyncParsableCommand {

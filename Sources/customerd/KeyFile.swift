@@ -1,5 +1,4 @@
 import Customers
-import Foundation
 
 /// Files with the keys that sign and verify checkpoints.
 enum KeyFile {

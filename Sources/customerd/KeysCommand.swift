@@ -1,6 +1,5 @@
 public import ArgumentParser
 import Customers
-import Foundation
 
 /// `customerd keys …`: the API keys of all apps.
 struct Keys: AsyncParsableCommand {

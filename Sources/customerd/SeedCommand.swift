@@ -1,6 +1,5 @@
 import ArgumentParser
 import Customers
-import Foundation
 
 /// `customerd seed`: demo data.
 struct Seed: AsyncParsableCommand {
@@ -35,7 +34,6 @@ struct Seed: AsyncParsableCommand {
             let start = ContinuousClock.now
             let report = try await data.insert(connection, deadline: .now + .seconds(86_400))
             let elapsed = start.duration(to: .now)
-            let seconds = elapsed.formatted(.units(allowed: [.seconds], fractionalPart: .show(length: 2)))
             output.print(
                 [
                     "app_id": .string(app.text), "customers": .int(report.customers), "blocked": .int(report.blocked),
@@ -44,7 +42,7 @@ struct Seed: AsyncParsableCommand {
                     "liquidation_addresses": .int(report.liquidationAddresses), "seconds": .raw(elapsed.decimal),
                 ],
                 else: """
-                    Made \(report.customers) customers of app \(app.text) in \(seconds), \(report.blocked) of them with \
+                    Made \(report.customers) customers of app \(app.text) in \(elapsed.decimal) s, \(report.blocked) of them with \
                     records: \(report.invoices) invoices, \(report.paymentLinks) payment links, \
                     \(report.transactions) transactions, \(report.liquidationAddresses) liquidation addresses.
                     """

@@ -1,20 +1,14 @@
 import ArgumentParser
-import Foundation
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import SystemPackage
 
 /// Standard output for more than can be held in memory.
 enum StandardOutput {
     /// - Throws: when nobody reads any more, the exit code alone.
     static func write(_ bytes: [UInt8]) throws {
         do {
-            try FileHandle.standardOutput.write(contentsOf: Data(bytes))
+            try FileDescriptor.standardOutput.writeAll(bytes)
         } catch {
-            if errno != EPIPE { StandardError.print("Standard output can't be written: \(error.localizedDescription)") }
+            if error as? Errno != .brokenPipe { StandardError.print("Standard output can't be written: \(error)") }
             throw ExitCode.failure
         }
     }
@@ -28,6 +22,6 @@ enum StandardError {
 
     /// Goes on without an error when nobody reads any more.
     static func write(_ text: String) {
-        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+        _ = try? FileDescriptor.standardError.writeAll(text.utf8)
     }
 }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import CustomerHTTP
 import Customers
-import Foundation
 import LibPQ
+import SystemPackage
 
 /// How a command ends that didn't succeed: the one place that maps errors to exit codes and sentences.
 struct Termination {
@@ -87,9 +87,9 @@ struct Termination {
 
     func exit() -> Never {
         if !message.isEmpty {
-            let stream = code == 0 ? FileHandle.standardOutput : FileHandle.standardError
-            stream.write(Data("\(message)\n".utf8))
+            let stream = code == 0 ? FileDescriptor.standardOutput : FileDescriptor.standardError
+            _ = try? stream.writeAll("\(message)\n".utf8)
         }
-        Foundation.exit(code)
+        Customerd.exit(withError: ExitCode(code))
     }
 }

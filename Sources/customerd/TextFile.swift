@@ -1,4 +1,4 @@
-import Foundation
+import SystemPackage
 
 #if canImport(Glibc)
     import Glibc
@@ -21,12 +21,12 @@ enum TextFile {
     private static let limit = 64 << 20
 
     static func read(_ path: String) throws(FileError) -> String {
-        let handle = try reading(path)
-        defer { try? handle.close() }
-        guard let data = try? handle.read(upToCount: limit) ?? Data() else {
-            throw FileError(path: path, problem: "can't be read")
+        var bytes: [UInt8] = []
+        try chunks(of: path) { chunk throws(FileError) in
+            bytes += chunk
+            if bytes.count >= limit { throw FileError(path: path, problem: "isn't a text") }
         }
-        guard data.count < limit, let text = String(data: data, encoding: .utf8) else {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
             throw FileError(path: path, problem: "isn't a text")
         }
         return text
@@ -34,16 +34,8 @@ enum TextFile {
 
     /// Hands over the lines of a file one by one, without their line feeds; `-` is standard input.
     static func lines(_ path: String, _ body: (ArraySlice<UInt8>) -> Void) throws(FileError) {
-        let handle = path == "-" ? .standardInput : try reading(path)
         var rest: [UInt8] = []
-        while true {
-            let chunk: Data?
-            do {
-                chunk = try handle.read(upToCount: 1 << 16)
-            } catch {
-                throw FileError(path: path, problem: "can't be read: \(error.localizedDescription)")
-            }
-            guard let chunk, !chunk.isEmpty else { break }
+        try chunks(of: path) { chunk in
             rest += chunk
             var start = 0
             while let end = rest[start...].firstIndex(of: UInt8(ascii: "\n")) {
@@ -55,34 +47,54 @@ enum TextFile {
         if !rest.isEmpty { body(rest[...]) }
     }
 
-    private static func reading(_ path: String) throws(FileError) -> FileHandle {
-        guard let handle = FileHandle(forReadingAtPath: path) else {
-            throw FileError(path: path, problem: "can't be read: \(String(cString: strerror(errno)))")
+    private static func chunks(
+        of path: String, _ body: (ArraySlice<UInt8>) throws(FileError) -> Void
+    ) throws(FileError) {
+        let file = path == "-" ? .standardInput : try opened(path, .readOnly)
+        defer { if path != "-" { try? file.close() } }
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = try doing("read", path) { try buffer.withUnsafeMutableBytes { try file.read(into: $0) } }
+            guard count > 0 else { return }
+            try body(buffer[..<count])
         }
-        return handle
     }
 
     /// Replaces a file whole, or leaves it as it was.
     static func write(_ text: String, to path: String) throws(FileError) {
-        do {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
-        } catch {
-            throw FileError(path: path, problem: "can't be written: \(error.localizedDescription)")
-        }
+        try doing("written", path) { try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic) }
     }
 
     /// Makes a file that only its owner can read, where there is none.
     static func create(_ text: String, at path: String) throws(FileError) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else {
-            throw FileError(path: path, problem: "can't be made: \(String(cString: strerror(errno)))")
+        let file = try opened(path, .writeOnly, [.create, .exclusiveCreate], "made")
+        defer { try? file.close() }
+        try doing("written", path) {
+            try file.writeAll(text.utf8)
+            if fsync(file.rawValue) != 0 { throw Errno(rawValue: errno) }
         }
-        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    }
+
+    private static func opened(
+        _ path: String, _ mode: FileDescriptor.AccessMode, _ options: FileDescriptor.OpenOptions = [],
+        _ verb: String = "read"
+    ) throws(FileError) -> FileDescriptor {
+        try doing(verb, path) {
+            try FileDescriptor.open(
+                FilePath(path), mode, options: options.union(.closeOnExec), permissions: .ownerReadWrite)
+        }
+    }
+
+    /// - Parameter verb: what can't be done to the file when it fails, as a participle.
+    private static func doing<Value>(
+        _ verb: String, _ path: String, _ body: () throws -> Value
+    ) throws(FileError) -> Value {
         do {
-            try handle.write(contentsOf: Data(text.utf8))
-            try handle.synchronize()
+            return try body()
         } catch {
-            throw FileError(path: path, problem: "can't be written: \(error.localizedDescription)")
+            let posix = (error as? CocoaError)?.underlying as? POSIXError
+            let reason = posix.map { Errno(rawValue: $0.code.rawValue) } ?? error
+            throw FileError(path: path, problem: "can't be \(verb): \(reason)")
         }
     }
 }

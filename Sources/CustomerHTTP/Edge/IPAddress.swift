@@ -38,11 +38,18 @@ struct IPAddress: Hashable, Sendable {
 
     /// The address of a socket's end, nil for a Unix socket.
     init?(_ address: SocketAddress) {
-        switch address {
-        case .v4(let address): self.init(address.address.sin_addr)
-        case .v6(let address): self.init(address.address.sin6_addr)
-        case .unixDomainSocket: return nil
+        // By their places: the compiler takes these structures' members for those of a module that NIO keeps to itself.
+        let (sinAddr, sin6Addr) = (4, 8)
+        let parts: IPAddress? = address.withSockAddr { structure, size in
+            let all = UnsafeRawBufferPointer(start: structure, count: size)
+            return switch address {
+            case .v4: IPAddress(all.loadUnaligned(fromByteOffset: sinAddr, as: in_addr.self))
+            case .v6: IPAddress(all.loadUnaligned(fromByteOffset: sin6Addr, as: in6_addr.self))
+            case .unixDomainSocket: nil
+            }
         }
+        guard let parts else { return nil }
+        self = parts
     }
 
     private init(_ address: in_addr) {

@@ -1,5 +1,4 @@
 import Customers
-import Foundation
 import HTTPTypes
 import Hummingbird
 

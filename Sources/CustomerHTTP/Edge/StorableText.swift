@@ -1,5 +1,4 @@
 import Customers
-import Foundation
 
 /// Makes client text fit to be kept: no character that PostgreSQL can't store, no secret, no more than so much.
 struct StorableText: Sendable {
@@ -42,7 +41,7 @@ struct StorableText: Sendable {
     /// The text without secrets; percent-decoded if it held one in disguise.
     private func redacting(_ text: String) -> String {
         let plain = redactingPlain(text)
-        guard plain.utf8.contains(UInt8(ascii: "%")), let decoded = plain.removingPercentEncoding else { return plain }
+        guard plain.utf8.contains(UInt8(ascii: "%")), let decoded = plain.percentDecoded else { return plain }
         let redacted = redactingPlain(decoded)
         return redacted == decoded ? plain : redacted
     }
@@ -71,7 +70,7 @@ extension String {
                     guard let candidate = rest.firstIndex(of: other[0]) else { return nil }
                     place += candidate
                     guard text.count - place >= other.count else { return nil }
-                    if memcmp(text.baseAddress! + place, other.baseAddress!, other.count) == 0 { return place }
+                    if text[place..<place + other.count].elementsEqual(other) { return place }
                     place += 1
                 }
                 return nil

@@ -1,5 +1,4 @@
 import Customers
-import Foundation
 import Hummingbird
 
 /// The query of a request, decoded as forms are: percent-encoding, and `+` for a space.
@@ -19,7 +18,7 @@ struct QueryParameters: Sendable {
     }
 
     private static func decoded(_ text: Substring) -> String? {
-        guard let decoded = text.replacing("+", with: " ").removingPercentEncoding else { return nil }
+        guard let decoded = text.replacing("+", with: " ").percentDecoded else { return nil }
         return decoded.unicodeScalars.contains("\u{0}") ? nil : decoded
     }
 }

@@ -1,5 +1,4 @@
 import Customers
-import Foundation
 import HTTPTypes
 import Hummingbird
 
@@ -32,7 +31,7 @@ struct WriteRequest: Sendable {
 
     /// The tags of `If-Match`, nil without one (RFC 9110, section 13.1.1).
     var entityTags: [String]? {
-        edge.ifMatch?.split(separator: ",").map { String($0).trimmingCharacters(in: .whitespaces) }
+        edge.ifMatch?.split(separator: ",").map { $0.trimmed }
     }
 
     /// - Parameters:

@@ -1,4 +1,3 @@
-import Foundation
 public import LibPQ
 
 /// Decides in one round trip whether a request may go on: key, rate, permission, validity, idempotency.

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// One request on a write route. Its id is the id of its audit entry.
 public struct Attempt: Sendable {
     public let id: UUID

@@ -1,5 +1,4 @@
 import Crypto
-public import Foundation
 
 /// What makes two requests under one idempotency key the same: SHA-256 of what they ask for.
 public enum Fingerprint {

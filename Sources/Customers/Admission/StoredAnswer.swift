@@ -1,5 +1,3 @@
-public import Foundation
-
 /// The answer of an earlier request under the same idempotency key.
 public struct StoredAnswer: Sendable, Hashable {
     public let lease: Lease

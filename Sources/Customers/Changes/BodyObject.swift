@@ -1,19 +1,16 @@
-import Foundation
-
 /// A request body that is a JSON object.
 struct BodyObject {
-    private let members: [String: any Sendable]
+    private let members: [String: BodyValue]
 
     /// - Throws: a sentence when it isn't one.
     init(_ body: [UInt8]) throws(Invalidity) {
-        guard
-            let value = try? JSONSerialization.jsonObject(with: Data(body)),
-            let members = value as? [String: any Sendable]
-        else { throw .body("the body must be a JSON object") }
+        guard let members = try? JSONDecoder().decode([String: BodyValue].self, from: Data(body)) else {
+            throw .body("the body must be a JSON object")
+        }
         self.members = members
     }
 
-    subscript(_ name: String) -> (any Sendable)? {
+    subscript(_ name: String) -> BodyValue? {
         members[name]
     }
 

@@ -1,5 +1,4 @@
 import Crypto
-import Foundation
 public import LibPQ
 
 /// Deletes many customers: each in a unit of work with an audit entry of its own, the whole under one idempotency key.

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// The body of a bulk deletion.
 public struct BulkRequest: Sendable, Hashable {
     /// Customers that one request may name.
@@ -13,13 +11,13 @@ public struct BulkRequest: Sendable, Hashable {
     public init(_ body: [UInt8]) throws(Invalidity) {
         let object = try BodyObject(body)
         try object.refuseMembers(otherThan: ["ids", "dry_run"])
-        guard let texts = object["ids"] as? [any Sendable] else { throw .body("ids must be an array of UUIDs") }
-        guard (1...Self.mostItems).contains(texts.count) else {
+        guard case .array(let values) = object["ids"] else { throw .body("ids must be an array of UUIDs") }
+        guard (1...Self.mostItems).contains(values.count) else {
             throw .body("ids must hold 1 to \(Self.mostItems) UUIDs")
         }
         var ids: [UUID] = []
-        for text in texts {
-            guard let id = (text as? String).flatMap({ UUID(strict: $0) }) else {
+        for value in values {
+            guard case .string(let text) = value, let id = UUID(strict: text) else {
                 throw .body("ids must be an array of UUIDs")
             }
             ids.append(id)
@@ -28,8 +26,7 @@ public struct BulkRequest: Sendable, Hashable {
         self.ids = ids
         switch object["dry_run"] {
         case nil: isDryRun = false
-        // 1 and 0 cast to Bool as well, but their type isn't that of true and false.
-        case let flag as NSNumber where String(cString: flag.objCType) == "c": isDryRun = flag.boolValue
+        case .bool(let flag): isDryRun = flag
         default: throw .body("dry_run must be true or false")
         }
     }

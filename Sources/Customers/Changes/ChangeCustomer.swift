@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 /// The unit of work that changes members of a customer: PATCH, status, archive and unarchive.

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 /// The unit of work that inserts a customer.

@@ -1,5 +1,3 @@
-import Foundation
-
 /// The members of a customer that a client sets, each of them valid.
 public struct CustomerFields: Sendable, Hashable {
     /// In the order of the record; an absent member isn't changed, `null` clears it.
@@ -74,9 +72,9 @@ public struct CustomerFields: Sendable, Hashable {
         let isNullable: Bool
         let allowed: Allowed
 
-        func checked(_ value: any Sendable) throws(Invalidity) -> JSON {
-            if value is NSNull, isNullable { return .null }
-            guard let text = value as? String else { throw .body("\(name) must be a string") }
+        func checked(_ value: BodyValue) throws(Invalidity) -> JSON {
+            if case .null = value, isNullable { return .null }
+            guard case .string(let text) = value else { throw .body("\(name) must be a string") }
             guard !text.unicodeScalars.contains("\u{0}") else { throw .body("\(name) must not contain U+0000") }
             switch allowed {
             case .characters(let range) where !range.contains(text.unicodeScalars.count):

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 /// The unit of work that erases the personal data of a customer, living or deleted, everywhere at once.

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 /// The unit of work that brings a deleted customer back from its before-image.

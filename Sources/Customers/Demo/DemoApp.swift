@@ -1,5 +1,3 @@
-public import Foundation
-
 /// The tenant of the demo data, unless one is named.
 public enum DemoApp {
     /// `de300000-0000-4000-8000-000000000001`; `scripts/run` has the same.

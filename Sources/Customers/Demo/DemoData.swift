@@ -1,4 +1,3 @@
-public import Foundation
 public import LibPQ
 
 /// Invented customers with their records, made by the database itself: the names go in once, the rest is SQL.

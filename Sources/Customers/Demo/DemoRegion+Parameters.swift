@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 extension DemoRegion {
@@ -23,9 +22,9 @@ extension DemoRegion {
         }
     }
 
-    /// Without accents, apostrophes and capitals.
+    /// Without apostrophes and capitals.
     private static func asciiLetters(of name: String) -> String {
-        let letters = name.decomposedStringWithCanonicalMapping.lowercased().unicodeScalars
+        let letters = name.lowercased().unicodeScalars
             .filter { ("a"..."z").contains($0) || $0 == "-" }
         return String(String.UnicodeScalarView(letters))
     }

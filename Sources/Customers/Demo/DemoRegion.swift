@@ -9,7 +9,7 @@ struct DemoRegion: Sendable {
     let currency: String
     /// A phone number; every `#` becomes a digit.
     let phone: String
-    /// `name`, or `name|how it is written in an e-mail address` where dropping the accents isn't enough.
+    /// `name`, or `name|how it is written in an e-mail address` where it has other letters than those from A to Z.
     let firstNames: String
     let lastNames: String
 
@@ -21,88 +21,96 @@ struct DemoRegion: Sendable {
                 Desmond
                 """,
             lastNames: """
-                Smith Johnson Williams Brown Jones Miller Davis Wilson Anderson Taylor Thomas Washington Bennett O'Connor \
-                Reyes Coleman
+                Smith Johnson Williams Brown Jones Miller Davis Wilson Anderson Taylor Thomas Washington Bennett \
+                O'Connor Reyes Coleman
                 """
         ),
         DemoRegion(
             share: 11, currency: "GBP", phone: "+44 20 7946 0###",
             firstNames: """
-                Oliver Isla George Freya Arthur Poppy Alfie Florence Rhys Siân Callum Aoife Niamh Gareth Imogen Hamish
+                Oliver Isla George Freya Arthur Poppy Alfie Florence Rhys Siân|sian Callum Aoife Niamh Gareth Imogen \
+                Hamish
                 """,
             lastNames: """
-                Evans Hughes Clarke Walker MacDonald Fraser Campbell Llewellyn Davies Ashworth Pemberton O'Neill Byrne \
-                Fitzgerald Wright Thompson
+                Evans Hughes Clarke Walker MacDonald Fraser Campbell Llewellyn Davies Ashworth Pemberton O'Neill \
+                Byrne Fitzgerald Wright Thompson
                 """
         ),
         DemoRegion(
             share: 12, currency: "EUR", phone: "+49 30 23125###",
             firstNames: """
-                Jörg Anneliese Lukas Hannah Jürgen Lena Matthias Käthe Felix Mia Björn Leonie Günther Franziska Stefan \
-                Zoë
+                Jörg|jorg Anneliese Lukas Hannah Jürgen|jurgen Lena Matthias Käthe|kathe Felix Mia Björn|bjorn Leonie \
+                Günther|gunther Franziska Stefan Zoë|zoe
                 """,
             lastNames: """
-                Müller|mueller Schmidt Schneider Fischer Weber Schäfer|schaefer Groß|gross Köhler|koehler Krüger|krueger \
-                Hoffmann Vogel Böhm|boehm Zimmermann Weiß|weiss Lehmann Jäger|jaeger
+                Müller|mueller Schmidt Schneider Fischer Weber Schäfer|schaefer Groß|gross Köhler|koehler \
+                Krüger|krueger Hoffmann Vogel Böhm|boehm Zimmermann Weiß|weiss Lehmann Jäger|jaeger
                 """
         ),
         DemoRegion(
             share: 9, currency: "EUR", phone: "+33 1 99 00 ## ##",
             firstNames: """
-                Camille Hugo Chloé Léo Inès Gaël Élise Théo Maëlys Raphaël Océane Jean-Luc Zoé François Noémie Étienne
+                Camille Hugo Chloé|chloe Léo|leo Inès|ines Gaël|gael Élise|elise Théo|theo Maëlys|maelys \
+                Raphaël|raphael Océane|oceane Jean-Luc Zoé|zoe François|francois Noémie|noemie Étienne|etienne
                 """,
             lastNames: """
-                Martin Bernard Dubois Lefèvre Moreau Laurent Girard Béranger Dupont Gauthier Perrin Châtelain Roussel \
-                Lemaître Fournier Mercier
+                Martin Bernard Dubois Lefèvre|lefevre Moreau Laurent Girard Béranger|beranger Dupont Gauthier Perrin \
+                Châtelain|chatelain Roussel Lemaître|lemaitre Fournier Mercier
                 """
         ),
         DemoRegion(
             share: 9, currency: "EUR", phone: "+34 91 555 ####",
             firstNames: """
-                Lucía Hugo María Mateo Sofía Martín José Íñigo Carmen Álvaro Nuria Joaquín Begoña Andrés Rocío Iván
+                Lucía|lucia Hugo María|maria Mateo Sofía|sofia Martín|martin José|jose Íñigo|inigo Carmen \
+                Álvaro|alvaro Nuria Joaquín|joaquin Begoña|begona Andrés|andres Rocío|rocio Iván|ivan
                 """,
             lastNames: """
-                García Rodríguez González Fernández López Martínez Sánchez Pérez Gómez Muñoz Álvarez Núñez Ibáñez Peña \
-                Cortés Ordóñez
+                García|garcia Rodríguez|rodriguez González|gonzalez Fernández|fernandez López|lopez Martínez|martinez \
+                Sánchez|sanchez Pérez|perez Gómez|gomez Muñoz|munoz Álvarez|alvarez Núñez|nunez Ibáñez|ibanez \
+                Peña|pena Cortés|cortes Ordóñez|ordonez
                 """
         ),
         DemoRegion(
             share: 7, currency: "BRL", phone: "+55 11 95555-####",
             firstNames: """
-                Miguel Helena João Alice Antônio Laura Thiago Conceição Caio Júlia Otávio Beatriz Luís Letícia Renato \
-                Mônica
+                Miguel Helena João|joao Alice Antônio|antonio Laura Thiago Conceição|conceicao Caio Júlia|julia \
+                Otávio|otavio Beatriz Luís|luis Letícia|leticia Renato Mônica|monica
                 """,
             lastNames: """
-                Silva Santos Oliveira Souza Araújo Gonçalves Ribeiro Magalhães Carvalho Guimarães Barbosa Simões Teixeira \
-                Falcão Nogueira Assunção
+                Silva Santos Oliveira Souza Araújo|araujo Gonçalves|goncalves Ribeiro Magalhães|magalhaes Carvalho \
+                Guimarães|guimaraes Barbosa Simões|simoes Teixeira Falcão|falcao Nogueira Assunção|assuncao
                 """
         ),
         DemoRegion(
             share: 6, currency: "PLN", phone: "+48 22 555 ## ##",
             firstNames: """
-                Zofia Jakub Małgorzata|malgorzata Łukasz|lukasz Agnieszka Paweł|pawel Bożena Michał|michal Grażyna \
-                Tomasz Wójciech Ewa Stanisław|stanislaw Katarzyna Władysław|wladyslaw Żaneta
+                Zofia Jakub Małgorzata|malgorzata Łukasz|lukasz Agnieszka Paweł|pawel Bożena|bozena Michał|michal \
+                Grażyna|grazyna Tomasz Wójciech|wojciech Ewa Stanisław|stanislaw Katarzyna Władysław|wladyslaw \
+                Żaneta|zaneta
                 """,
             lastNames: """
-                Nowak Kowalska Wiśniewski Wójcik Zieliński Wróbel Jabłoński|jablonski Dąbrowska Król Piątek Błaszczyk|blaszczyk \
-                Gołębiewski|golebiewski Świątek Mazur Łuczak|luczak Żak
+                Nowak Kowalska Wiśniewski|wisniewski Wójcik|wojcik Zieliński|zielinski Wróbel|wrobel \
+                Jabłoński|jablonski Dąbrowska|dabrowska Król|krol Piątek|piatek Błaszczyk|blaszczyk \
+                Gołębiewski|golebiewski Świątek|swiatek Mazur Łuczak|luczak Żak|zak
                 """
         ),
         DemoRegion(
             share: 6, currency: "SEK", phone: "+46 8 465 004 ##",
             firstNames: """
-                Astrid Björn Åsa Søren|soren Linnéa Mikkel Göran Ingrid Øyvind|oyvind Märta Håkon Signe Jørgen|jorgen Elin \
-                Lars Ylva
+                Astrid Björn|bjorn Åsa|asa Søren|soren Linnéa|linnea Mikkel Göran|goran Ingrid Øyvind|oyvind \
+                Märta|marta Håkon|hakon Signe Jørgen|jorgen Elin Lars Ylva
                 """,
             lastNames: """
-                Lindström Andersson Åkesson Nygård Sjöberg Bjørnstad|bjornstad Østergaard|ostergaard Hansen Öberg Nilsson \
-                Kjær|kjaer Söderberg Dahl Engström Holmgren Mårtensson
+                Lindström|lindstrom Andersson Åkesson|akesson Nygård|nygard Sjöberg|sjoberg Bjørnstad|bjornstad \
+                Østergaard|ostergaard Hansen Öberg|oberg Nilsson Kjær|kjaer Söderberg|soderberg Dahl \
+                Engström|engstrom Holmgren Mårtensson|martensson
                 """
         ),
         DemoRegion(
             share: 6, currency: "INR", phone: "+91 22 5550 ####",
             firstNames: """
-                Aarav Ananya Vihaan Priya Rohan Kavya Arjun Meera Sanjay Lakshmi Imran Fatima Harpreet Divya Nikhil Zoya
+                Aarav Ananya Vihaan Priya Rohan Kavya Arjun Meera Sanjay Lakshmi Imran Fatima Harpreet Divya Nikhil \
+                Zoya
                 """,
             lastNames: """
                 Sharma Patel Iyer Reddy Singh Banerjee Nair Kulkarni Chatterjee Khan Desai Krishnamurthy Gill Menon \
@@ -112,12 +120,12 @@ struct DemoRegion: Sendable {
         DemoRegion(
             share: 5, currency: "JPY", phone: "+81 3-5550-####",
             firstNames: """
-                陽翔|haruto 結衣|yui 蓮|ren 美咲|misaki 翔太|shota さくら|sakura 健一|kenichi 恵子|keiko 大輔|daisuke \
-                葵|aoi 直樹|naoki 智子|tomoko 拓也|takuya 花子|hanako 誠|makoto 真由美|mayumi
+                陽翔|haruto 結衣|yui 蓮|ren 美咲|misaki 翔太|shota さくら|sakura 健一|kenichi 恵子|keiko 大輔|daisuke 葵|aoi 直樹|naoki \
+                智子|tomoko 拓也|takuya 花子|hanako 誠|makoto 真由美|mayumi
                 """,
             lastNames: """
-                佐藤|sato 鈴木|suzuki 高橋|takahashi 田中|tanaka 渡辺|watanabe 伊藤|ito 山本|yamamoto 中村|nakamura \
-                小林|kobayashi 加藤|kato 吉田|yoshida 山田|yamada 松本|matsumoto 井上|inoue 木村|kimura 清水|shimizu
+                佐藤|sato 鈴木|suzuki 高橋|takahashi 田中|tanaka 渡辺|watanabe 伊藤|ito 山本|yamamoto 中村|nakamura 小林|kobayashi \
+                加藤|kato 吉田|yoshida 山田|yamada 松本|matsumoto 井上|inoue 木村|kimura 清水|shimizu
                 """
         ),
         DemoRegion(
@@ -133,12 +141,12 @@ struct DemoRegion: Sendable {
         DemoRegion(
             share: 3, currency: "NGN", phone: "+234 1 555 ####",
             firstNames: """
-                Chidi Adaeze Olúwaṣeun|oluwaseun Ngozi Emeka Yétúndé Tunde Amaka Ìbùkún Kelechi Fúnmiláyọ̀|funmilayo Chinwe \
-                Babatunde Zainab Ifeanyi Halima
+                Chidi Adaeze Olúwaṣeun|oluwaseun Ngozi Emeka Yétúndé|yetunde Tunde Amaka Ìbùkún|ibukun Kelechi \
+                Fúnmiláyọ̀|funmilayo Chinwe Babatunde Zainab Ifeanyi Halima
                 """,
             lastNames: """
-                Okafor Adeyemi Nwosu Balogun Eze Ogunleye Okonkwo Bello Adébáyọ̀|adebayo Ibrahim Uche Ọlátúnjí|olatunji \
-                Mohammed Obi Danjuma Akintola
+                Okafor Adeyemi Nwosu Balogun Eze Ogunleye Okonkwo Bello Adébáyọ̀|adebayo Ibrahim Uche \
+                Ọlátúnjí|olatunji Mohammed Obi Danjuma Akintola
                 """
         ),
     ]

@@ -1,4 +1,3 @@
-import Foundation
 public import LibPQ
 
 /// Looks whether a database keeps what the service promises on its behalf. It changes nothing.

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// An API key as operators see it: everything but its secret.
 public struct APIKey: Sendable, Hashable {
     public let appID: UUID

@@ -1,4 +1,3 @@
-public import Foundation
 public import LibPQ
 
 /// The API keys of all apps, for operators: the session must be the owner's, since the service's own role reaches

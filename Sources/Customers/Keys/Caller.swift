@@ -1,5 +1,3 @@
-public import Foundation
-
 /// Who was let in: the API key behind a request.
 public struct Caller: Sendable, Hashable {
     public let appID: UUID

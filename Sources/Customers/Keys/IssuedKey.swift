@@ -1,5 +1,3 @@
-public import Foundation
-
 /// A key with its secret, which is known at this moment only.
 public struct IssuedKey: Sendable {
     public let clientKey: String

@@ -1,5 +1,3 @@
-import Foundation
-
 /// Where a page of the trail ended: before the entry with this `seq`. Entries that arrive meanwhile come before the
 /// first page, so no page changes.
 public struct AuditCursor: Sendable, Hashable {

@@ -1,4 +1,3 @@
-public import Foundation
 import LibPQ
 
 /// What can be asked of the trail: an app's own entries, rendered by the database.

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// Which audit entries are asked for.
 public struct AuditSearch: Sendable, Hashable {
     public static let limits = 1...100

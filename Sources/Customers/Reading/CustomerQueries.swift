@@ -1,4 +1,3 @@
-public import Foundation
 import LibPQ
 
 /// What can be asked about customers. Each query is an answer by itself: the database renders, nothing is re-encoded.

@@ -1,4 +1,3 @@
-public import Foundation
 import LibPQ
 
 /// A kind of records that belong to a customer, as `service.dependents` names it.

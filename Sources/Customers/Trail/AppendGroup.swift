@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 import Logging
 import Metrics

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// One line of the trail on its way into the database.
 public struct AuditEntry: Sendable {
     public let id: UUID

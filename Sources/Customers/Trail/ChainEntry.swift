@@ -1,5 +1,4 @@
 import Crypto
-import Foundation
 
 /// An entry as the verifier sees it: what it shows by itself, and what ties it to others.
 struct ChainEntry: Sendable {

@@ -1,4 +1,3 @@
-public import Foundation
 public import LibPQ
 
 /// Writes the trail out, so that it can be verified where there is no database: one JSON object a line and an entry,

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 /// The trail at one moment: a transaction that sees one snapshot and changes nothing.

@@ -1,4 +1,3 @@
-public import Foundation
 public import LibPQ
 
 /// Proves that the trail is what was written: recomputes every commitment and every hash from the columns, here and not

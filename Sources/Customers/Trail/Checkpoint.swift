@@ -1,5 +1,3 @@
-import Foundation
-
 /// A signed note that says how long a chain is and where it ends: what whoever can change every row of the database
 /// can't change with it.
 ///

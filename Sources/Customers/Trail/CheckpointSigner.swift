@@ -1,4 +1,3 @@
-public import Foundation
 public import LibPQ
 
 /// Signs where chains end, once they are proven.

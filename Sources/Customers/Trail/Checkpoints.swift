@@ -1,5 +1,3 @@
-public import Foundation
-
 /// The checkpoints that stand in a file, one note after another, and what may be believed of them.
 public struct Checkpoints: Sendable, Hashable {
     /// The heads that may be believed.

@@ -1,5 +1,3 @@
-public import Foundation
-
 /// Proves an export without a database, line by line in constant memory, as ``ChainVerifier`` proves the database.
 ///
 /// Source: docs/audit-chain.md.

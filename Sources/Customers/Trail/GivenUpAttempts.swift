@@ -1,4 +1,3 @@
-import Foundation
 import NIOConcurrencyHelpers
 
 /// Attempts that this instance has answered with 503 without knowing their end. Nobody runs them any more, so the next

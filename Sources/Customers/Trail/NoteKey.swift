@@ -1,5 +1,4 @@
 import Crypto
-import Foundation
 
 /// What signs notes: an Ed25519 key with a name.
 ///
@@ -31,7 +30,7 @@ public struct NoteSigner: Sendable {
             self.name = name
             seed = Array(der.dropFirst(NoteKey.privatePrefix.count))
         } else {
-            let text = contents.trimmingCharacters(in: .whitespacesAndNewlines)
+            let text = contents.trimmed
             guard text.hasPrefix("PRIVATE+KEY+") else { throw .form }
             given = text
             (self.name, seed) = try NoteKey.parts(text.dropFirst("PRIVATE+KEY+".count))
@@ -87,7 +86,7 @@ public struct NoteVerifier: Sendable {
             name = nil
             bytes = Array(der.dropFirst(NoteKey.publicPrefix.count))
         } else {
-            let text = contents.trimmingCharacters(in: .whitespacesAndNewlines)
+            let text = contents.trimmed
             given = text
             (name, bytes) = try NoteKey.parts(text[...])
         }
@@ -171,8 +170,8 @@ public enum NoteKey {
 
     /// The bytes of a PEM file. Source: RFC 7468.
     fileprivate static func der(_ label: String, in contents: String) -> [UInt8]? {
-        guard let start = contents.range(of: "-----BEGIN \(label)-----"),
-            let end = contents.range(of: "-----END \(label)-----"), start.upperBound <= end.lowerBound
+        guard let start = contents.firstRange(of: "-----BEGIN \(label)-----"),
+            let end = contents.firstRange(of: "-----END \(label)-----"), start.upperBound <= end.lowerBound
         else { return nil }
         let base64 = contents[start.upperBound..<end.lowerBound].filter { !$0.isWhitespace }
         return Data(base64Encoded: String(base64)).map { Array($0) }

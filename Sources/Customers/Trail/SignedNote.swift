@@ -1,5 +1,3 @@
-import Foundation
-
 /// A text with signatures under it.
 ///
 /// Source: C2SP, signed-note, https://c2sp.org/signed-note.

@@ -1,4 +1,3 @@
-import Foundation
 import LibPQ
 
 /// The row of a customer inside a unit of work.

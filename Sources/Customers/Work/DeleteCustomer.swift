@@ -1,4 +1,3 @@
-public import Foundation
 public import LibPQ
 
 /// The unit of work that deletes a customer, irreversibly, unless something refers to it.
