@@ -6,6 +6,7 @@ import HummingbirdTLS
 public import LibPQ
 public import Logging
 import NIOCore
+import NIOCertificateReloading
 import NIOSSL
 public import ServiceLifecycle
 
@@ -33,19 +34,27 @@ public struct CustomerAPI: Sendable {
         self.proxies = proxies
     }
 
-    /// The server: it stops accepting when asked to, and finishes what runs.
+    /// The server, after what reads its certificate again: it stops accepting when asked to, and finishes what runs.
     ///
     /// - Throws: ``CertificateError`` when the certificate or its key can't be used.
-    public func server(address: ListenAddress, limits: ClientLimits, logger: Logger) throws -> any Service {
+    public func services(address: ListenAddress, limits: ClientLimits, logger: Logger) throws -> [any Service] {
         let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handler)
         }
-        let plain = HTTPServerBuilder.http1(configuration: channel(limits, isSecure: address.tls != nil, logger))
+        var server = HTTPServerBuilder.http1(configuration: channel(limits, isSecure: address.tls != nil, logger))
+        var reloader: TimedCertificateReloader?
+        if let files = address.tls {
+            var configuration = try files.configuration()
+            let certificates = files.reloader(logger)
+            configuration.setCertificateReloader(certificates)
+            server = try .tls(server, tlsConfiguration: configuration)
+            reloader = certificates
+        }
         let application = Application(
             router: router,
-            server: try address.tls.map { try .tls(plain, tlsConfiguration: $0.configuration()) } ?? plain,
+            server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(address.host, port: address.port),
                 serverName: "customerd",
@@ -53,7 +62,8 @@ public struct CustomerAPI: Sendable {
             ),
             logger: logger
         )
-        return ListeningServer(server: application, address: address)
+        let listening = ListeningServer(server: application, address: address)
+        return reloader.map { [$0, listening] } ?? [listening]
     }
 
     private func channel(

@@ -40,9 +40,9 @@ struct App: Sendable {
             metrics: prometheus.text
         )
         let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
-        let server = try api.server(address: address, limits: try clientLimits(), logger: logger)
+        let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
-        return pools + [recovery, server]
+        return pools + [recovery] + servers
     }
 
     private func clientLimits() throws -> ClientLimits {
@@ -81,8 +81,10 @@ struct App: Sendable {
     }
 
     private var address: ListenAddress {
-        var tls: ListenAddress.Certificate?
-        if let chain = settings.tlsCertificate, let key = settings.tlsKey { tls = .init(chain: chain, key: key) }
+        var tls: CertificateFiles?
+        if let chain = settings.tlsCertificate, let key = settings.tlsKey {
+            tls = CertificateFiles(chain: chain, key: key, interval: settings.tlsReloadInterval)
+        }
         return ListenAddress(host: settings.host, port: settings.port, tls: tls)
     }
 }

@@ -38,6 +38,7 @@ struct Settings: Sendable {
     /// PEM files to serve TLS with, both or none: CUSTOMERD_TLS_CERTIFICATE, CUSTOMERD_TLS_KEY.
     let tlsCertificate: String?
     let tlsKey: String?
+    let tlsReloadInterval: Duration
 
     var rolePrefix: String { roles.prefix }
 }
@@ -66,6 +67,8 @@ extension Settings {
         preparesStatements = try environment.bool("CUSTOMERD_PREPARE_STATEMENTS", default: true)
         tlsCertificate = environment.string("CUSTOMERD_TLS_CERTIFICATE")
         tlsKey = environment.string("CUSTOMERD_TLS_KEY")
+        tlsReloadInterval = .seconds(
+            try environment.int("CUSTOMERD_TLS_RELOAD_SECONDS", in: 1...86_400, default: 60))
         guard (tlsCertificate == nil) == (tlsKey == nil) else {
             let (missing, present) =
                 tlsKey == nil

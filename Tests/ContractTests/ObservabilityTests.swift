@@ -17,7 +17,14 @@ struct ObservabilityTests {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../..")
         let text = try String(contentsOf: root.appendingPathComponent(file), encoding: .utf8)
 
-        let metrics = try await metrics()
+        // It shows when its certificate expires.
+        let certificate = try SelfSignedCertificate()
+        let files = ["CUSTOMERD_TLS_CERTIFICATE": certificate.certificate, "CUSTOMERD_TLS_KEY": certificate.key]
+        let service = try await RunningService.start(on: stage.database, files, trusting: certificate)
+
+        let metrics =
+            try await HTTPCall("GET", "/metrics").send(to: service.port, trusting: certificate).body
+            + metrics()
 
         let named = Set(text.matches(of: /\b(?:customerd|db_pool)_[a-z0-9_]+/).map { String($0.output) })
         #expect(named.count >= 8)

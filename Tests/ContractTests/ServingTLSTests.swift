@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -29,6 +30,39 @@ struct ServingTLSTests {
         #expect(unanswered == .closed)
         service.terminate()
         #expect(await service.exitStatus(within: .seconds(20)) == 0)
+    }
+
+    @Test("a certificate that is replaced is served to new connections, and one that won't do isn't")
+    func replaced() async throws {
+        let (served, first) = (try SelfSignedCertificate(), try SelfSignedCertificate())
+        let (next, unfinished) = (try SelfSignedCertificate(), try SelfSignedCertificate())
+        try served.replace(by: first)
+        var settings = settings(served.certificate, served.key)
+        settings["CUSTOMERD_TLS_RELOAD_SECONDS"] = "1"
+        let service = try await RunningService.start(on: stage.database, settings, trusting: first)
+        let live = HTTPCall("GET", "/health/live")
+
+        try served.replace(by: next)
+        try await eventually("the new certificate was served") {
+            (try? await live.send(to: service.port, trusting: next))?.status == 200
+        }
+        await #expect(throws: (any Error).self) { try await live.send(to: service.port, trusting: first) }
+
+        // A certificate without its key yet.
+        try served.replace(by: unfinished, key: false)
+        try await eventually("what doesn't fit together was noticed") {
+            service.log.contains("certificate not replaced")
+        }
+        #expect(try await live.send(to: service.port, trusting: next).status == 200)
+        let metrics = try await HTTPCall("GET", "/metrics").send(to: service.port, trusting: next).body
+        let expiry = try #require(metrics.firstMatch(of: /\ncustomerd_tls_certificate_expiry_timestamp_seconds (\S+)/))
+        let remaining = try #require(Double(expiry.1)) - Date().timeIntervalSince1970
+        #expect((29 * 86_400...30 * 86_400).contains(remaining), "openssl makes them for thirty days")
+
+        try served.replace(by: unfinished)
+        try await eventually("what fits together was served") {
+            (try? await live.send(to: service.port, trusting: unfinished))?.status == 200
+        }
     }
 
     @Test("a handshake that doesn't go on is hung up on")

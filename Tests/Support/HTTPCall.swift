@@ -56,6 +56,8 @@ public struct HTTPCall: Sendable {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.trustRoots = .file(certificate.certificate)
         configuration.tlsConfiguration = tls
+        // Whoever has another certificate has it the next time, too.
+        configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         do {

@@ -26,6 +26,15 @@ public final class SelfSignedCertificate: Sendable {
         ).run()
     }
 
+    /// Puts the other's files where these are, one after the other.
+    ///
+    /// - Parameter key: whether that of the key, too.
+    public func replace(by other: SelfSignedCertificate, key replacesKey: Bool = true) throws {
+        for (old, new) in [(certificate, other.certificate)] + (replacesKey ? [(key, other.key)] : []) {
+            try Data(contentsOf: URL(fileURLWithPath: new)).write(to: URL(fileURLWithPath: old), options: .atomic)
+        }
+    }
+
     deinit {
         try? FileManager.default.removeItem(atPath: directory)
     }

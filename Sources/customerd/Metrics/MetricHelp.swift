@@ -14,6 +14,8 @@ enum MetricHelp {
         "customerd_log_lines_dropped_total": "Lines of the log that nobody took in time.",
         "customerd_recovered_total":
             "What recovery finished: receipts it completed, attempts it interrupted, floods it folded.",
+        "customerd_tls_certificate_expiry_timestamp_seconds":
+            "When the certificate that is served expires, Unix time.",
         "db_pool_in_use": "Connections to the database that are on loan.",
         "db_pool_waiting": "Callers that wait for a connection to the database.",
     ]
