@@ -129,6 +129,12 @@ make_debian() {
     apt-config dump | grep -E '^Acquire::https?::Proxy' >"$place/etc/apt/apt.conf.d/90proxy" || true
     printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' \
         >"$place/etc/dpkg/dpkg.cfg.d/slim"
+    # Nor apt's caches, which `apt-get update` would leave in every image.
+    cat >"$place/etc/apt/apt.conf.d/docker-clean" <<'APT'
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+APT
     find "$place"/usr/share/{doc,man,info,locale} "$place"/var/{cache/apt,lib/apt/lists,log} -mindepth 1 -delete
     attend import "$place" "$base"
     rm -rf -- "$place"
