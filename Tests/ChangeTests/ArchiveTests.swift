@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Archiving a customer", .stage())
+@Suite("Archiving a customer", .unlimitedStage())
 struct ArchiveTests {
     let stage = Stage.current
 

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("A bulk request and the rate limit", .stage(["CUSTOMERD_RATE_LIMIT": "10"]))
+@Suite("A bulk request and the rate limit", .unlimitedStage(["CUSTOMERD_RATE_LIMIT": "10"]))
 struct BulkBudgetTests {
     let stage = Stage.current
 

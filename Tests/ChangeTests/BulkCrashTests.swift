@@ -2,7 +2,9 @@ import TestSupport
 import Testing
 
 /// With a time limit of three seconds a lease is over after eight.
-@Suite("A bulk request whose service is killed", .serialized, .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "3"]))
+@Suite(
+    "A bulk request whose service is killed", .serialized,
+    .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "3"]))
 struct BulkCrashTests {
     let stage = Stage.current
 

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("Deleting in bulk", .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
+@Suite("Deleting in bulk", .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct BulkTests {
     let stage = Stage.current
 

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("Creating a customer", .stage())
+@Suite("Creating a customer", .unlimitedStage())
 struct CreationTests {
     let stage = Stage.current
 

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// The moment between what a DELETE sees and its receipt, held open by a trigger.
-@Suite("A deletion while the customer comes back", .stage())
+@Suite("A deletion while the customer comes back", .unlimitedStage())
 struct DeletionRaceTests {
     let stage = Stage.current
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// SQL, templates and paths in every place where a client's text gets in: it stays text.
-@Suite("Hostile input", .stage())
+@Suite("Hostile input", .unlimitedStage())
 struct HostileInputTests {
     let stage = Stage.current
 

@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Changing a customer", .stage())
+@Suite("Changing a customer", .unlimitedStage())
 struct PatchTests {
     let stage = Stage.current
 

@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Who may write what", .stage(["CUSTOMERD_RESTORE_DAYS": "30"]))
+@Suite("Who may write what", .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30"]))
 struct PermissionTests {
     let stage = Stage.current
 

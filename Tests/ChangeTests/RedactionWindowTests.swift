@@ -6,7 +6,7 @@ import Testing
 /// redaction locks last, is kept from it.
 @Suite(
     "A redaction that is about to commit", .serialized,
-    .stage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))
+    .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))
 struct RedactionWindowTests {
     let stage = Stage.current
 

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("Restoring while it is switched off, as it is by default", .stage())
+@Suite("Restoring while it is switched off, as it is by default", .unlimitedStage())
 struct RestorationOffTests {
     let stage = Stage.current
 

@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Restoring a customer", .stage(["CUSTOMERD_RESTORE_DAYS": "30"]))
+@Suite("Restoring a customer", .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30"]))
 struct RestorationTests {
     let stage = Stage.current
 

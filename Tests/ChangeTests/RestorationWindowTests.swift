@@ -5,7 +5,7 @@ import Testing
 /// With a time limit of two seconds a lease is over after seven.
 @Suite(
     "A restoration that meets a deletion", .serialized,
-    .stage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "2"]))
+    .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "2"]))
 struct RestorationWindowTests {
     let stage = Stage.current
 

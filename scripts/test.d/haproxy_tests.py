@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -26,9 +27,12 @@ DEADLINE, LEASE = 5, 10
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody listens on, below the range that the kernel hands to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def eventually(what, condition, seconds=30):
@@ -58,6 +62,8 @@ class Instance:
                 [os.environ["SERVICE_CUSTOMERD"], "serve"], env={**os.environ, **settings}, stdout=log, stderr=log)
 
     def is_ready(self):
+        # Somebody else's service may answer where this one found its port taken.
+        assert self.process.poll() is None, (PLACE / f"{self.name}.log").read_text()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
                 return answer.status == 200
@@ -88,6 +94,7 @@ class Balancer:
         (PLACE / "haproxy.cfg").write_text(text + "    http-response set-header X-Served-By %[srv_name]\n")
         self.process = subprocess.Popen(["haproxy", "-db", "-f", PLACE / "haproxy.cfg"])
         eventually("haproxy listens", self.socket.exists)
+        assert self.process.poll() is None, "haproxy has ended"
 
     def command(self, line):
         with socket.socket(socket.AF_UNIX) as connection:

@@ -1,28 +1,27 @@
-import TestSupport
-import Testing
+public import Testing
 
 /// What a suite works with: a migrated database of its own, and a running service before it.
-struct Stage: Sendable {
-    let database: TestDatabase
-    let service: RunningService
+public struct Stage: Sendable {
+    public let database: TestDatabase
+    public let service: RunningService
     /// The settings of the service, for a second instance.
-    let settings: [String: String]
+    public let settings: [String: String]
 
     @TaskLocal private static var running: Stage?
 
     /// The stage of the suite that runs.
-    static var current: Stage {
+    public static var current: Stage {
         guard let running else { preconditionFailure("the suite has no .stage trait") }
         return running
     }
 
     /// An app with one key.
-    func tenant(role: String = "admin") async throws -> Tenant {
+    public func tenant(role: String = "admin") async throws -> Tenant {
         Tenant(database: database, service: service, key: try await database.createKey(app: newID(), role: role))
     }
 
     /// A further instance on the same database.
-    func secondService(_ settings: [String: String] = [:]) async throws -> RunningService {
+    public func secondService(_ settings: [String: String] = [:]) async throws -> RunningService {
         try await RunningService.start(on: database, self.settings.merging(settings) { $1 })
     }
 
@@ -44,6 +43,9 @@ struct Stage: Sendable {
         #expect(status == 0, "the service ends by SIGTERM: \(service.log.suffix(2000))")
         #expect(try await database.appsWithGaps() == [], "every chain counts 1, 2, 3 …")
         #expect(try await Trail.verify(database).isClean)
+        let deadlocks = try await database.value(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        #expect(deadlocks == "0", "locks are taken in one order")
         #expect(SecretLedger.shared.leaks(in: service.log) == [], "no secret in the log")
         #expect(SecretLedger.shared.leaks(in: try await database.dump()) == [], "no secret in the database")
         try await database.drop()
@@ -51,11 +53,11 @@ struct Stage: Sendable {
 }
 
 /// Gives a suite its ``Stage``.
-struct StageTrait: SuiteTrait, TestScoping {
-    let settings: [String: String]
-    let prepare: String?
+public struct StageTrait: SuiteTrait, TestScoping {
+    fileprivate let settings: [String: String]
+    fileprivate let prepare: String?
 
-    func provideScope(
+    public func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
         await Slots.services.take()
@@ -70,7 +72,12 @@ extension Trait where Self == StageTrait {
     /// - Parameters:
     ///   - settings: environment variables of the service.
     ///   - prepare: SQL that is run in the migrated database before the service starts.
-    static func stage(_ settings: [String: String] = [:], prepare: String? = nil) -> StageTrait {
+    public static func stage(_ settings: [String: String] = [:], prepare: String? = nil) -> StageTrait {
         StageTrait(settings: settings, prepare: prepare)
+    }
+
+    /// The same, without a rate limit that tests would run into unless they set one.
+    public static func unlimitedStage(_ settings: [String: String] = [:]) -> StageTrait {
+        stage(["CUSTOMERD_RATE_LIMIT": "1000000"].merging(settings) { $1 })
     }
 }
