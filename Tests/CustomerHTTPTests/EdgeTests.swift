@@ -43,6 +43,33 @@ struct StorableTextTests {
         #expect(StorableText(secrets: [secret])("a\(secret)\(secret)b", limit: 1000) == "a[redacted][redacted]b")
     }
 
+    @Test(
+        "a secret goes in whatever percent-encoding",
+        arguments: [
+            "%63s_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "cs%5F0123456789abcdefghijklmnopqrstuvwxyz%41BCDEFG",
+            // Beside what is no encoding, and no UTF-8.
+            "100% of cs%5f0123456789abcdefghijklmnopqrstuvwxyzABCDEFG%",
+            "%ff%zcs%5f0123456789abcdefghijklmnopqrstuvwxyz",
+            // Encoded twice, and thrice.
+            "cs%255F0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
+            "cs%25255F0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
+        ])
+    func encodedSecrets(text: String) {
+        let storable = StorableText(secrets: [secret])
+
+        for text in [text, "a=\(text)&b=\(text)"] {
+            #expect(!storable(text, limit: 1000).contains("0123456789"))
+            #expect(storable.holdsSecret(text))
+        }
+    }
+
+    @Test("an encoding without a secret stays as it is")
+    func harmlessEncodings() {
+        for text in ["100%", "%", "%zz", "%41%2541", "a%20b%ff"] {
+            #expect(StorableText(secrets: [secret])(text, limit: 100) == text)
+        }
+    }
+
     @Test("a secret that the limit would cut goes as a whole")
     func cutSecret() {
         #expect(!StorableText(secrets: [secret])(secret, limit: 10).contains("0123"))
@@ -55,9 +82,10 @@ struct StorableTextTests {
 
     @Test("values under names of credentials go")
     func query() {
-        let query = StorableText(secrets: []).query("take=1&api_key=abc&Token=x=y&secret&&name=a", limit: 1000)
+        let storable = StorableText(secrets: [])
+        let query = storable.query("take=1&api_key=abc&Token=x=y&secret&&name=a&to%6Ben=b", limit: 1000)
 
-        #expect(query == "take=1&api_key=[redacted]&Token=[redacted]&secret=[redacted]&&name=a")
+        #expect(query == "take=1&api_key=[redacted]&Token=[redacted]&secret=[redacted]&&name=a&to%6Ben=[redacted]")
     }
 }
 

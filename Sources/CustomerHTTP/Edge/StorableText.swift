@@ -31,19 +31,24 @@ struct StorableText: Sendable {
     func query(_ query: String, limit: Int) -> String {
         let parts = query.split(separator: "&", omittingEmptySubsequences: false).map { part -> String in
             let name = part.prefix { $0 != "=" }
-            let lowered = name.lowercased()
+            let lowered = name.percentDecodedWherePossible.lowercased()
             let isSuspect = ["secret", "key", "token", "password", "auth"].contains { lowered.contains($0) }
             return isSuspect ? "\(name)=\(Self.redacted)" : String(part)
         }
         return self(parts.joined(separator: "&"), limit: limit)
     }
 
-    /// The text without secrets; percent-decoded if it held one in disguise.
+    /// The text without secrets; percent-decoded, as often as need be, if it held one in disguise.
     private func redacting(_ text: String) -> String {
         let plain = redactingPlain(text)
-        guard plain.utf8.contains(UInt8(ascii: "%")), let decoded = plain.percentDecoded else { return plain }
-        let redacted = redactingPlain(decoded)
-        return redacted == decoded ? plain : redacted
+        var decoded = plain
+        // Whoever encodes a text that is encoded already does so once more, maybe twice.
+        for _ in 0..<3 where decoded.utf8.contains(UInt8(ascii: "%")) {
+            decoded = decoded.percentDecodedWherePossible
+            let redacted = redactingPlain(decoded)
+            if redacted != decoded { return redacting(redacted) }
+        }
+        return plain
     }
 
     private func redactingPlain(_ text: String) -> String {
