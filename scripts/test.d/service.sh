@@ -40,6 +40,19 @@ run_beside() {
     child=
 }
 
+# Waits until the program that was last started beside is there, which a command tells.
+await_beside() {
+    local end=$((SECONDS + 60))
+    until "$@" 2>/dev/null; do
+        kill -0 "${beside[-1]}" 2>/dev/null || die "what was to run beside has ended (see above)"
+        [ "$SECONDS" -lt "$end" ] || die "what was to run beside isn't there after a minute"
+        sleep 0.1
+    done
+}
+
+# Whether somebody listens on a port.
+is_served() { ! port_is_free "$1"; }
+
 # Makes the database, which other commands then find in DATABASE_URL.
 make_database() {
     psql -Xq -d "$CUSTOMERD_TEST_PG" -c "CREATE DATABASE $database"
