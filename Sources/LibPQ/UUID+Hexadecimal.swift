@@ -32,7 +32,7 @@ extension UUID {
                     case 8, 13, 18, 23:
                         guard character == UInt8(ascii: "-") else { return false }
                     default:
-                        guard let digit = Self.digit(character) else { return false }
+                        guard let digit = character.hexadecimalDigit else { return false }
                         bytes[digits / 2] = bytes[digits / 2] << 4 | digit
                         digits += 1
                     }
@@ -46,14 +46,5 @@ extension UUID {
 
     private static func character(_ digit: UInt8) -> UInt8 {
         digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
-    }
-
-    private static func digit(_ character: UInt8) -> UInt8? {
-        switch character {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): character - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): character - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): character - UInt8(ascii: "A") + 10
-        default: nil
-        }
     }
 }

@@ -1,3 +1,5 @@
+import LibPQ
+
 /// Source: RFC 3986, section 2.1.
 extension StringProtocol {
     /// The text without percent-encoding, nil where a `%` isn't followed by two digits, or the bytes are no UTF-8.
@@ -28,11 +30,5 @@ extension StringProtocol {
             }
         }
         return (decoded, isWhole)
-    }
-}
-
-extension UInt8 {
-    fileprivate var hexadecimalDigit: UInt8? {
-        Character(Unicode.Scalar(self)).hexDigitValue.map { UInt8($0) }
     }
 }
