@@ -22,11 +22,11 @@ public struct CustomerAPI: Sendable {
 
     /// - Parameter metrics: the metrics in Prometheus' text format.
     public init(
-        commands: CustomerCommands, customers: CustomerQueries, audit: AuditQueries, pool: ConnectionPool,
+        write: Write, writes: Writes, customers: CustomerQueries, audit: AuditQueries, pool: ConnectionPool,
         limits: Limits, proxies: TrustedProxies, metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
-            WriteRoutes(commands: commands, limits: limits).routes
+            WriteRoutes(write: write, operations: writes.operations, limits: limits).routes
             + ReadRoutes(customers: customers, limits: limits).routes
             + AuditRoutes(audit: audit, limits: limits).routes
             + OperationRoutes(pool: pool, metrics: metrics).routes

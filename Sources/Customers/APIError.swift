@@ -8,7 +8,7 @@ public enum APIError: Error, Sendable, Hashable {
     case invalid(Invalidity)
     case customerNotFound
     case auditEntryNotFound
-    case customerHasRecords(UUID)
+    case customerHasRecords
     case keyUsedForOtherRequest
     case inProgress(retryAfter: Int)
     case customerExists
@@ -36,8 +36,7 @@ extension APIError {
                 .init(name: "message", value: .string(message)),
                 .init(name: "error", value: .string(title)),
             ]).text,
-            retryAfter: retryAfter,
-            help: help
+            retryAfter: retryAfter
         )
     }
 
@@ -101,11 +100,6 @@ extension APIError {
         case 503: "Service Unavailable"
         default: "Internal Server Error"
         }
-    }
-
-    private var help: String? {
-        guard case .customerHasRecords(let id) = self else { return nil }
-        return "/api/v0/customers/\(id.text)/deletion-check"
     }
 
     private var retryAfter: Int? {

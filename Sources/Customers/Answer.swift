@@ -1,4 +1,6 @@
-/// A finished answer: what the client gets, whatever carries it there.
+import Crypto
+
+/// What a client gets, whatever carries it there.
 public struct Answer: Sendable, Hashable {
     /// HTTP status (RFC 9110, section 15).
     public let status: Int
@@ -12,18 +14,50 @@ public struct Answer: Sendable, Hashable {
     public var etag: String?
     /// Whether this is the stored answer of an earlier request, for `Idempotent-Replayed`.
     public var isReplayed = false
+    /// The rate window of the key that asked, for `X-RateLimit-*`; nil before authentication.
+    public var rate: RateStatus?
 
-    /// A record as the body, with its validator.
-    static func record(_ record: String, status: Int = 200) -> Answer {
-        var answer = Answer(status: status, body: record)
+    /// A living record as the body, with its validator.
+    static func record(_ record: String) -> Answer {
+        var answer = Answer(status: 200, body: record)
         answer.etag = EntityTag(of: record).text
         return answer
     }
 
-    public init(status: Int, body: String, retryAfter: Int? = nil, help: String? = nil) {
+    public init(status: Int, body: String, retryAfter: Int? = nil) {
         self.status = status
         self.body = body
         self.retryAfter = retryAfter
-        self.help = help
+    }
+
+    /// The same answer, to a key whose rate window is known.
+    func with(_ rate: RateStatus?) -> Answer {
+        var answer = self
+        answer.rate = rate
+        return answer
+    }
+}
+
+/// The rate window of a key after a request.
+public struct RateStatus: Sendable, Hashable {
+    /// Requests a window.
+    public let limit: Int
+    /// Requests left in this window.
+    public let remaining: Int
+    /// End of this window, Unix seconds.
+    public let reset: Int
+}
+
+/// A strong validator of a record (RFC 9110, section 8.8.3): the first half of its SHA-256, as `service.etag` makes it.
+public struct EntityTag: Sendable, Hashable {
+    /// With the quotes.
+    public let text: String
+
+    public init(of record: String) {
+        let hex = SHA256.hash(data: Array(record.utf8)).prefix(16).map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0" + digits : digits
+        }
+        text = "\"" + hex.joined() + "\""
     }
 }

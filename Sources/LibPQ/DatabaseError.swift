@@ -11,12 +11,14 @@ public enum DatabaseError: Error, Sendable, Hashable {
     case unavailable(String)
     /// The task was cancelled. A statement that was under way was cancelled on the server, too.
     case cancelled
+    /// The database answered, but not what this program understands: a defect of one of the two.
+    case unexpected(String)
 
     public var serverError: ServerError? {
         switch self {
         case .server(let error): error
         case .connectionLost(let error): error
-        case .deadlineExceeded, .unavailable, .cancelled: nil
+        case .deadlineExceeded, .unavailable, .cancelled, .unexpected: nil
         }
     }
 
@@ -33,6 +35,7 @@ public enum DatabaseError: Error, Sendable, Hashable {
     ///
     /// Classes 08 and 53, 57P0x, 55P03, 57014 and 25006, and everything that isn't `server`.
     public var isUnavailability: Bool {
+        if case .unexpected = self { return false }
         guard case .server(let error) = self else { return true }
         let state = error.sqlstate
         return state.errorClass == "08" || state.errorClass == "53" || state.rawValue.hasPrefix("57P0")
@@ -49,6 +52,7 @@ extension DatabaseError: CustomStringConvertible {
         case .deadlineExceeded: "deadline exceeded"
         case .unavailable(let reason): "database unavailable: \(reason)"
         case .cancelled: "cancelled"
+        case .unexpected(let answer): "unexpected answer: \(answer)"
         }
     }
 }

@@ -23,23 +23,28 @@ struct App: Sendable {
         let main = pool("main", size: settings.poolSize)
         let tenants = pool("audit", size: 1)
         let strangers = pool("audit-strangers", size: 1)
+        let held = pool("audit-held", size: 1)
         let recovering = pool("recovery", size: 1)
 
         let givenUp = GivenUpAttempts()
         let admission = Admission(pool: main, givenUp: givenUp, limits: settings.limits)
         let audit = AuditWriter(
-            tenants: tenants, strangers: strangers, substitute: main, givenUp: givenUp, logger: logger)
-        let readPath = ReadPath(admission: admission, pool: main, logger: logger)
+            tenants: tenants, strangers: strangers, held: held, substitute: main, givenUp: givenUp, logger: logger)
+        let execution = Execution(audit: audit, logger: logger)
+        let read = Read(admission: admission, pool: main, logger: logger)
         let api = CustomerAPI(
-            commands: commands(admission, audit, givenUp, main),
-            customers: CustomerQueries(readPath: readPath),
-            audit: AuditQueries(readPath: readPath),
+            write: Write(admission: admission, execution: execution, logger: logger),
+            writes: Writes(
+                unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
+                givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
+            customers: CustomerQueries(read: read),
+            audit: AuditQueries(read: read),
             pool: main,
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
             metrics: prometheus.text
         )
-        let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
+        let pools: [any Service] = [main, tenants, strangers, held, recovering].map(PoolService.init)
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
         return pools + [recovery] + servers
@@ -51,23 +56,6 @@ struct App: Sendable {
         logger.info("limits", metadata: ["descriptors": "\(descriptors)", "connections": "\(connections)"])
         return ClientLimits(
             connections: connections, arrival: settings.limits.requestTimeout, silence: settings.idleTimeout)
-    }
-
-    private func commands(
-        _ admission: Admission, _ audit: AuditWriter, _ givenUp: GivenUpAttempts, _ pool: ConnectionPool
-    ) -> CustomerCommands {
-        let unitOfWork = UnitOfWork(pool: pool, givenUp: givenUp)
-        let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
-        return CustomerCommands(
-            writePath: WritePath(admission: admission, audit: audit, logger: logger),
-            createCustomer: CreateCustomer(unitOfWork: unitOfWork),
-            changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
-            redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
-            restoreCustomer: RestoreCustomer(unitOfWork: unitOfWork, days: settings.restoreDays),
-            deleteCustomer: deleteCustomer,
-            bulkDelete: BulkDelete(
-                deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit, givenUp: givenUp)
-        )
     }
 
     private func pool(_ name: String, size: Int) -> ConnectionPool {

@@ -58,6 +58,8 @@ struct Termination {
             self.init(code: Self.noDatabase, message: "The database didn't answer in time.")
         case .cancelled:
             self.init(code: Self.negative, message: "Cancelled.")
+        case .unexpected(let answer):
+            self.init(code: Self.negative, message: "The database gave an unexpected answer: \(answer).")
         case .server(let error) where [.undefinedTable, .undefinedFunction, "3F000"].contains(error.sqlstate):
             self.init(
                 code: Self.negative,

@@ -4,7 +4,7 @@
 -- record what they did. Locks, in this order: the attempts by id, the head of the chain last. Commits synchronously.
 -- An array element with is_attempt is completed from its attempt row; others are whole entries.
 
-CREATE OR REPLACE FUNCTION service.lock_head(p_app_id uuid, p_may_wait boolean DEFAULT true) RETURNS audit.heads
+CREATE OR REPLACE FUNCTION service.lock_head(p_app_id uuid, p_may_wait boolean) RETURNS audit.heads
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_genesis CONSTANT bytea := decode(repeat('00', 32), 'hex');
@@ -38,10 +38,11 @@ RETURN ARRAY(
     WHERE (e.item ->> 'is_attempt')::boolean);
 COMMENT ON FUNCTION service.attempts_among(jsonb) IS 'The ids of those entries that have an attempt row.';
 
-CREATE OR REPLACE FUNCTION service.append(p_app_id uuid, p_entries jsonb, p_may_wait boolean DEFAULT true)
+CREATE OR REPLACE FUNCTION service.append(p_app_id uuid, p_entries jsonb, p_wait_ms int DEFAULT NULL)
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_may_wait  boolean := p_wait_ms IS DISTINCT FROM 0;
     v_locked    uuid[];
     v_head      audit.heads;
     v_item      jsonb;
@@ -50,8 +51,9 @@ DECLARE
     v_redaction service.redactions;
     v_appended  service.appended;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'on', true);
-    IF p_may_wait THEN
+    PERFORM set_config('synchronous_commit', 'on', true),
+            set_config('lock_timeout', coalesce(nullif(p_wait_ms, 0)::text, current_setting('lock_timeout')), true);
+    IF v_may_wait THEN
         v_locked := ARRAY(
             SELECT a.attempt_id
             FROM service.attempts AS a
@@ -66,7 +68,7 @@ BEGIN
             ORDER BY a.attempt_id
             FOR UPDATE SKIP LOCKED);
     END IF;
-    v_head := service.lock_head(p_app_id, p_may_wait);
+    v_head := service.lock_head(p_app_id, v_may_wait);
     IF v_head.app_id IS NULL THEN
         RETURN;
     END IF;
@@ -186,7 +188,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.append IS
-    'Appends entries to the chain of an app, all of them or none. Repeating it is harmless. With p_may_wait false it never waits for a lock: an entry without a row in the result is to be appended later.';
+    'Appends entries to the chain of an app, all of them or none. Repeating it is harmless. It waits for a lock as long as the session allows, or p_wait_ms; with 0 it never waits, and an entry without a row in the result is to be appended later.';
 
 CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb) RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -90,7 +90,8 @@ BEGIN
     END LOOP;
     IF v_entries <> '[]' THEN
         BEGIN
-            PERFORM service.append(p_app_id, v_entries);
+            -- A chain that another transaction holds waits for the next run.
+            PERFORM service.append(p_app_id, v_entries, 100);
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
             PERFORM service.append_each(p_app_id, v_entries);
         END;

@@ -96,18 +96,23 @@ COMMENT ON FUNCTION service.known_record IS
     'The redacted record of a customer that has no row any more, as far as receipts, the trail and earlier redactions know it; NULL if none of them knows the id.';
 
 CREATE OR REPLACE FUNCTION service.redact(
-    p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_not_found text) RETURNS service.receipt
+    p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_entity_tags text[],
+    p_not_found text, p_mismatch_status int, p_mismatch text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_now    timestamptz;
-    v_record text;
-    v_left   bigint;
+    v_now      timestamptz;
+    v_customer public.customers;
+    v_record   text;
+    v_left     bigint;
 BEGIN
     -- One at a time in an app, and no restore or bulk answer is made meanwhile.
     PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
 
     -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
-    PERFORM FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
+    SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
+    IF FOUND AND p_entity_tags IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
+        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+    END IF;
     v_now := clock_timestamp();
     UPDATE public.customers AS c
     SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '', redacted_at = v_now,

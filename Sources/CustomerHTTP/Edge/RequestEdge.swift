@@ -29,6 +29,7 @@ struct RequestEdge: Sendable {
         let secret = Self.single(headers[values: .clientSecret])
         let storable = StorableText(secrets: headers[values: .clientSecret])
 
+        let client = proxies.client(peer: peer, forwardedFor: headers[values: .forwardedFor]).text
         self.headers = headers
         self.requestID = Self.requestID(headers[values: .requestID], storable)
         self.traceID = headers[.traceParent].flatMap(Self.traceID)
@@ -39,7 +40,8 @@ struct RequestEdge: Sendable {
             path: storable(request.uri.path, limit: Limit.kept),
             query: request.uri.query.map { storable.query($0, limit: Limit.kept) },
             headers: Self.kept(request).map { .init(name: $0.0, value: .string(storable($0.1, limit: Limit.kept))) },
-            ip: proxies.client(peer: peer, forwardedFor: headers[values: .forwardedFor]).text,
+            ip: client,
+            floodSubject: AttemptContext.floodSubject(client),
             userAgent: headers[.userAgent].map { storable($0, limit: Limit.kept) },
             requestID: requestID,
             claimedActor: headers[.actorID].map { storable($0, limit: Limit.actorID) },
@@ -63,19 +65,15 @@ struct RequestEdge: Sendable {
     }
 
     /// The idempotency key, a UUID in any case, also as an RFC 8941 string in double quotes.
-    var idempotencyKey: Swift.Result<UUID, IdempotencyKeyError> {
+    var idempotencyKey: Swift.Result<UUID, Invalidity> {
         let values = headers[values: .idempotencyKey]
-        guard values.count <= 1 else { return .failure(.init(invalidity: .idempotencyKeyIsRepeated)) }
-        guard var text = values.first?[...] else { return .failure(.init(invalidity: .idempotencyKeyIsMissing)) }
+        guard values.count <= 1 else { return .failure(.idempotencyKeyIsRepeated) }
+        guard var text = values.first?[...] else { return .failure(.idempotencyKeyIsMissing) }
         if text.count >= 2, text.first == "\"", text.last == "\"" {
             text = text.dropFirst().dropLast()
         }
-        guard let key = UUID(strict: text) else { return .failure(.init(invalidity: .idempotencyKeyIsNoUUID)) }
+        guard let key = UUID(strict: text) else { return .failure(.idempotencyKeyIsNoUUID) }
         return .success(key)
-    }
-
-    struct IdempotencyKeyError: Error {
-        let invalidity: Invalidity
     }
 
     /// The headers that are safe to keep, by lower-case name.

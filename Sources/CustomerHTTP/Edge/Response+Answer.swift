@@ -12,19 +12,15 @@ extension Response {
         if let etag = answer.etag { headers[.eTag] = etag }
         if answer.isReplayed { headers[.idempotentReplayed] = "true" }
         if answer.status == 401 { headers[.wwwAuthenticate] = "ApiKey realm=\"customerd\"" }
+        if let rate = answer.rate {
+            headers[.rateLimit] = String(rate.limit)
+            headers[.rateRemaining] = String(rate.remaining)
+            headers[.rateReset] = String(rate.reset)
+        }
         self.init(
             status: .init(code: answer.status),
             headers: headers,
             body: .init(byteBuffer: ByteBuffer(string: answer.body))
         )
-    }
-
-    /// An answer to somebody who authenticated, or didn't.
-    init(_ reply: Reply) {
-        self.init(reply.answer)
-        guard let rate = reply.rate else { return }
-        headers[.rateLimit] = String(rate.limit)
-        headers[.rateRemaining] = String(rate.remaining)
-        headers[.rateReset] = String(rate.reset)
     }
 }

@@ -2,17 +2,17 @@ import LibPQ
 
 /// What can be asked of the trail: an app's own entries, rendered by the database.
 public struct AuditQueries: Sendable {
-    private let readPath: ReadPath
+    private let read: Read
 
-    public init(readPath: ReadPath) {
-        self.readPath = readPath
+    public init(read: Read) {
+        self.read = read
     }
 
     /// A page of entries, newest first, with the cursor of the next.
     public func entries(
         _ search: Result<AuditSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readAudit], search, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readAudit], search, deadline: deadline) {
             connection, caller, search, deadline throws(DatabaseError) in
             var rows = try await connection.query(Self.page(search, caller), deadline: deadline).rows[...]
             let hasMore = rows.count > search.limit
@@ -28,8 +28,8 @@ public struct AuditQueries: Sendable {
     /// One entry.
     public func entry(
         _ id: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readAudit], id, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readAudit], id, deadline: deadline) {
             connection, caller, id, deadline throws(DatabaseError) in
             let rows = try await connection.query(
                 Statement(

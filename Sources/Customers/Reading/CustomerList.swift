@@ -4,8 +4,8 @@ extension CustomerQueries {
     /// A page of the customers that are in use, newest first.
     public func list(
         _ search: Result<CustomerSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readCustomers], search, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readCustomers], search, deadline: deadline) {
             connection, caller, search, deadline throws(DatabaseError) in
             let statement = search.looksForText ? Self.matches(search, caller) : Self.all(search, caller)
             guard let row = try await connection.query(statement, deadline: deadline).rows.first else {

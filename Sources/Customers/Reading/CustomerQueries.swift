@@ -2,17 +2,17 @@ import LibPQ
 
 /// What can be asked about customers. Each query is an answer by itself: the database renders, nothing is re-encoded.
 public struct CustomerQueries: Sendable {
-    let readPath: ReadPath
+    let read: Read
 
-    public init(readPath: ReadPath) {
-        self.readPath = readPath
+    public init(read: Read) {
+        self.read = read
     }
 
     /// The record, with its `ETag`.
     public func customer(
         _ customerID: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readCustomers], customerID, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readCustomers], customerID, deadline: deadline) {
             connection, caller, customerID, deadline throws(DatabaseError) in
             let rows = try await connection.query(
                 Statement(

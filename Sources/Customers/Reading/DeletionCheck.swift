@@ -6,8 +6,8 @@ extension CustomerQueries {
     /// The database asks its own catalogue, so a table that was added yesterday is counted too.
     public func deletionCheck(
         _ customerID: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readCustomers], customerID, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readCustomers], customerID, deadline: deadline) {
             connection, caller, customerID, deadline throws(DatabaseError) in
             let check = try await connection.query(
                 Statement(

@@ -25,8 +25,8 @@ extension CustomerQueries {
     /// A page of the records of one kind, newest first.
     public func dependents(
         _ search: Result<DependentsSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readCustomers], search, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readCustomers], search, deadline: deadline) {
             connection, caller, search, deadline throws(DatabaseError) in
             let page = search.page
             let rows = try await connection.query(

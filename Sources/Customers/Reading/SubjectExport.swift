@@ -7,8 +7,8 @@ extension CustomerQueries {
     /// Source: GDPR, article 15.
     public func export(
         _ customerID: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        await readPath.reply(credentials, [.readCustomers, .readAudit], customerID, deadline: deadline) {
+    ) async -> Answer {
+        await read(credentials, [.readCustomers, .readAudit], customerID, deadline: deadline) {
             connection, caller, customerID, deadline throws(DatabaseError) in
             let export = try await connection.query(
                 Statement(

@@ -1,11 +1,11 @@
 public import LibPQ
 
-/// One transaction that holds a change, its before-image and its receipt, in one pipelined round trip:
+/// Step ②: one transaction that holds a change, its before-image and its receipt, in one pipelined round trip:
 ///
 ///     BEGIN · hold(attempt, fence) · the statements · COMMIT
 ///
-/// A COMMIT in doubt is settled before anybody is told anything; where that can't be had, the attempt is given up. See
-/// docs/protocol.md.
+/// A COMMIT in doubt is settled before anything is answered; where it can't be, the attempt is given up. See
+/// docs/protocol.md. The SQL stands in sql/functions/unit_of_work.sql.
 public struct UnitOfWork: Sendable {
     private static let tries = 4
 
@@ -17,54 +17,48 @@ public struct UnitOfWork: Sendable {
         self.givenUp = givenUp
     }
 
-    /// How the transaction ended.
-    public enum Ending: Sendable {
-        /// The results of the statements.
-        case committed([QueryResult])
-        /// A foreign key refused, at the statement after `completed` or, when there is none, at COMMIT.
-        case violated(ServerError, completed: [QueryResult])
-        /// It had been in doubt and is found committed; the results are lost, the receipt isn't.
-        case settled(Receipt)
-    }
-
-    /// Runs the statements under the lease, again when it was a serialization failure, a deadlock, a row that came in
-    /// between or a lost connection that certainly didn't commit.
+    /// Runs the statements under the lease, the last of which returns the receipt; again when it was a serialization
+    /// failure, a deadlock, a row that came in between or a lost connection that certainly didn't commit.
     ///
     /// - Parameters:
     ///   - lease: its fence is raised when a COMMIT in doubt is found not to have happened.
     ///   - deadline: when to give up; the lease is longer.
-    public func run(
+    ///   - refusal: what a violated foreign key means, given the results of the statements before the failing one; nil
+    ///     if it is a failure.
+    func run(
         _ lease: inout Lease,
         deadline: ContinuousClock.Instant,
-        _ statements: [Statement]
-    ) async throws(UnitOfWorkError) -> Ending {
+        _ statements: [Statement],
+        refusal: (ServerError, [QueryResult]) async throws(WriteError) -> Receipt? = { _, _ in nil }
+    ) async throws(WriteError) -> Receipt {
         var lastError = DatabaseError.deadlineExceeded
         for round in 1...Self.tries where ContinuousClock.now < deadline {
             if round > 1 { await Backoff.pause(round: round, until: deadline) }
             let hold = holding(lease, until: deadline)
             switch await pool.transaction([hold] + statements, deadline: deadline) {
             case .committed(let results):
-                return .committed(Array(results.dropFirst()))
+                return try Self.receipt(results.last)
             case .rolledBack(let error, let completed):
                 switch error {
                 case .server(let violation) where Self.isViolation(violation) && !completed.isEmpty:
-                    return .violated(violation, completed: Array(completed.dropFirst()))
+                    guard let receipt = try await refusal(violation, Array(completed.dropFirst())) else {
+                        throw .failed(error)
+                    }
+                    return receipt
                 case .server(let lost) where lost.sqlstate == Self.notHeld:
                     throw .leaseLost
                 case .server(let kept) where kept.sqlstate == Self.customerKept && round < Self.tries:
-                    // It may have come back while the DELETE looked; what keeps it for good keeps it again.
+                    // The row may have come back while the DELETE looked; what prevents it for good does so again.
                     lastError = error
                 case .connectionLost:
                     lastError = error
                 case _ where error.isRetryable:
                     lastError = error
-                case _ where error.isUnavailability:
-                    throw .unavailable(error)
                 default:
-                    throw .failed(error)
+                    throw WriteError(error)
                 }
             case .inDoubt(let error):
-                if let receipt = try await settle(&lease, doubt: error) { return .settled(receipt) }
+                if let receipt = try await settle(&lease, doubt: error) { return receipt }
                 lastError = error
             }
         }
@@ -72,12 +66,21 @@ public struct UnitOfWork: Sendable {
     }
 
     /// SQLSTATE of `service.hold` when the attempt isn't ours any more.
-    private static let notHeld: SQLState = "CD001"
+    static let notHeld: SQLState = "CD001"
     /// SQLSTATE of `service.finish` when nothing was deleted, though the customer is there.
     private static let customerKept: SQLState = "CD003"
 
     private static func isViolation(_ error: ServerError) -> Bool {
         error.sqlstate == .foreignKeyViolation || error.sqlstate == .restrictViolation
+    }
+
+    private static func receipt(_ result: QueryResult?) throws(WriteError) -> Receipt {
+        do throws(DatabaseError) {
+            guard let result else { throw .unexpected("a unit of work without statements") }
+            return try Receipt(result.row())
+        } catch {
+            throw .failed(error)
+        }
     }
 
     /// lock_timeout + statement_timeout stay below the deadline, which is below the lease.
@@ -94,41 +97,56 @@ public struct UnitOfWork: Sendable {
     /// Finds out under the attempt's lock whether a COMMIT in doubt happened.
     ///
     /// - Returns: the receipt when it did; nil when it didn't and never will, the fence being raised.
-    private func settle(_ lease: inout Lease, doubt: DatabaseError) async throws(UnitOfWorkError) -> Receipt? {
+    private func settle(_ lease: inout Lease, doubt: DatabaseError) async throws(WriteError) -> Receipt? {
         let budget = Duration.seconds(2)
         let statement = Statement(
             """
-            SELECT state, fence, outcome, status_code, body, before_image
-            FROM service.settle($1, $2, $3, $4)
+            SELECT s.settling, s.fence, (s.receipt).*
+            FROM service.settle($1, $2, $3, $4) AS s
             """,
             [.uuid(lease.appID), .uuid(lease.attemptID), .int(lease.fence), .int(budget.milliseconds)]
         )
-        let answer: QueryResult
-        do {
+        do throws(DatabaseError) {
             let deadline = ContinuousClock.now + budget + .seconds(1)
             // What cut one session off has often cut off the others, and the pool doesn't know yet.
-            answer = try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> QueryResult in
+            let row = try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
                 try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-                    try await connection.query(statement, deadline: deadline)
+                    try await connection.query(statement, deadline: deadline).row()
                 }
+            }
+            switch try Settled(row) {
+            case .finished(let receipt): return receipt
+            case .open(let fence):
+                lease.fence = fence
+                return nil
+            case .lost: break
             }
         } catch {
             givenUp.add(lease.attemptID)
             throw .inDoubt(doubt)
         }
-        guard let row = answer.rows.first else { throw .leaseLost }
-        switch row[0] {
-        case "FINISHED":
-            guard
-                let outcome = row["outcome"].flatMap(Outcome.init), let status = row.int("status_code"),
-                let body = row["body"]
-            else { throw .leaseLost }
-            return Receipt(outcome: outcome, status: status, body: body, beforeImage: row["before_image"])
-        case "OPEN":
-            lease.fence = row.int("fence") ?? lease.fence
-            return nil
-        default:
-            throw .leaseLost
+        throw .leaseLost
+    }
+}
+
+/// A decoded `service.settled`: what became of a COMMIT in doubt.
+private enum Settled {
+    case finished(Receipt)
+    case open(fence: Int)
+    case lost
+
+    private enum Settling: String {
+        case finished = "FINISHED"
+        case open = "OPEN"
+        case lost = "LOST"
+    }
+
+    init(_ row: Row) throws(DatabaseError) {
+        let settling: Settling = try row.get("settling")
+        switch settling {
+        case .finished: self = .finished(try Receipt(row))
+        case .open: self = .open(fence: try row.get("fence"))
+        case .lost: self = .lost
         }
     }
 }

@@ -41,7 +41,7 @@ extension DatabaseError {
     var leavesDoubt: Bool {
         switch self {
         case .connectionLost, .deadlineExceeded, .cancelled: true
-        case .server, .unavailable: false
+        case .server, .unavailable, .unexpected: false
         }
     }
 

@@ -1,21 +1,23 @@
 import LibPQ
 
-/// The unit of work that inserts a customer.
-public struct CreateCustomer: Sendable {
-    private let unitOfWork: UnitOfWork
+/// `POST /customers`: inserts a customer.
+struct CreateCustomer: Sendable {
+    let unitOfWork: UnitOfWork
 
-    public init(unitOfWork: UnitOfWork) {
-        self.unitOfWork = unitOfWork
+    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let fields = try CustomerFields(request.body, .new)
+        // Made once an attempt, so that running the unit of work again inserts the same customer.
+        let customerID = UUID.random()
+        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
+            try await run(customerID, fields, &lease, deadline: deadline)
+        }
     }
 
     /// - Parameter fields: members of the record, each valid; what is absent takes the column's default.
-    func callAsFunction(
-        _ customerID: UUID,
-        _ fields: CustomerFields,
-        lease: inout Lease,
-        deadline: ContinuousClock.Instant
-    ) async throws(UnitOfWorkError) -> Finished {
-        let ending = try await unitOfWork.run(
+    private func run(
+        _ customerID: UUID, _ fields: CustomerFields, _ lease: inout Lease, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Receipt {
+        try await unitOfWork.run(
             &lease,
             deadline: deadline,
             [
@@ -28,19 +30,14 @@ public struct CreateCustomer: Sendable {
                                coalesce(f ->> 'customer_type', 'Individual'), coalesce(f ->> 'status', 'ACTIVE')
                         FROM (SELECT $4::jsonb AS f) AS fields
                         RETURNING service.record(c) AS record)
-                    SELECT created.record,
-                           service.finish(
-                               $1, $3, 'SUCCEEDED', 201, created.record, NULL,
-                               jsonb_build_object('customer_id', $2::uuid))
+                    SELECT receipt.*
                     FROM created
+                    CROSS JOIN LATERAL service.finish(
+                        $1, $3, 'SUCCEEDED', 201, created.record, NULL, NULL, $2) AS receipt
                     """,
                     [.uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text)]
                 )
             ]
         )
-        return try ending.finished { results throws(UnitOfWorkError) in
-            guard let record = results.first?.rows.first?[0] else { throw .leaseLost }
-            return Finished(.succeeded, .record(record, status: 201))
-        }
     }
 }

@@ -1,0 +1,90 @@
+import LibPQ
+
+/// `PATCH /customers/{id}`, `…/status`, `POST …/archive`, `…/unarchive`: changes members of a customer.
+struct ChangeCustomer: Sendable {
+    let unitOfWork: UnitOfWork
+
+    func plan(_ request: WriteRequest, _ form: CustomerFields.Form) throws(Invalidity) -> WriteOperation.Plan {
+        let fields = try CustomerFields(request.body, form)
+        return try plan(request, fields, .noKeyUpdate, body: request.body)
+    }
+
+    /// Archiving keeps new records away, and so needs the stronger lock.
+    func plan(_ request: WriteRequest, isArchived: Bool) throws(Invalidity) -> WriteOperation.Plan {
+        try plan(request, .archived(isArchived), .update, body: [])
+    }
+
+    private func plan(
+        _ request: WriteRequest, _ fields: CustomerFields, _ lock: CustomerRow.Lock, body: [UInt8]
+    ) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+        return WriteOperation.Plan(body: body) { lease, deadline throws(WriteError) in
+            try await run(customerID, fields, lock, ifMatch: ifMatch, &lease, deadline: deadline)
+        }
+    }
+
+    /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes
+    /// back, and no record that came in before an archive is newer than it.
+    private func run(
+        _ customerID: UUID, _ fields: CustomerFields, _ lock: CustomerRow.Lock, ifMatch: [String]?,
+        _ lease: inout Lease, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Receipt {
+        let notFound = APIError.customerNotFound.answer
+        let mismatch = APIError.preconditionFailed.answer
+        return try await unitOfWork.run(
+            &lease,
+            deadline: deadline,
+            [
+                CustomerRow.locked(customerID, lease, lock),
+                Statement(
+                    """
+                    WITH found AS (
+                        SELECT service.record(c) AS record, service.image(c) AS image, f.fields,
+                               (f.fields ->> 'archived')::boolean <> (c.archived_at IS NOT NULL) AS moves
+                        FROM public.customers AS c, (SELECT $4::jsonb AS fields) AS f
+                        WHERE c.app_id = $1 AND c.id = $2),
+                    changed AS (
+                        UPDATE public.customers AS c
+                        SET first_name = coalesce(f.fields ->> 'first_name', c.first_name),
+                            last_name = coalesce(f.fields ->> 'last_name', c.last_name),
+                            email = CASE WHEN f.fields ? 'email' THEN f.fields ->> 'email' ELSE c.email END,
+                            phone_number = coalesce(f.fields ->> 'phone_number', c.phone_number),
+                            status = coalesce(f.fields ->> 'status', c.status),
+                            customer_type = coalesce(f.fields ->> 'customer_type', c.customer_type),
+                            archived_at = CASE f.fields ->> 'archived'
+                                WHEN 'true' THEN coalesce(c.archived_at, clock_timestamp())
+                                WHEN 'false' THEN NULL
+                                ELSE c.archived_at END,
+                            updated_at = CASE WHEN f.moves IS FALSE THEN c.updated_at ELSE clock_timestamp() END
+                        FROM found AS f
+                        WHERE c.app_id = $1
+                          AND c.id = $2
+                          AND ($5::text[] IS NULL OR service.etag(f.record) = ANY ($5))
+                        RETURNING service.record(c) AS record)
+                    SELECT receipt.*
+                    FROM (SELECT) AS always
+                    LEFT JOIN found ON true
+                    LEFT JOIN changed ON true
+                    CROSS JOIN LATERAL (
+                        SELECT CASE WHEN changed.record IS NOT NULL THEN 'SUCCEEDED'
+                                    WHEN found.record IS NOT NULL THEN 'CONFLICT'
+                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS came
+                    CROSS JOIN LATERAL service.finish(
+                        $1, $3, came.outcome,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $8::int ELSE $6::int END,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN changed.record WHEN 'CONFLICT' THEN $9 ELSE $7 END,
+                        found.image,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN jsonb_build_object(
+                            'changes', service.changed_members(found.record, changed.record)
+                                || CASE WHEN found.moves THEN '["archived"]' ELSE '[]' END::jsonb) END) AS receipt
+                    """,
+                    [
+                        .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text),
+                        .entityTags(ifMatch), .int(notFound.status), .text(notFound.body), .int(mismatch.status),
+                        .text(mismatch.body),
+                    ]
+                ),
+            ]
+        )
+    }
+}

@@ -1,0 +1,128 @@
+import LibPQ
+
+/// `DELETE /customers/{id}`: deletes a customer, irreversibly, unless something refers to it.
+///
+/// One transaction: before-image by `SELECT … FOR UPDATE`, the DELETE, the receipt, COMMIT. A foreign key that leads to
+/// customers and fails, with SQLSTATE 23503 or 23001, at the DELETE or, when it is deferred, at the COMMIT, is a refusal;
+/// any other violation is a failure.
+///
+/// Source: PostgreSQL manual, "Foreign Keys", "SET CONSTRAINTS"; Appendix A, class 23.
+struct DeleteCustomer: Sendable {
+    let unitOfWork: UnitOfWork
+    let pool: ConnectionPool
+
+    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+        return WriteOperation.Plan { lease, deadline throws(WriteError) in
+            try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
+        }
+    }
+
+    /// - Parameter ifMatch: entity tags, one of which the record must have; nil for any.
+    /// - Throws: when there is no receipt; then nothing was deleted, or the COMMIT is in doubt, as the error says.
+    func run(
+        _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Receipt {
+        let notFound = APIError.customerNotFound.answer
+        let mismatch = APIError.preconditionFailed.answer
+        return try await unitOfWork.run(
+            &lease,
+            deadline: deadline,
+            [
+                CustomerRow.locked(customerID, lease, .update),
+                Statement(
+                    """
+                    WITH deleted AS (
+                        DELETE FROM public.customers AS c
+                        WHERE c.app_id = $1
+                          AND c.id = $2
+                          AND ($4::text[] IS NULL OR service.etag(service.record(c)) = ANY ($4))
+                        RETURNING service.record(c) AS record, service.image(c) AS image)
+                    SELECT receipt.*
+                    FROM (SELECT) AS always
+                    LEFT JOIN deleted ON true
+                    -- Only a precondition can have kept a customer that is there. No key, no look-up.
+                    LEFT JOIN public.customers AS kept
+                        ON kept.app_id = $1
+                       AND kept.id = CASE WHEN deleted.record IS NULL AND $4::text[] IS NOT NULL THEN $2::uuid END
+                    CROSS JOIN LATERAL (
+                        SELECT CASE WHEN deleted.record IS NOT NULL THEN 'SUCCEEDED'
+                                    WHEN kept.id IS NOT NULL THEN 'CONFLICT'
+                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS found
+                    CROSS JOIN LATERAL service.finish(
+                        $1, $3, found.outcome,
+                        CASE found.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $7::int ELSE $5::int END,
+                        CASE found.outcome WHEN 'SUCCEEDED' THEN deleted.record WHEN 'CONFLICT' THEN $8 ELSE $6 END,
+                        coalesce(deleted.image, CASE WHEN kept.id IS NOT NULL THEN service.image(kept) END)) AS receipt
+                    """,
+                    [
+                        .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .entityTags(ifMatch),
+                        .int(notFound.status), .text(notFound.body), .int(mismatch.status), .text(mismatch.body),
+                    ]
+                ),
+            ],
+            refusal: { violation, completed throws(WriteError) in
+                guard
+                    let image = CustomerRow.image(completed.first), try await isReference(violation, deadline: deadline)
+                else { return nil }
+                return Receipt(
+                    AttemptKey(action: .deleteCustomer, customerID: customerID), .refused, .customerHasRecords,
+                    beforeImage: image, failure: Failure(refusal: violation))
+            }
+        )
+    }
+
+    /// A receipt's own key or a trigger raises 23503 as well; only the catalogue knows.
+    private func isReference(
+        _ violation: ServerError, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Bool {
+        let statement = Statement(
+            "SELECT service.is_reference_to_customers($1, $2, $3) AS is_reference",
+            [.text(violation.schema), .text(violation.table), .text(violation.constraint)]
+        )
+        do {
+            return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                try await connection.query(statement, deadline: deadline).row().get("is_reference")
+            }
+        } catch {
+            throw .unavailable(error)
+        }
+    }
+}
+
+/// The row of a customer inside a unit of work.
+enum CustomerRow {
+    /// Source: PostgreSQL manual, "Row-Level Locks".
+    enum Lock: String {
+        /// Keeps new records away.
+        case update = "FOR UPDATE"
+        /// Lets records be added meanwhile.
+        case noKeyUpdate = "FOR NO KEY UPDATE"
+    }
+
+    /// Reads the before-image and locks the row until the end of the transaction.
+    static func locked(_ customerID: UUID, _ lease: Lease, _ lock: Lock) -> Statement {
+        Statement(
+            """
+            SELECT service.image(c)
+            FROM public.customers AS c
+            WHERE c.app_id = $1 AND c.id = $2
+            \(lock.rawValue)
+            """,
+            [.uuid(lease.appID), .uuid(customerID)]
+        )
+    }
+
+    /// The before-image that the statement read; nil when there is no such row.
+    static func image(_ result: QueryResult?) -> String? {
+        result?.rows.first?[0]
+    }
+}
+
+extension Parameter {
+    /// The tags of `If-Match`; NULL for any, since the customer is there or not found.
+    static func entityTags(_ tags: [String]?) -> Parameter {
+        guard let tags, !tags.contains("*") else { return .null }
+        return .array(tags)
+    }
+}

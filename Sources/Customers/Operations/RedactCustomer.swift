@@ -1,0 +1,56 @@
+import LibPQ
+
+/// `POST /customers/{id}/redact`: erases the personal data of a customer, living or deleted, everywhere.
+///
+/// The unit of work erases the row and the first stored answers; its audit entry then declares that the subject data of
+/// every earlier entry is erased, and after that the trail is erased in batches, the first of them before the answer.
+struct RedactCustomer: Sendable {
+    /// Entries of a batch, which is a transaction of its own.
+    private static let batch = 1000
+
+    let unitOfWork: UnitOfWork
+    let pool: ConnectionPool
+
+    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+        return WriteOperation.Plan(
+            work: { lease, deadline throws(WriteError) in
+                try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
+            },
+            afterwards: { lease in await erase(customerID, lease, deadline: request.deadline) })
+    }
+
+    private func run(
+        _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Receipt {
+        let mismatch = APIError.preconditionFailed.answer
+        return try await unitOfWork.run(
+            &lease,
+            deadline: deadline,
+            [
+                Statement(
+                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8)",
+                    [
+                        .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
+                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body), .int(mismatch.status),
+                        .text(mismatch.body),
+                    ]
+                )
+            ]
+        )
+    }
+
+    /// The first batches, until half of the time is gone. What is left, recovery erases; readers skip it meanwhile.
+    private func erase(_ customerID: UUID, _ lease: Lease, deadline: ContinuousClock.Instant) async {
+        let end = deadline - (deadline - .now) / 2
+        let statement = Statement(
+            "SELECT service.erase($1, $2, $3) AS is_erased",
+            [.uuid(lease.appID), .uuid(customerID), .int(Self.batch)])
+        var isErased: Bool?
+        repeat {
+            isErased = try? await pool.withConnection(deadline: end) { connection throws(DatabaseError) in
+                try await connection.perform(statement, deadline: end).row().get("is_erased")
+            }
+        } while isErased == false && ContinuousClock.now < end
+    }
+}

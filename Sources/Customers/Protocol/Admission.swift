@@ -1,0 +1,235 @@
+public import LibPQ
+
+/// Step ①: decides in one round trip whether a request may go on: key, rate, permission, validity, idempotency.
+///
+/// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/admission.sql.
+public struct Admission: Sendable {
+    private let pool: ConnectionPool
+    private let givenUp: GivenUpAttempts
+    private let limits: Limits
+
+    public init(pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits) {
+        self.pool = pool
+        self.givenUp = givenUp
+        self.limits = limits
+    }
+
+    /// Admits a write. When nobody can tell whether it was admitted, the attempt is given up.
+    func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(WriteError) -> Admitted {
+        let statement = Statement(
+            """
+            SELECT (a.admission).*, (a.opened).opening, (a.opened).running_for_s, (a.opened).fence,
+                   (a.opened).attempt_id, (a.opened).has_entry, ((a.opened).receipt).*
+            FROM service.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS a
+            """,
+            checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
+                .uuid(attempt.id), .text(attempt.key.action.rawValue), .uuid(attempt.key.customerID),
+                .uuid(attempt.idempotencyKey), .bytes(attempt.fingerprint),
+                .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
+                .text(JSON.object(attempt.context.members).text), .text(attempt.context.floodSubject),
+            ]
+        )
+        do {
+            let row = try await row(statement, deadline: attempt.deadline)
+            return try Admitted(attempt, Decision(row, limits), row)
+        } catch {
+            if error.leavesDoubt { givenUp.add(attempt.id) }
+            guard !error.isUnavailability, !error.isRetryable else { throw .unavailable(error) }
+            return Admitted(failed: error)
+        }
+    }
+
+    /// Admits a read, which leaves no attempt behind.
+    func authorize(
+        _ credentials: Credentials, _ permissions: [Permission], isValid: Bool, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Decision {
+        let statement = Statement(
+            """
+            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7)
+            """,
+            checks(credentials, permissions, cost: 1, isValid: isValid)
+        )
+        return try await Decision(row(statement, deadline: deadline), limits)
+    }
+
+    private func checks(
+        _ credentials: Credentials, _ permissions: [Permission], cost: Int, isValid: Bool
+    ) -> [Parameter] {
+        [
+            .text(credentials.clientKey), .bytes(credentials.secretDigest), .array(permissions.map(\.rawValue)),
+            .int(cost), .int(limits.rateLimit), .text("\(limits.rateWindow.milliseconds) ms"), .bool(isValid),
+        ]
+    }
+
+    private func row(_ statement: Statement, deadline: ContinuousClock.Instant) async throws(DatabaseError) -> Row {
+        try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
+            try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                try await connection.query(statement, deadline: deadline).row()
+            }
+        }
+    }
+}
+
+/// The API key behind a request.
+public struct Caller: Sendable, Hashable {
+    public let appID: UUID
+    public let keyID: UUID
+    public let clientKey: String
+    public let name: String
+    public let role: String
+}
+
+extension Admission {
+    /// A decoded `service.admission`.
+    struct Decision: Sendable {
+        enum Verdict: String {
+            case unauthenticated = "UNAUTHENTICATED"
+            case rateLimited = "RATE_LIMITED"
+            case forbidden = "FORBIDDEN"
+            case invalid = "INVALID"
+            case admitted = "ADMITTED"
+        }
+
+        let verdict: Verdict
+        /// Seconds until the rate window ends, of a request over the limit.
+        let retryAfter: Int?
+        /// When it was made, by the clock of the database, as it writes a time.
+        let decidedAt: String
+        /// nil before authentication.
+        let caller: Caller?
+        /// The client key that was tried, if it exists.
+        let clientKey: String?
+        let rate: RateStatus?
+        /// Whether the attempt gets an entry of its own; a flood is folded into one.
+        let isRecorded: Bool
+
+        init(_ row: Row, _ limits: Limits) throws(DatabaseError) {
+            verdict = try row.get("verdict")
+            retryAfter = row.int("retry_after")
+            decidedAt = try row.get("decided_at")
+            isRecorded = try row.get("is_recorded")
+            clientKey = row["client_key"]
+            guard verdict != .unauthenticated else {
+                caller = nil
+                rate = nil
+                return
+            }
+            caller = Caller(
+                appID: try row.get("app_id"), keyID: try row.get("key_id"), clientKey: try row.get("client_key"),
+                name: try row.get("key_name"), role: try row.get("key_role"))
+            rate = RateStatus(
+                limit: limits.rateLimit, remaining: try row.get("rate_remaining"), reset: try row.get("rate_reset"))
+        }
+
+        /// The refusal that the verdict is, if it is one.
+        var refusal: (outcome: Outcome, error: APIError)? {
+            switch verdict {
+            case .unauthenticated: (.unauthenticated, .invalidCredentials)
+            case .rateLimited: (.rateLimited, .rateLimited(retryAfter: retryAfter ?? 1))
+            case .forbidden: (.forbidden, .insufficientPermissions)
+            case .invalid, .admitted: nil
+            }
+        }
+    }
+
+    /// A decoded `service.admitted`: the decision about a write, and its attempt.
+    struct Admitted: Sendable {
+        enum Verdict: Sendable {
+            case run(Lease)
+            case replay(Opened.Stored)
+            case refused(Outcome, APIError)
+        }
+
+        let verdict: Verdict
+        let caller: Caller?
+        let clientKey: String?
+        let rate: RateStatus?
+        let decidedAt: String?
+        let isRecorded: Bool
+        /// Why admission failed for a reason that wasn't foreseen.
+        let failure: Failure?
+
+        var isReplay: Bool {
+            if case .replay = verdict { true } else { false }
+        }
+
+        fileprivate init(_ attempt: Attempt, _ decision: Decision, _ row: Row) throws(DatabaseError) {
+            caller = decision.caller
+            clientKey = decision.clientKey
+            rate = decision.rate
+            decidedAt = decision.decidedAt
+            isRecorded = decision.isRecorded
+            failure = nil
+            if let refusal = decision.refusal {
+                verdict = .refused(refusal.outcome, refusal.error)
+            } else if let invalidity = attempt.invalidity {
+                verdict = .refused(.invalid, .invalid(invalidity))
+            } else if let caller = decision.caller {
+                switch try Opened(row, appID: caller.appID) {
+                case .run(let lease): verdict = .run(lease)
+                case .replay(let stored): verdict = .replay(stored)
+                case .mismatch: verdict = .refused(.conflict, .keyUsedForOtherRequest)
+                case .running(let seconds): verdict = .refused(.conflict, .inProgress(retryAfter: seconds))
+                }
+            } else {
+                throw .unexpected("a write is admitted without a key")
+            }
+        }
+
+        fileprivate init(failed error: DatabaseError) {
+            verdict = .refused(.failed, .unforeseen)
+            caller = nil
+            clientKey = nil
+            rate = nil
+            decidedAt = nil
+            isRecorded = true
+            failure = Failure(error)
+        }
+    }
+}
+
+/// The right to carry out an attempt: no other instance touches it until the lease is over, and one that takes it away
+/// raises the fence first, so that the former holder can't commit any more.
+public struct Lease: Sendable, Hashable {
+    public let appID: UUID
+    public let attemptID: UUID
+    public internal(set) var fence: Int
+}
+
+/// A decoded `service.opened`: how far an attempt has come.
+enum Opened: Sendable {
+    case run(Lease)
+    case replay(Stored)
+    /// The key was used for another request.
+    case mismatch
+    /// The first request under this key is still running.
+    case running(retryAfter: Int)
+
+    /// The receipt of an earlier request under the same idempotency key.
+    struct Stored: Sendable {
+        let lease: Lease
+        let receipt: Receipt
+        /// Whether its audit entry is written already.
+        let hasEntry: Bool
+    }
+
+    private enum Opening: String {
+        case run = "RUN"
+        case replay = "REPLAY"
+        case running = "RUNNING"
+        case mismatch = "MISMATCH"
+    }
+
+    init(_ row: Row, appID: UUID) throws(DatabaseError) {
+        func lease() throws(DatabaseError) -> Lease {
+            Lease(appID: appID, attemptID: try row.get("attempt_id"), fence: try row.get("fence"))
+        }
+        let opening: Opening = try row.get("opening")
+        switch opening {
+        case .run: self = .run(try lease())
+        case .replay: self = .replay(Stored(lease: try lease(), receipt: try Receipt(row), hasEntry: try row.get("has_entry")))
+        case .running: self = .running(retryAfter: try row.get("running_for_s"))
+        case .mismatch: self = .mismatch
+        }
+    }
+}

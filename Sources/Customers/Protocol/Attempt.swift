@@ -1,0 +1,145 @@
+import Crypto
+
+/// One request on a write route, as the transport read it.
+public struct WriteRequest: Sendable {
+    public let credentials: Credentials
+    public let context: AttemptContext
+    /// The `{id}` of the path; nil if it is no UUID.
+    public let customerID: UUID?
+    /// `idempotency-key`, or what is wrong with it.
+    public let idempotencyKey: Result<UUID, Invalidity>
+    /// The entity tags of `If-Match` (RFC 9110, section 13.1.1), in quotes or `*`; nil without the header.
+    public let ifMatch: [String]?
+    /// What is wrong with the optional headers, if anything.
+    public let invalidity: Invalidity?
+    public let body: [UInt8]
+    /// The deadline of the answer.
+    public let deadline: ContinuousClock.Instant
+
+    public init(
+        credentials: Credentials, context: AttemptContext, customerID: UUID?, idempotencyKey: Result<UUID, Invalidity>,
+        ifMatch: [String]?, invalidity: Invalidity?, body: [UInt8], deadline: ContinuousClock.Instant
+    ) {
+        self.credentials = credentials
+        self.context = context
+        self.customerID = customerID
+        self.idempotencyKey = idempotencyKey
+        self.ifMatch = ifMatch
+        self.invalidity = invalidity
+        self.body = body
+        self.deadline = deadline
+    }
+}
+
+/// Where a request came from and what it looked like: the part of an audit entry that the client supplies.
+///
+/// All text is storable (no U+0000) by the time it gets here, and no member holds a secret.
+public struct AttemptContext: Sendable, Hashable {
+    public var method: String
+    public var path: String
+    public var query: String?
+    /// Headers that are safe to keep, lower-case names.
+    public var headers: [JSON.Member]
+    /// Textual address of the client, without zone.
+    public var ip: String
+    /// What a flood of failed authentications is counted by: the address, for IPv6 its /64.
+    public var floodSubject: String
+    public var userAgent: String?
+    public var requestID: String
+    /// `x-actor-id`.
+    public var claimedActor: String?
+    /// `x-audit-reason`.
+    public var reason: String?
+
+    public init(
+        method: String, path: String, query: String?, headers: [JSON.Member], ip: String, floodSubject: String,
+        userAgent: String?, requestID: String, claimedActor: String?, reason: String?
+    ) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.ip = ip
+        self.floodSubject = floodSubject
+        self.userAgent = userAgent
+        self.requestID = requestID
+        self.claimedActor = claimedActor
+        self.reason = reason
+    }
+
+    /// The address, for IPv6 its /64. Source: RFC 6177, a site has at least a /64.
+    public static func floodSubject(_ ip: String) -> String {
+        guard ip.contains(":"), let groups = groups(of: ip) else { return ip }
+        return groups.prefix(4).map { String($0, radix: 16) }.joined(separator: ":") + "::/64"
+    }
+
+    private static func groups(of address: String) -> [UInt16]? {
+        let halves = address.split(separator: "::", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = halves.map { $0.split(separator: ":").map { UInt16($0, radix: 16) ?? 0 } }
+        guard let head = parts.first else { return nil }
+        let tail = parts.count > 1 ? parts[1] : []
+        return head + Array(repeating: 0, count: max(0, 8 - head.count - tail.count)) + tail
+    }
+
+    /// What the database keeps with an attempt until its audit entry is written.
+    var members: [JSON.Member] {
+        [
+            .init(name: "actor_claimed", value: .string(claimedActor)),
+            .init(name: "reason", value: .string(reason)),
+            .init(name: "ip", value: .string(ip)),
+            .init(name: "user_agent", value: .string(userAgent)),
+            .init(name: "request_id", value: .string(requestID)),
+            .init(
+                name: "request",
+                value: [
+                    "method": .string(method), "path": .string(path), "query": .string(query),
+                    "headers": .object(headers),
+                ]),
+        ]
+    }
+}
+
+/// What is attempted, and on whom.
+public struct AttemptKey: Sendable, Hashable {
+    public let action: Action
+    /// nil when the path held no UUID, for bulk requests, and until a customer is created.
+    public var customerID: UUID?
+}
+
+/// One attempt at a write. Its id is the id of its audit entry.
+public struct Attempt: Sendable {
+    public let id: UUID
+    public let key: AttemptKey
+    public let idempotencyKey: UUID?
+    /// What is wrong with the request, if anything.
+    public let invalidity: Invalidity?
+    /// SHA-256 of what makes two requests the same.
+    let fingerprint: [UInt8]
+    public let context: AttemptContext
+    /// What it costs of the rate budget.
+    let cost: Int
+    /// All of them are needed.
+    let permissions: [Permission]
+    /// The deadline of the answer.
+    public let deadline: ContinuousClock.Instant
+}
+
+/// What makes two requests under one idempotency key the same: SHA-256 of what they ask for.
+enum Fingerprint {
+    /// - Parameter parts: the operation, identifiers in lower case, and everything that changes its meaning.
+    static func of(_ parts: [[UInt8]]) -> [UInt8] {
+        var hash = SHA256()
+        for part in parts {
+            hash.update(data: withUnsafeBytes(of: UInt64(part.count).bigEndian) { Array($0) })
+            hash.update(data: part)
+        }
+        return Array(hash.finalize())
+    }
+
+    static func of(_ key: AttemptKey, ifMatch: [String]? = nil, body: [UInt8] = []) -> [UInt8] {
+        of([
+            Array(key.action.rawValue.utf8), Array((key.customerID?.text ?? "").utf8),
+            Array((ifMatch ?? []).joined(separator: ",").utf8), body,
+        ])
+    }
+}

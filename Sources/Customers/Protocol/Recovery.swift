@@ -1,0 +1,184 @@
+public import LibPQ
+public import Logging
+import Metrics
+import NIOConcurrencyHelpers
+public import ServiceLifecycle
+
+/// Finishes what no instance finishes any more, at start and every second; every instance does, and two at once are
+/// harmless. App by app, so that a chain that can't be appended to fails alone.
+///
+/// The SQL stands in sql/functions/recovery.sql.
+public struct Recovery: Service {
+    private static let batch = 500
+
+    private let pool: ConnectionPool
+    private let substitute: ConnectionPool
+    private let givenUp: GivenUpAttempts
+    private let logger: Logger
+    private let interval: Duration
+    private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
+    private let interrupted = Counter(label: "customerd_recovered_total", dimensions: [("kind", "interrupted")])
+    private let folded = Counter(label: "customerd_recovered_total", dimensions: [("kind", "folded")])
+    private let failing = Gauge(label: "customerd_recovery_failing_apps")
+    private let lagging = Gauge(label: "customerd_audit_unrecorded")
+    private let lag = Gauge(label: "customerd_audit_lag_seconds")
+
+    /// - Parameters:
+    ///   - substitute: a pool to fall back to when the other can't have a connection.
+    ///   - givenUp: the attempts whose leases needn't end first.
+    ///   - interval: from one run to the next.
+    public init(
+        pool: ConnectionPool, substitute: ConnectionPool, givenUp: GivenUpAttempts, logger: Logger,
+        interval: Duration = .seconds(1)
+    ) {
+        self.pool = pool
+        self.substitute = substitute
+        self.givenUp = givenUp
+        self.logger = logger
+        self.interval = interval
+    }
+
+    /// What one run did.
+    public struct Report: Sendable, Hashable {
+        /// Receipts that got their entry.
+        public fileprivate(set) var completed = 0
+        /// Attempts past their lease that ended as INTERRUPTED.
+        public fileprivate(set) var interrupted = 0
+        /// Floods that were folded into an entry.
+        public fileprivate(set) var folded = 0
+        /// Answers whose time was over.
+        public fileprivate(set) var purged = 0
+        /// Apps that couldn't be recovered now.
+        public fileprivate(set) var failing = 0
+        fileprivate var mayHaveMore = false
+
+        var didSomething: Bool { completed + interrupted + folded + purged > 0 }
+    }
+
+    public func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            var mayHaveMore = false
+            do {
+                mayHaveMore = try await recover().mayHaveMore
+            } catch where error.isUnavailability {
+                logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
+            } catch {
+                logger.error("recovery failed", metadata: ["error": "\(error)"])
+            }
+            if mayHaveMore { continue }
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
+        }
+    }
+
+    /// One run.
+    @discardableResult
+    public func recover() async throws(DatabaseError) -> Report {
+        let deadline = ContinuousClock.now + .seconds(20)
+        let report = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
+            try await release(connection, deadline: deadline)
+            var report = Report()
+            // Recovery first, purge second: what lacks its entry must never be forgotten.
+            let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
+            for appID in overdue.rows.compactMap({ $0.uuid(0) }) {
+                try await recover(appID, connection, &report, deadline: deadline)
+            }
+            let purged = try await connection.perform(
+                Statement("SELECT service.purge($1) AS purged", [.int(Self.batch)]), deadline: deadline)
+            report.purged = try purged.row().get("purged")
+            report.mayHaveMore = report.mayHaveMore || report.purged >= Self.batch
+            let lag = try await connection.query(
+                Statement("SELECT attempts, seconds FROM service.audit_lag()"), deadline: deadline
+            ).row()
+            self.lagging.record(try lag.get("attempts") as Int)
+            self.lag.record(Double(try lag.get("seconds") as String) ?? 0)
+            return report
+        }
+        completed.increment(by: report.completed)
+        interrupted.increment(by: report.interrupted)
+        folded.increment(by: report.folded)
+        failing.record(report.failing)
+        if report.didSomething {
+            logger.info(
+                "recovered",
+                metadata: [
+                    "completed": "\(report.completed)", "interrupted": "\(report.interrupted)",
+                    "folded": "\(report.folded)", "purged": "\(report.purged)",
+                ])
+        }
+        return report
+    }
+
+    /// One app. What is wrong with its chain alone doesn't keep the others from their turn.
+    private func recover(
+        _ appID: UUID, _ connection: Connection, _ report: inout Report, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) {
+        do {
+            let row = try await connection.perform(
+                Statement("SELECT * FROM service.recover($1, $2)", [.uuid(appID), .int(Self.batch)]), deadline: deadline
+            ).row()
+            let completed: Int = try row.get("completed")
+            let interrupted: Int = try row.get("interrupted")
+            let folded: Int = try row.get("folded")
+            report.completed += completed
+            report.interrupted += interrupted
+            report.folded += folded
+            let erased = try await connection.perform(
+                Statement("SELECT service.erase_next($1, $2) AS is_erased", [.uuid(appID), .int(Self.batch)]),
+                deadline: deadline
+            ).row()
+            let isErased: Bool = try erased.get("is_erased")
+            report.mayHaveMore =
+                report.mayHaveMore || !isErased || max(completed + interrupted, folded) >= Self.batch
+        } catch {
+            guard case .server = error else { throw error }
+            report.failing += 1
+            logger.warning("an app can't be recovered now", metadata: ["app": "\(appID.text)", "error": "\(error)"])
+        }
+    }
+
+    /// Ends the leases of what was given up.
+    private func release(
+        _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) {
+        let attempts = givenUp.current
+        guard !attempts.isEmpty else { return }
+        let released = try await connection.perform(
+            Statement("SELECT service.release($1)", [.array(attempts.map(\.text))]),
+            deadline: deadline
+        )
+        givenUp.remove(released.rows.compactMap { $0.uuid(0) })
+    }
+}
+
+/// Attempts that this instance has answered with 503 without knowing their end. No request runs them any more, so the next
+/// ``Recovery`` finishes them without waiting for the end of their leases, and their idempotency keys are free.
+public final class GivenUpAttempts: Sendable {
+    /// What was on its way to the database when it was given up may arrive late, and begin an attempt then.
+    private static let memory = Duration.seconds(30)
+
+    private let attempts = NIOLockedValueBox<[UUID: ContinuousClock.Instant]>([:])
+
+    public init() {}
+
+    /// Gives an attempt up; it may not have begun.
+    func add(_ attempt: UUID) {
+        attempts.withLockedValue { $0[attempt] = .now + Self.memory }
+    }
+
+    /// Those that may have to be finished yet.
+    var current: [UUID] {
+        attempts.withLockedValue { attempts in
+            let now = ContinuousClock.now
+            attempts = attempts.filter { $0.value > now }
+            return Array(attempts.keys)
+        }
+    }
+
+    /// They are another instance's to finish.
+    func remove(_ released: [UUID]) {
+        attempts.withLockedValue { attempts in
+            for attempt in released { attempts[attempt] = nil }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+public import Logging
+import LibPQ
+
+/// The life of a write: admission → unit of work → audit entry → answer, never in another order.
+///
+/// Whatever the outcome, the answer leaves only when its audit entry is durable; failing that the answer is a 503, and
+/// recovery writes the entry. See docs/protocol.md.
+public struct Write: Sendable {
+    private let admission: Admission
+    private let execution: Execution
+    private let logger: Logger
+
+    public init(admission: Admission, execution: Execution, logger: Logger) {
+        self.admission = admission
+        self.execution = execution
+        self.logger = logger
+    }
+
+    public func callAsFunction(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
+        let (attempt, plan) = operation.attempt(request)
+        var rate: RateStatus?
+        do throws(WriteError) {
+            let admitted = try await admission.admit(attempt, request.credentials)  // ① commits the attempt
+            rate = admitted.rate
+            await failpoint("admitted")
+            let receipt: Receipt
+            switch admitted.verdict {
+            case .run(var lease):
+                receipt = try await execution.run(attempt.key, &lease, until: attempt.deadline, plan.work)  // ② and ③
+                if receipt.outcome == .succeeded { await plan.afterwards?(lease) }
+            case .replay(let stored):
+                receipt = try await execution.complete(stored, until: attempt.deadline)
+                let entry = AuditEntry(attempt, admitted, .replayed, receipt, nil)
+                try await execution.record(entry, until: attempt.deadline)
+            case .refused(let outcome, let error):
+                receipt = Receipt(attempt.key, outcome, error)
+                guard admitted.isRecorded else { break }
+                let entry = AuditEntry(attempt, admitted, outcome, receipt, error)
+                try await execution.record(entry, until: attempt.deadline)
+            }
+            return receipt.answer(isReplayed: admitted.isReplay, rate)  // ④
+        } catch {
+            return answer(to: error, attempt).with(rate)
+        }
+    }
+
+    private func answer(to error: WriteError, _ attempt: Attempt) -> Answer {
+        let metadata: Logger.Metadata = [
+            "attempt": "\(attempt.id.text)", "request_id": "\(attempt.context.requestID)",
+            "action": "\(attempt.key.action.rawValue)", "error": "\(error)",
+        ]
+        switch error {
+        case .failed: logger.error("a write failed", metadata: metadata)
+        case .inDoubt: logger.error("a COMMIT is in doubt; recovery settles it", metadata: metadata)
+        case .unavailable, .leaseLost: logger.warning("a write is unavailable", metadata: metadata)
+        }
+        if case .failed = error { return APIError.unforeseen.answer }
+        return APIError.unavailable.answer
+    }
+}
