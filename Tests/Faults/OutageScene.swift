@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// A service before a database that is going to fail, and an app that asks it.
-struct Scene: Sendable {
+struct OutageScene: Sendable {
     let database: TestDatabase
     let service: RunningService
     let tenant: Tenant
@@ -19,7 +19,7 @@ struct Scene: Sendable {
         in cluster: PrivateCluster,
         through url: (_ database: String) -> String? = { _ in nil },
         _ settings: [String: String] = [:]
-    ) async throws -> Scene {
+    ) async throws -> OutageScene {
         let database = try await TestDatabase.migrated(in: cluster)
         var settings = settings
         settings["DATABASE_URL"] = url(database.name)
@@ -31,11 +31,11 @@ struct Scene: Sendable {
     /// - Parameter descriptors: how many the service may have open; as many as we may when nil.
     static func open(
         on database: TestDatabase, _ settings: [String: String] = [:], descriptors: (soft: Int, hard: Int)? = nil
-    ) async throws -> Scene {
+    ) async throws -> OutageScene {
         let settings = Self.settings.merging(settings) { $1 }
         let service = try await RunningService.start(on: database, settings, descriptors: descriptors)
         let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
-        return Scene(database: database, service: service, tenant: tenant)
+        return OutageScene(database: database, service: service, tenant: tenant)
     }
 
     /// Ends the service, which has to end well.

@@ -1,25 +1,24 @@
 import Foundation
-import TestSupport
 
 /// What a bulk request answered, item by item.
-struct BulkResults: Decodable {
-    struct Item: Decodable {
-        struct Customer: Decodable {
-            let id: String
+public struct BulkResults: Decodable {
+    public struct Item: Decodable {
+        public struct Customer: Decodable {
+            public let id: String
         }
 
-        let id: String
-        let statusCode: Int
-        let message: String?
-        let customer: Customer?
+        public let id: String
+        public let statusCode: Int
+        public let message: String?
+        public let customer: Customer?
     }
 
-    let results: [Item]
+    public let results: [Item]
 
-    init(_ answer: HTTPAnswer) throws {
+    public init(_ answer: HTTPAnswer) throws {
         self = try JSONDecoder().decode(BulkResults.self, from: Data(answer.body.utf8))
     }
 
-    var ids: [String] { results.map(\.id) }
-    var statuses: [Int] { results.map(\.statusCode) }
+    public var ids: [String] { results.map(\.id) }
+    public var statuses: [Int] { results.map(\.statusCode) }
 }

@@ -1,9 +1,8 @@
-import TestSupport
 import Testing
 
 extension Load {
     /// What must hold, whatever was killed in between.
-    func expectTruth() async throws {
+    public func expectTruth() async throws {
         #expect(try await untruths() == [])
     }
 }

@@ -1,12 +1,11 @@
 import Foundation
-import TestSupport
 
 /// A customer whose personal data occurs nowhere else, to be looked for where it must be gone.
-struct Person: Sendable {
-    let customer: CustomerFixture
-    let marks: [String]
+public struct Person: Sendable {
+    public let customer: CustomerFixture
+    public let marks: [String]
 
-    init() {
+    public init() {
         let unique = newID().replacing("-", with: "")
         let marks = [
             "Fn\(unique)", "Ln\(unique)", "\(unique)@people.example", "+\(UInt64.random(in: 1 << 60 ... .max))",
@@ -20,13 +19,13 @@ struct Person: Sendable {
         }
     }
 
-    var id: String { customer.id }
+    public var id: String { customer.id }
 
     /// A reason that a client might give.
-    var reason: String { "\(marks[0]) \(marks[1]) asked for it" }
+    public var reason: String { "\(marks[0]) \(marks[1]) asked for it" }
 
     /// Where a text holds personal data: what stands around the first place of each mark.
-    func traces(in text: String) -> [String] {
+    public func traces(in text: String) -> [String] {
         let bytes = Data(text.utf8)
         return marks.compactMap { bytes.range(of: Data($0.prefix(19).utf8)) }.map { place in
             let excerpt = bytes[
@@ -36,7 +35,7 @@ struct Person: Sendable {
     }
 
     /// A body in which the person's record stands without personal data.
-    func redacted(_ body: String) -> String {
+    public func redacted(_ body: String) -> String {
         body.replacing("\"\(customer.firstName)\"", with: "\"[redacted]\"")
             .replacing("\"\(customer.lastName)\"", with: "\"\"")
             .replacing("\"\(customer.email ?? "")\"", with: "null")

@@ -1,5 +1,4 @@
 import LibPQ
-import TestSupport
 
 extension Tenant {
     /// A request of this tenant's.
@@ -8,7 +7,7 @@ extension Tenant {
     ///   - path: behind `/api/v0/customers`.
     ///   - key: the idempotency key, none when nil.
     ///   - headers: in addition.
-    func ask(
+    public func ask(
         _ method: String, _ path: String = "", _ body: String? = nil, key: String? = nil,
         headers: [(name: String, value: String)] = []
     ) async throws -> HTTPAnswer {
@@ -18,30 +17,30 @@ extension Tenant {
                 method, "/api/v0/customers" + path, headers: self.key.headers + idempotency + headers, body: body))
     }
 
-    func create(_ body: String, key: String? = nil) async throws -> HTTPAnswer {
+    public func create(_ body: String, key: String? = nil) async throws -> HTTPAnswer {
         try await ask("POST", "", body, key: key)
     }
 
-    func read(_ customer: String) async throws -> HTTPAnswer {
+    public func read(_ customer: String) async throws -> HTTPAnswer {
         try await ask("GET", "/\(customer)")
     }
 
     /// - Parameter ifMatch: the header `If-Match`, none when nil.
-    func patch(
+    public func patch(
         _ customer: String, _ body: String, ifMatch: String? = nil, key: String? = nil
     ) async throws -> HTTPAnswer {
         try await ask(
             "PATCH", "/\(customer)", body, key: key, headers: ifMatch.map { [(name: "if-match", value: $0)] } ?? [])
     }
 
-    func setStatus(_ customer: String, _ status: String, key: String? = nil) async throws -> HTTPAnswer {
+    public func setStatus(_ customer: String, _ status: String, key: String? = nil) async throws -> HTTPAnswer {
         try await ask("PATCH", "/\(customer)/status", #"{"status":"\#(status)"}"#, key: key)
     }
 
     /// Archives, unarchives, redacts or restores a customer.
     ///
     /// - Parameter verb: the last part of the path.
-    func post(
+    public func post(
         _ verb: String, _ customer: String, key: String? = nil, reason: String? = nil
     ) async throws -> HTTPAnswer {
         try await ask(
@@ -49,7 +48,7 @@ extension Tenant {
             headers: reason.map { [(name: "x-audit-reason", value: $0)] } ?? [])
     }
 
-    func bulkDelete(
+    public func bulkDelete(
         _ customers: [String], dryRun: Bool? = nil, key: String? = newID(), reason: String? = nil
     ) async throws -> HTTPAnswer {
         let ids = customers.map { "\"\($0)\"" }.joined(separator: ",")
@@ -60,12 +59,12 @@ extension Tenant {
     }
 
     /// The number of customers of the app, archived ones included.
-    func customerCount() async throws -> String? {
+    public func customerCount() async throws -> String? {
         try await database.value("SELECT count(*) FROM customers WHERE app_id = $1", [.text(app)])
     }
 
     /// What the trail says of the app, oldest first: the outcome of each entry.
-    func outcomes() async throws -> [String?] {
+    public func outcomes() async throws -> [String?] {
         try await entries().map { $0["outcome"] }
     }
 }

@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/console; scripts/test.d/console --screenshots DIRECTORY runs this."""
+"""Makes the pictures of docs/console; Tests/System/console --screenshots DIRECTORY runs this."""
 
 import datetime
 import json

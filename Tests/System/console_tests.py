@@ -1,4 +1,4 @@
-"""The auditor's page in headless Chromium; scripts/test.d/console runs this."""
+"""The auditor's page in headless Chromium; Tests/System/console runs this."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Three instances behind haproxy; scripts/test.d/haproxy runs this."""
+"""Three instances behind haproxy; Tests/System/haproxy runs this."""
 
 import collections
 import concurrent.futures

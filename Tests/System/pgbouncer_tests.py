@@ -1,4 +1,4 @@
-"""The service through PgBouncer in transaction mode; scripts/test.d/pgbouncer runs this."""
+"""The service through PgBouncer in transaction mode; Tests/System/pgbouncer runs this."""
 
 import concurrent.futures
 import json

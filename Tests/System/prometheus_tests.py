@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard, in a Prometheus that scrapes the service; scripts/test.d/prometheus runs this."""
+"""The alert rules and the dashboard, in a Prometheus that scrapes the service; Tests/System/prometheus runs this."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What scripts/test.d/schemathesis changes about the requests that are made up."""
+"""What Tests/System/schemathesis changes about the requests that are made up."""
 
 import itertools
 import uuid

@@ -2,7 +2,7 @@
 #
 # Needs CUSTOMERD_TEST_PG, the URL of a superuser and the database postgres, and a built customerd (CUSTOMERD_BIN).
 # shellcheck shell=bash
-source "$(dirname -- "${BASH_SOURCE[0]}")/../lib.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 cd -- "$root"
 
 case ${1:-} in --help | -h) usage && exit ;; esac
@@ -86,5 +86,5 @@ start_service() {
 # Runs a program in Python that stands on setting.py.
 run_python() {
     SERVICE_URL=http://127.0.0.1:$port SERVICE_CUSTOMERD=$customerd SERVICE_PSQL_URL=$owner_url \
-        PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/scripts/test.d attend python3 "$@" >&2
+        PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/Tests/System attend python3 "$@" >&2
 }

@@ -6,9 +6,7 @@ import Testing
 /// `sql/audit/*.sql`, each run as the auditor by psql.
 @Suite("The questions that auditors ask")
 struct AuditQuestionTests {
-    private static let directory = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("sql/audit").path
+    private static let directory = projectFile("sql/audit")
 
     /// - Returns: the rows, columns parted by `|`.
     private func ask(

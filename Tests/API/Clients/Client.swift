@@ -8,8 +8,7 @@ enum Client: String, CaseIterable, Sendable {
     case typescript
     case swift
 
-    private static let folder = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().appendingPathComponent("../../clients").standardizedFileURL.path
+    private static let folder = projectFile("clients")
 
     /// How to run it; nil where its language isn't there.
     private var command: [String]? {

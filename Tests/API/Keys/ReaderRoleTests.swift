@@ -3,7 +3,7 @@ import Testing
 
 /// Every read, and who may.
 @Suite("Roles and reads")
-struct RoleTests {
+struct ReaderRoleTests {
     private static let reads: [(path: String, roles: Set<String>)] = [
         ("/api/v0/customers", ["viewer", "editor", "admin"]),
         ("/api/v0/customers/{id}", ["viewer", "editor", "admin"]),

@@ -14,8 +14,7 @@ struct ObservabilityTests {
     func names(file: String) async throws {
         let tenant = try await stage.tenant()
         _ = try await tenant.delete(try await tenant.insert().id)
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../..")
-        let text = try String(contentsOf: root.appendingPathComponent(file), encoding: .utf8)
+        let text = try String(contentsOfFile: projectFile(file), encoding: .utf8)
 
         // It shows when its certificate expires.
         let certificate = try SelfSignedCertificate()

@@ -112,7 +112,7 @@ struct Accounting: Sendable {
             }
             return
         }
-        guard entry.outcome == "SUCCEEDED", let record = Record(text: answer.body) else { return }
+        guard entry.outcome == "SUCCEEDED", let record = CustomerRecord(text: answer.body) else { return }
         if !record.isSighting(of: image) {
             violations.append(Violation(.wrongEntry, "its before-image isn't what was answered", [call.line(entry)]))
         }

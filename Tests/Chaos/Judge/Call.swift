@@ -14,7 +14,7 @@ package struct Call: Sendable, Hashable {
     package var requestID: String
     package var idempotencyKey: String?
     /// The person whom `x-audit-reason` names.
-    package var reason: Person?
+    package var reason: PersonalData?
     package var invoked: Instant
     /// When there was an answer, or certainly none.
     package var returned: Instant
@@ -25,7 +25,8 @@ package struct Call: Sendable, Hashable {
 
     package init(
         id: Int, client: Int, app: String, instance: Int, request: Request, requestID: String,
-        idempotencyKey: String?, reason: Person?, invoked: Instant, returned: Instant, answer: Answer?, pursuit: Int?
+        idempotencyKey: String?, reason: PersonalData?, invoked: Instant, returned: Instant, answer: Answer?,
+        pursuit: Int?
     ) {
         self.id = id
         self.client = client

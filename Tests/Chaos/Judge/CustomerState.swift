@@ -3,7 +3,7 @@ struct CustomerState: Sendable, Hashable {
     enum Life: Sendable, Hashable {
         /// There never was such a customer.
         case unborn
-        case living(Record, isArchived: Bool)
+        case living(CustomerRecord, isArchived: Bool)
         case gone
     }
 
@@ -11,10 +11,10 @@ struct CustomerState: Sendable, Hashable {
     enum Image: Sendable, Hashable {
         /// Never deleted.
         case none
-        case kept(Record)
+        case kept(CustomerRecord)
         case erased
         /// A redaction was under way with the deletion: whether the image was erased with it, only the trail decides.
-        case doubtful(Record)
+        case doubtful(CustomerRecord)
     }
 
     var life: Life

@@ -91,7 +91,7 @@ extension Call {
 
 extension Answer {
     /// For people: a record by what tells it from others.
-    fileprivate var brief: String { Record(text: body)?.brief ?? body }
+    fileprivate var brief: String { CustomerRecord(text: body)?.brief ?? body }
 }
 
 extension Entry {

@@ -4,33 +4,33 @@
 /// nil where nothing is left of them.
 enum Effect: Sendable, Hashable {
     // Changes
-    case created(Person, after: Record)
-    case deleted(before: Record?, mayLoseImage: Bool)
-    case updated(Request.Changes, before: Record?, after: Record)
-    case statusSet(String, before: Record?, after: Record)
-    case archived(Bool, before: Record?, after: Record)
-    case redacted(after: Record)
-    case restored(after: Record)
+    case created(PersonalData, after: CustomerRecord)
+    case deleted(before: CustomerRecord?, mayLoseImage: Bool)
+    case updated(Request.Changes, before: CustomerRecord?, after: CustomerRecord)
+    case statusSet(String, before: CustomerRecord?, after: CustomerRecord)
+    case archived(Bool, before: CustomerRecord?, after: CustomerRecord)
+    case redacted(after: CustomerRecord)
+    case restored(after: CustomerRecord)
     case invoiceAdded
     case invoiceRemoved
 
     // Sights
-    case refused(before: Record?)
+    case refused(before: CustomerRecord?)
     case absent
     /// No row, and the trail knows of none.
     case unheardOf
     case neverDeleted
-    case exists(before: Record?)
+    case exists(before: CustomerRecord?)
     case notRestorable
-    case mismatched(Request.Changes, before: Record?)
-    case read(Record)
-    case checked(Record, invoices: Int)
-    case listed(Record)
+    case mismatched(Request.Changes, before: CustomerRecord?)
+    case read(CustomerRecord)
+    case checked(CustomerRecord, invoices: Int)
+    case listed(CustomerRecord)
     case unlisted
-    case dryRun(before: Record)
+    case dryRun(before: CustomerRecord)
     case dryRefused
     case invoiceRefusedAsArchived
-    case remains(Record, isArchived: Bool, invoices: Int)
+    case remains(CustomerRecord, isArchived: Bool, invoices: Int)
     case nothingRemains
 
     /// Whether it leaves the customer as it is.
@@ -53,7 +53,7 @@ extension Effect {
         }
     }
 
-    private func applied(to state: CustomerState, _ record: Record, isArchived: Bool) -> CustomerState? {
+    private func applied(to state: CustomerState, _ record: CustomerRecord, isArchived: Bool) -> CustomerState? {
         var next = state
         switch self {
         case .deleted(let before, let mayLoseImage):
@@ -129,7 +129,7 @@ extension Effect {
             guard state.life == .gone, after.isErased else { return nil }
             next.image = .erased
         case .restored(let after):
-            let image: Record
+            let image: CustomerRecord
             switch state.image {
             case .kept(let record), .doubtful(let record): image = record
             case .none, .erased: return nil
@@ -155,20 +155,20 @@ extension Effect {
         return next
     }
 
-    private func isSighting(_ seen: Record?, of record: Record) -> Bool {
+    private func isSighting(_ seen: CustomerRecord?, of record: CustomerRecord) -> Bool {
         seen?.isSighting(of: record) ?? true
     }
 }
 
-extension Record {
-    fileprivate mutating func carry(_ person: Person) {
+extension CustomerRecord {
+    fileprivate mutating func carry(_ person: PersonalData) {
         firstName = person.firstName
         lastName = person.lastName
         email = person.email
         phoneNumber = person.phoneNumber
     }
 
-    fileprivate func carries(_ person: Person) -> Bool {
+    fileprivate func carries(_ person: PersonalData) -> Bool {
         var other = self
         other.carry(person)
         return self == other

@@ -2,10 +2,10 @@
 package struct History: Sendable {
     /// A customer that is still there.
     package struct Remains: Sendable, Hashable {
-        package var record: Record
+        package var record: CustomerRecord
         package var isArchived: Bool
 
-        package init(record: Record, isArchived: Bool) {
+        package init(record: CustomerRecord, isArchived: Bool) {
             self.record = record
             self.isArchived = isArchived
         }
@@ -27,7 +27,7 @@ package struct History: Sendable {
     package var calls: [Call] = []
     package var invoices: [InvoiceChange] = []
     /// The customers that were there from the start.
-    package var initial: [Subject: Record] = [:]
+    package var initial: [Subject: CustomerRecord] = [:]
 
     /// When a fault was over.
     package var faultsOver: [Instant] = []

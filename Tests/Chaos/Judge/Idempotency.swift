@@ -71,7 +71,9 @@ struct Idempotency: Sendable {
     /// The redaction after which an answer still holds what it erased: it began when the answer was known, and was
     /// over when the answer was asked for again.
     private func broughtBack(by replay: Call, _ first: Call) -> Call? {
-        guard let answer = replay.answer, let record = Record(text: answer.body), !record.isErased else { return nil }
+        guard let answer = replay.answer, let record = CustomerRecord(text: answer.body), !record.isErased else {
+            return nil
+        }
         return dossier.history.calls.first { call in
             guard case .redact(record.id) = call.request, call.app == replay.app, call.isSettled else { return false }
             return dossier.entry(of: call)?.outcome == "SUCCEEDED" && call.invoked > first.returned
@@ -114,7 +116,7 @@ struct Idempotency: Sendable {
 
     private func isRecord(_ result: JSONValue, _ entry: Entry, since start: Instant) -> Bool {
         guard entry.outcome == "SUCCEEDED" else { return result["customer"] == nil }
-        guard let record = Record(result["customer"]) else { return false }
+        guard let record = CustomerRecord(result["customer"]) else { return false }
         return entry.image.map { record.isSighting(of: $0) } ?? true
     }
 
@@ -126,7 +128,9 @@ struct Idempotency: Sendable {
 
     private static func isErasure(_ value: JSONValue, of whole: JSONValue) -> Bool {
         if value == whole { return true }
-        if let record = Record(value), let before = Record(whole) { return record.isSighting(of: before) }
+        if let record = CustomerRecord(value), let before = CustomerRecord(whole) {
+            return record.isSighting(of: before)
+        }
         switch (value, whole) {
         case (.array(let values), .array(let wholes)):
             return values.count == wholes.count && zip(values, wholes).allSatisfy { isErasure($0, of: $1) }

@@ -35,7 +35,7 @@ package enum Judge {
         var deleted: Set<Subject> = []
         for call in history.calls {
             if case .create = call.request, call.answer?.status == 201,
-                let record = call.answer.flatMap({ Record(text: $0.body) })
+                let record = call.answer.flatMap({ CustomerRecord(text: $0.body) })
             {
                 known.insert(Subject(app: call.app, id: record.id))
             }

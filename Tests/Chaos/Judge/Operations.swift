@@ -72,7 +72,7 @@ struct Operations: Sendable {
         }
     }
 
-    private func deletion(_ before: Record?, of call: Call, _ subject: Subject) -> Effect {
+    private func deletion(_ before: CustomerRecord?, of call: Call, _ subject: Subject) -> Effect {
         .deleted(before: before, mayLoseImage: dossier.mayBeErased(subject, since: call.invoked))
     }
 
@@ -88,11 +88,11 @@ struct Operations: Sendable {
     }
 
     /// The record that the attempt answered, told to whom it may.
-    private func answeredRecord(_ call: Call, _ entry: Entry) -> Record? {
+    private func answeredRecord(_ call: Call, _ entry: Entry) -> CustomerRecord? {
         let own = Dossier.isStored(call.answer) ? call.answer?.body : nil
         let replayed = dossier.group(of: call)?.calls.first { Dossier.isStored($0.answer) }?.answer?.body
         let kept = dossier.history.receipts[entry.id]?.body
-        return [own, replayed, kept].lazy.compactMap { $0.flatMap { Record(text: $0) } }.first
+        return [own, replayed, kept].lazy.compactMap { $0.flatMap { CustomerRecord(text: $0) } }.first
     }
 
     // MARK: - Bulk requests
@@ -105,7 +105,7 @@ struct Operations: Sendable {
             let effect: Effect
             switch item.outcome {
             case "SUCCEEDED":
-                let kept = dossier.history.receipts[item.id]?.body.flatMap { Record(text: $0) }
+                let kept = dossier.history.receipts[item.id]?.body.flatMap { CustomerRecord(text: $0) }
                 effect = deletion(item.image ?? kept, of: call, subject)
             case "REFUSED": effect = .refused(before: item.image)
             case "NOT_FOUND": effect = .absent
@@ -127,7 +127,7 @@ struct Operations: Sendable {
         for (id, result) in zip(ids, results) {
             let effect: Effect? =
                 switch result["statusCode"]?.int {
-                case 200: Record(result["customer"]).map { .dryRun(before: $0) }
+                case 200: CustomerRecord(result["customer"]).map { .dryRun(before: $0) }
                 case 400: .dryRefused
                 case 404: .absent
                 default: nil
@@ -142,10 +142,10 @@ struct Operations: Sendable {
         guard let subject = call.subject, let answer = call.answer else { return }
         switch (call.request, answer.status) {
         case (.read, 200):
-            if let record = Record(text: answer.body) { add(.read(record), to: subject, of: call) }
+            if let record = CustomerRecord(text: answer.body) { add(.read(record), to: subject, of: call) }
         case (.check, 200):
             guard
-                let check = JSONValue(answer.body), let record = Record(check["customer"]),
+                let check = JSONValue(answer.body), let record = CustomerRecord(check["customer"]),
                 let blockers = check["blockers"]?.elements
             else { return }
             let invoices = blockers.reduce(0) { $0 + ($1["count"]?.int ?? 0) }
@@ -162,7 +162,7 @@ struct Operations: Sendable {
             let answer = call.answer, answer.status == 200, let list = JSONValue(answer.body),
             let data = list["data"]?.elements, let total = list["total"]?.int
         else { return }
-        let records = data.compactMap { Record($0) }
+        let records = data.compactMap { CustomerRecord($0) }
         for record in records { add(.listed(record), to: Subject(app: call.app, id: record.id), of: call) }
         guard records.count == total else { return }
         let ids = Set(records.map(\.id))

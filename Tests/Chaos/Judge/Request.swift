@@ -1,6 +1,6 @@
 /// What a client asks for.
 package enum Request: Sendable, Hashable {
-    case create(Person)
+    case create(PersonalData)
     case delete(String)
     case update(String, Changes)
     case setStatus(String, String)
@@ -17,12 +17,12 @@ package enum Request: Sendable, Hashable {
 
     package struct Changes: Sendable, Hashable {
         /// Becomes both names, email and phone number; nil leaves them.
-        package var person: Person?
+        package var person: PersonalData?
         package var customerType: String?
         /// `If-Match`: the record whose tag is sent.
-        package var ifMatch: Record?
+        package var ifMatch: CustomerRecord?
 
-        package init(person: Person? = nil, customerType: String? = nil, ifMatch: Record? = nil) {
+        package init(person: PersonalData? = nil, customerType: String? = nil, ifMatch: CustomerRecord? = nil) {
             self.person = person
             self.customerType = customerType
             self.ifMatch = ifMatch
@@ -67,7 +67,7 @@ package enum Request: Sendable, Hashable {
     }
 
     /// The person whose data the body carries.
-    var person: Person? {
+    var person: PersonalData? {
         switch self {
         case .create(let person): person
         case .update(_, let changes): changes.person

@@ -19,7 +19,7 @@ struct Arena: Sendable {
     let gate: TCPGate
     let instances: [Instance]
     let apps: [App]
-    let initial: [Subject: Record]
+    let initial: [Subject: CustomerRecord]
     let roster: Roster
 
     /// - Parameter seed: decides the ids, so that they are the same in every run.
@@ -41,7 +41,7 @@ struct Arena: Sendable {
 
         var generator = SeededGenerator(seed: seed ^ 0xA9E4_A000)
         var apps: [App] = []
-        var initial: [Subject: Record] = [:]
+        var initial: [Subject: CustomerRecord] = [:]
         var places: [[String]] = []
         for _ in 0..<appCount {
             var app = App(id: generator.id(), keys: [])
@@ -53,7 +53,7 @@ struct Arena: Sendable {
             for _ in 0..<Step.places {
                 let customer = generator.id()
                 customers.append(customer)
-                let record = try await insert(Person(mark: generator.mark()), as: customer, of: app.id, database)
+                let record = try await insert(PersonalData(mark: generator.mark()), as: customer, of: app.id, database)
                 initial[Subject(app: app.id, id: customer)] = record
             }
             places.append(customers)
@@ -64,8 +64,8 @@ struct Arena: Sendable {
     }
 
     private static func insert(
-        _ person: Person, as customer: String, of app: String, _ database: TestDatabase
-    ) async throws -> Record {
+        _ person: PersonalData, as customer: String, of app: String, _ database: TestDatabase
+    ) async throws -> CustomerRecord {
         let text = try await database.value(
             """
             INSERT INTO customers AS c
@@ -78,7 +78,7 @@ struct Arena: Sendable {
                 .text(person.phoneNumber),
             ]
         )
-        guard let text, let record = Record(text: text) else { throw NeverHappened("a record was a record") }
+        guard let text, let record = CustomerRecord(text: text) else { throw NeverHappened("a record was a record") }
         return record
     }
 

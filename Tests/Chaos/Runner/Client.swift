@@ -40,7 +40,7 @@ struct Client: Sendable {
             guard let request = request(step) else { return }
             let key = isKeyed(step, request) ? step.key : nil
             // A bulk request is about several people, so what it gives as its reason outlives a redaction.
-            let reason = step.kind == .bulkDelete ? nil : step.reason.map { Person(mark: $0) }
+            let reason = step.kind == .bulkDelete ? nil : step.reason.map { PersonalData(mark: $0) }
             if let key { arena.roster.note(.init(request: request, key: key, reason: reason), of: step.tenant) }
             guard step.isTwin, key != nil else { return await pursue(request, step, key: key, reason: reason, name) }
             var other = step
@@ -62,7 +62,7 @@ struct Client: Sendable {
     private func request(_ step: Step) -> Request? {
         let customer = arena.roster.customer(of: step.tenant, at: step.place)
         return switch step.kind {
-        case .create: .create(Person(mark: step.mark))
+        case .create: .create(PersonalData(mark: step.mark))
         case .delete: .delete(customer)
         case .update: .update(customer, changes(step, customer))
         case .setStatus: .setStatus(customer, step.status)
@@ -83,7 +83,7 @@ struct Client: Sendable {
         let ifMatch = step.sendsIfMatch ? arena.roster.record(of: customer) : nil
         return step.isDryRun
             ? .init(customerType: "Startup", ifMatch: ifMatch)
-            : .init(person: Person(mark: step.mark), ifMatch: ifMatch)
+            : .init(person: PersonalData(mark: step.mark), ifMatch: ifMatch)
     }
 
     /// Customers of a bulk request, each once.
@@ -99,7 +99,7 @@ struct Client: Sendable {
     // MARK: - Asking
 
     /// Asks once, or until there is a true outcome, as the step says; without a key that would be a further request.
-    private func pursue(_ request: Request, _ step: Step, key: String?, reason: Person?, _ name: String) async {
+    private func pursue(_ request: Request, _ step: Step, key: String?, reason: PersonalData?, _ name: String) async {
         let pursuit = step.insists && key != nil ? recorder.number() : nil
         let limit = ContinuousClock.now + .seconds(90)
         var round = 1
@@ -116,7 +116,7 @@ struct Client: Sendable {
     }
 
     private func ask(
-        _ request: Request, of tenant: Int, via instance: Int, key: String?, reason: Person?, requestID: String,
+        _ request: Request, of tenant: Int, via instance: Int, key: String?, reason: PersonalData?, requestID: String,
         pursuit: Int?
     ) async -> Call {
         let app = arena.apps[tenant]
@@ -143,7 +143,7 @@ struct Client: Sendable {
 
     private func learn(from call: Call, _ step: Step) {
         guard let answer = call.answer, [200, 201].contains(answer.status) else { return }
-        guard let record = Record(text: answer.body) else { return }
+        guard let record = CustomerRecord(text: answer.body) else { return }
         arena.roster.note(record)
         guard case .create = call.request, step.kind == .create else { return }
         arena.roster.settle(record.id, of: step.tenant, at: step.place)

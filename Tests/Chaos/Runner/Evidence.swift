@@ -53,14 +53,14 @@ struct Evidence: Sendable {
             "SELECT c.app_id, service.record(c) AS record, c.archived_at IS NOT NULL AS is_archived FROM customers AS c"
         )
         for row in customers {
-            guard let app = row["app_id"], let record = row["record"].flatMap({ Record(text: $0) }) else {
+            guard let app = row["app_id"], let record = row["record"].flatMap({ CustomerRecord(text: $0) }) else {
                 throw NeverHappened("a customer was rendered as a record: \(row)")
             }
             history.remains[Subject(app: app, id: record.id)] = .init(
                 record: record, isArchived: row["is_archived"] == "t")
         }
         history.remainingInvoices = Set(try await rows("SELECT id FROM invoices").compactMap { $0["id"] })
-        history.marks = Person.marks(in: try await database.dump())
+        history.marks = PersonalData.marks(in: try await database.dump())
         history.chain = try await chain()
     }
 

@@ -46,7 +46,7 @@ extension Request {
     }
 }
 
-extension Person {
+extension PersonalData {
     fileprivate var members: String {
         """
         "first_name":"\(firstName)","last_name":"\(lastName)","email":"\(email)","phone_number":"\(phoneNumber)"
@@ -54,7 +54,7 @@ extension Person {
     }
 }
 
-extension Record {
+extension CustomerRecord {
     /// As the service makes it: the first half of the SHA-256 of the record.
     var entityTag: String {
         let digest = SHA256.hash(data: Array(text.utf8))

@@ -7,7 +7,7 @@ final class Roster: Sendable {
     struct Asked: Sendable {
         var request: Request
         var key: String
-        var reason: Person?
+        var reason: PersonalData?
     }
 
     private struct State {
@@ -16,7 +16,7 @@ final class Roster: Sendable {
         var asked: [[Asked]]
         /// Invoices that are certainly there.
         var invoices: [[(customer: String, invoice: String)]]
-        var records: [String: Record] = [:]
+        var records: [String: CustomerRecord] = [:]
     }
 
     private static let memory = 60
@@ -63,12 +63,12 @@ final class Roster: Sendable {
         }
     }
 
-    func note(_ record: Record) {
+    func note(_ record: CustomerRecord) {
         state.withLockedValue { $0.records[record.id] = record }
     }
 
     /// The last record that anybody saw of a customer.
-    func record(of customer: String) -> Record? {
+    func record(of customer: String) -> CustomerRecord? {
         state.withLockedValue { $0.records[customer] }
     }
 }

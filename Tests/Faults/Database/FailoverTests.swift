@@ -9,7 +9,7 @@ struct FailoverTests {
     @Test("a primary that turns read-only is left for the other, whose connections are all new")
     func readOnly() async throws {
         let pair = try await ReplicatedPair.start(isSynchronous: false)
-        let scene = try await Scene.open(in: pair.primary, through: { pair.url(database: $0) })
+        let scene = try await OutageScene.open(in: pair.primary, through: { pair.url(database: $0) })
         let customers = try await scene.tenant.insert(count: 12)
         let before = try await scene.tenant.delete(customers[0])
 
@@ -47,7 +47,7 @@ struct FailoverTests {
     @Test("a synchronous standby that is promoted under load has every answer that was given")
     func promotedUnderLoad() async throws {
         let pair = try await ReplicatedPair.start(isSynchronous: true)
-        let scene = try await Scene.open(in: pair.primary, through: { pair.url(database: $0) })
+        let scene = try await OutageScene.open(in: pair.primary, through: { pair.url(database: $0) })
         let load = try await Load(tenant: scene.tenant, customers: 300)
         let place = FileManager.default.temporaryDirectory.appendingPathComponent("failover-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)

@@ -14,7 +14,7 @@ struct FullDiskTests {
         let cluster = try await aside {
             try PrivateCluster(settings: ["min_wal_size = 2MB", "max_wal_size = 4MB"], walMegabytes: 16)
         }
-        let scene = try await Scene.open(in: cluster)
+        let scene = try await OutageScene.open(in: cluster)
         let load = try await Load(tenant: scene.tenant, customers: 400)
         try await scene.database.run("CREATE TABLE filler (text text)")
 

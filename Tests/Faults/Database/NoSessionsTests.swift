@@ -24,7 +24,7 @@ struct NoSessionsTests {
     @Test("a running service refuses in time, makes do with the sessions it gets, and is back by itself")
     func running() async throws {
         let cluster = try await Self.cluster()
-        let scene = try await Scene.open(in: cluster, ["CUSTOMERD_POOL_SIZE": "4"])
+        let scene = try await OutageScene.open(in: cluster, ["CUSTOMERD_POOL_SIZE": "4"])
         let customers = try await scene.tenant.insert(count: 12)
         let keys = customers.map { _ in newID() }
         // While it can't notice, its sessions end, and others take their places.
@@ -79,8 +79,8 @@ struct NoSessionsTests {
             ["serve"],
             ["DATABASE_URL": database.url(user: "customerd_service"), "CUSTOMERD_PORT": "\(RunningService.freePort())"])
         for _ in 1...4 { await occupants.popLast()?.close() }
-        let service = try await RunningService.start(on: database, Scene.settings)
-        let scene = Scene(
+        let service = try await RunningService.start(on: database, OutageScene.settings)
+        let scene = OutageScene(
             database: database, service: service, tenant: Tenant(database: database, service: service, key: key))
         let customers = try await scene.tenant.insert(count: 2)
         let few = try await scene.insist(on: customers[0], idempotencyKey: newID())

@@ -10,7 +10,7 @@ struct SilentStandbyTests {
     @Test("is no answer and no guess: 503 until the standby speaks, then the truth, once")
     func held() async throws {
         let pair = try await Self.pair.value
-        let scene = try await Scene.open(in: pair.primary)
+        let scene = try await OutageScene.open(in: pair.primary)
         let customer = try await scene.tenant.insert()
         let key = newID()
 
@@ -46,7 +46,7 @@ struct SilentStandbyTests {
     @Test("and a primary that restarts meanwhile: what became visible isn't told before the standby has it")
     func restarted() async throws {
         let pair = try await Self.pair.value
-        let scene = try await Scene.open(in: pair.primary)
+        let scene = try await OutageScene.open(in: pair.primary)
         let customer = try await scene.tenant.insert()
         let key = newID()
 

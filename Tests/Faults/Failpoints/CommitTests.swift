@@ -6,7 +6,7 @@ import Testing
 struct CommitTests {
     @Test("that commits in the end: nobody was told otherwise, and the retry gets its answer")
     func commits() async throws {
-        let scene = try await Scene.open(timeout: 25)
+        let scene = try await FailpointScene.open(timeout: 25)
         let customer = try await scene.tenant.insert()
         let key = newID()
         let lock = try await Obstacle.commit.raise(before: customer.id, of: scene.tenant)
@@ -34,7 +34,7 @@ struct CommitTests {
 
     @Test("that dies in the end: the retry does it, and needn't wait for the lease")
     func dies() async throws {
-        let scene = try await Scene.open(timeout: 25)
+        let scene = try await FailpointScene.open(timeout: 25)
         let customer = try await scene.tenant.insert()
         let key = newID()
         let lock = try await Obstacle.commit.raise(before: customer.id, of: scene.tenant)
@@ -67,7 +67,7 @@ struct CommitTests {
 
     @Test("of an append: it is appended again beside it, and stands in the trail once")
     func appendedTwice() async throws {
-        let scene = try await Scene.open(timeout: 20)
+        let scene = try await FailpointScene.open(timeout: 20)
         let customer = try await scene.tenant.insert()
         let lock = try await Obstacle.entryCommit.raise(before: customer.id, of: scene.tenant)
 

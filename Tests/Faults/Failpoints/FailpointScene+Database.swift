@@ -1,10 +1,10 @@
 import TestSupport
 
-extension Scene {
+extension FailpointScene {
     private static let cluster = Task { try await aside { try PrivateCluster() } }
 
     /// Opens one on a database of its own, in a cluster that the scenes of this process share.
-    static func open(timeout: Int) async throws -> Scene {
+    static func open(timeout: Int) async throws -> FailpointScene {
         let database = try await TestDatabase.migrated(in: try await cluster.value)
         try await database.run(Obstacle.triggers)
         let scene = try await open(on: database, timeout: timeout)

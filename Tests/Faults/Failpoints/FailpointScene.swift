@@ -2,7 +2,7 @@ import NIOConcurrencyHelpers
 import TestSupport
 
 /// A service that reaches its database through a gate and stops at failpoints, and a tenant of it.
-final class Scene: Sendable {
+final class FailpointScene: Sendable {
     let database: TestDatabase
     let gate: TCPGate
     let failpoints: Failpoints
@@ -25,7 +25,7 @@ final class Scene: Sendable {
     }
 
     /// - Parameter timeout: the service's time limit for a request, in seconds.
-    static func open(on database: TestDatabase, timeout: Int) async throws -> Scene {
+    static func open(on database: TestDatabase, timeout: Int) async throws -> FailpointScene {
         let cluster = database.cluster
         guard let socket = cluster.socketPath else { throw NeverHappened("the cluster had a Unix socket") }
         let gate = try TCPGate(before: socket)
@@ -37,7 +37,7 @@ final class Scene: Sendable {
         ].merging(failpoints.environment) { $1 }
         let key = try await database.createKey(app: newID())
         let service = try await RunningService.start(on: database, settings)
-        return Scene(database, gate, failpoints, timeout: timeout, key, settings, service)
+        return FailpointScene(database, gate, failpoints, timeout: timeout, key, settings, service)
     }
 
     /// The instance that runs now.

@@ -11,7 +11,7 @@ enum Fault: String, CaseIterable, Sendable {
     /// Lets it happen while a request is held at its moment.
     ///
     /// - Parameter resume: lets the request go on.
-    func strike(_ scene: Scene, _ question: Question, resume: () async -> Void) async throws {
+    func strike(_ scene: FailpointScene, _ question: Question, resume: () async -> Void) async throws {
         switch self {
         case .kill:
             await scene.service.kill()

@@ -5,7 +5,7 @@ import Testing
 struct FenceTests {
     @Test("can't commit any more, whoever took it over and whatever came of that")
     func overslept() async throws {
-        let scene = try await Scene.open(timeout: 20)
+        let scene = try await FailpointScene.open(timeout: 20)
         let other = try await RunningService.start(on: scene.database)
         let customer = try await scene.tenant.insert()
         try await scene.tenant.insertDependent("invoices", of: customer.id)
@@ -41,7 +41,7 @@ struct FenceTests {
 
     @Test("vouches for no deletion whose receipt was lost, as it is when a standby that lagged is promoted")
     func lostReceipt() async throws {
-        let scene = try await Scene.open(timeout: 20)
+        let scene = try await FailpointScene.open(timeout: 20)
         let customer = try await scene.tenant.insert()
         let key = newID()
         try scene.failpoints.arm("worked")

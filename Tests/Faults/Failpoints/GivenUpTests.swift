@@ -7,7 +7,7 @@ import Testing
 struct GivenUpTests {
     @Test("since its entry couldn't be written in time is free before its lease is over")
     func unrecorded() async throws {
-        let scene = try await Scene.open(timeout: 3)
+        let scene = try await FailpointScene.open(timeout: 3)
         let customer = try await scene.tenant.insert()
         try await scene.tenant.insertDependent("invoices", of: customer.id)
         let key = newID()
@@ -28,7 +28,7 @@ struct GivenUpTests {
 
     @Test("since the answer to its admission was lost is free before its lease is over")
     func unanswered() async throws {
-        let scene = try await Scene.open(timeout: 3)
+        let scene = try await FailpointScene.open(timeout: 3)
         let customer = try await scene.tenant.insert()
         let key = newID()
         try scene.failpoints.arm("before admit")

@@ -4,7 +4,7 @@ import Testing
 
 /// A cluster and a service that walk one cell after the other.
 struct Lane: Sendable {
-    private let scene: Scene
+    private let scene: FailpointScene
 
     static func open(timeout: Int) async throws -> Lane {
         // A crash of the server is one of the faults, so it has to be durable.
@@ -13,7 +13,7 @@ struct Lane: Sendable {
         }
         let database = try await TestDatabase.migrated(in: cluster)
         try await database.run(Obstacle.triggers)
-        let scene = try await Scene.open(on: database, timeout: timeout)
+        let scene = try await FailpointScene.open(on: database, timeout: timeout)
         // The chain has its head before a test wants to lock it.
         _ = try await scene.tenant.delete(newID())
         return Lane(scene: scene)

@@ -2,11 +2,11 @@ import TestSupport
 
 /// Walks one cell: a deletion is held at its moment, something goes wrong, and the client insists on its answer.
 struct Walk {
-    private let scene: Scene
+    private let scene: FailpointScene
     private let cell: Cell
     private var report: CellReport
 
-    static func walk(_ cell: Cell, on scene: Scene) async throws -> CellReport {
+    static func walk(_ cell: Cell, on scene: FailpointScene) async throws -> CellReport {
         let (customer, truth) = try await cell.target.make(for: scene.tenant)
         let report = CellReport(cell: cell, customer: customer, truth: truth, idempotencyKey: newID())
         var walk = Walk(scene: scene, cell: cell, report: report)
@@ -14,7 +14,7 @@ struct Walk {
         return walk.report
     }
 
-    private init(scene: Scene, cell: Cell, report: CellReport) {
+    private init(scene: FailpointScene, cell: Cell, report: CellReport) {
         self.scene = scene
         self.cell = cell
         self.report = report

@@ -15,10 +15,10 @@ struct BadPeerTests {
     /// Runs an attack on a service of its own, while a bystander asks for what others ask for.
     private func attack(
         _ name: String, _ settings: [String: String] = [:], descriptors: (soft: Int, hard: Int)? = nil,
-        _ body: @escaping @Sendable (Scene, Swarm) async throws -> Void
+        _ body: @escaping @Sendable (OutageScene, Swarm) async throws -> Void
     ) async throws {
         let settings = ["CUSTOMERD_IDLE_TIMEOUT_SECONDS": "3"].merging(settings) { $1 }
-        let scene = try await Scene.open(on: try await Self.database.value, settings, descriptors: descriptors)
+        let scene = try await OutageScene.open(on: try await Self.database.value, settings, descriptors: descriptors)
         let before = try scene.service.figures
         let swarm = Swarm(port: scene.service.port)
 
@@ -225,7 +225,7 @@ struct BadPeerTests {
 
     @Test("nor do they hold up the end of the service")
     func neverReadingAtTheEnd() async throws {
-        let scene = try await Scene.open(on: try await Self.database.value)
+        let scene = try await OutageScene.open(on: try await Self.database.value)
         let swarm = Swarm(port: scene.service.port)
         let ask = String(repeating: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", count: 1000)
         try await swarm.grow(by: 20, greeting: ask)

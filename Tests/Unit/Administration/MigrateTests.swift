@@ -13,8 +13,7 @@ struct MigrateTests {
         var version: Int
     }
 
-    private static let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../../sql/migrations").standardizedFileURL
+    private static let sources = URL(fileURLWithPath: projectFile("sql/migrations"))
 
     @Test("the binary carries the files of sql/migrations, numbered from 1 without gaps")
     func embedded() throws {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite("audit export, checkpoint, keygen, verify")
-struct CommandTests {
+struct AuditCommandTests {
     private static let other = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a12"
     private static let third = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a13"
 

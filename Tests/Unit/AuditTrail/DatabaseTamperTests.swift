@@ -125,12 +125,12 @@ struct DatabaseTamperTests {
             let export = try await Customerd.succeed(["audit", "export"], environment)
             let path = try place.write("export", export)
             let script = try await Program.run(["python3", projectFile("scripts/verify-audit.py"), path] + options)
-            let answer = try Answer(verdict.output)
+            let answer = try VerifierAnswer(verdict.output)
             #expect(verdict.status == 1 && answer.reason != nil, "not found: \(sql)")
             #expect(seq == nil || answer.brokenAt == seq || answer.brokenApp != Self.app, "\(answer) after \(sql)")
             #expect(script.status == 1)
-            #expect(try Answer(script.output).isLike(answer), "\(script.output)\(verdict.output) after \(sql)")
-            #expect(try Answer(offline(export, needsCheckpoint ? checkpoint : nil)) == answer, "\(sql)")
+            #expect(try VerifierAnswer(script.output).isLike(answer), "\(script.output)\(verdict.output) after \(sql)")
+            #expect(try VerifierAnswer(offline(export, needsCheckpoint ? checkpoint : nil)) == answer, "\(sql)")
             if verdict.status == 1 { found += 1 }
             try await fixture.alter(
                 """
@@ -164,7 +164,7 @@ struct DatabaseTamperTests {
 }
 
 /// What `audit verify --json` and the script answer.
-struct Answer: Decodable, Hashable {
+struct VerifierAnswer: Decodable, Hashable {
     enum CodingKeys: String, CodingKey {
         case entries, verified, reason
         case brokenAt = "broken_at"
@@ -178,11 +178,11 @@ struct Answer: Decodable, Hashable {
     let reason: String?
 
     init(_ text: String) throws {
-        self = try JSONDecoder().decode(Answer.self, from: Data(text.utf8))
+        self = try JSONDecoder().decode(VerifierAnswer.self, from: Data(text.utf8))
     }
 
     /// Whether they agree in everything but the words.
-    func isLike(_ other: Answer) -> Bool {
+    func isLike(_ other: VerifierAnswer) -> Bool {
         (entries, verified, brokenAt, brokenApp, reason == nil)
             == (other.entries, other.verified, other.brokenAt, other.brokenApp, other.reason == nil)
     }

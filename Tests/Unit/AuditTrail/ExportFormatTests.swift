@@ -4,7 +4,7 @@ import Testing
 @testable import Customers
 
 @Suite("Lines of an export")
-struct ExportTests {
+struct ExportFormatTests {
     private static let line: String = {
         var row = ChainRow()
         for column in ChainRow.Column.allCases { row[column] = "x" }

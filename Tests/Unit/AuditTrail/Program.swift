@@ -74,9 +74,3 @@ final class TemporaryDirectory: Sendable {
         return path(name)
     }
 }
-
-/// A file of this project.
-func projectFile(_ path: String, of file: String = #filePath) -> String {
-    let root = URL(fileURLWithPath: file).deletingLastPathComponent().appendingPathComponent("../..")
-    return root.appendingPathComponent(path).standardizedFileURL.path
-}

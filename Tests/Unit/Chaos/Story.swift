@@ -16,9 +16,9 @@ struct Story {
         return count
     }
 
-    static func person(_ number: Int) -> Person {
+    static func person(_ number: Int) -> PersonalData {
         let digits = String(number)
-        return Person(mark: "zq" + String(repeating: "0", count: 16 - digits.count) + digits)
+        return PersonalData(mark: "zq" + String(repeating: "0", count: 16 - digits.count) + digits)
     }
 
     static func time(_ number: Int) -> String {
@@ -31,7 +31,7 @@ struct Story {
     }
 
     /// A customer from the start.
-    mutating func customer() -> Record {
+    mutating func customer() -> CustomerRecord {
         let id = newID()
         let record = Self.record(id, Self.person(count), at: Self.time(next()))
         history.initial[Self.subject(id)] = record
@@ -41,8 +41,8 @@ struct Story {
 
     static func subject(_ id: String) -> Subject { Subject(app: app, id: id) }
 
-    private static func record(_ id: String, _ person: Person, at time: String) -> Record {
-        Record(
+    private static func record(_ id: String, _ person: PersonalData, at time: String) -> CustomerRecord {
+        CustomerRecord(
             id: id, app: app, firstName: person.firstName, lastName: person.lastName, email: person.email,
             phoneNumber: person.phoneNumber, createdAt: time, updatedAt: time)
     }
@@ -72,7 +72,7 @@ struct Story {
 
     /// The entry of the last call, and its receipt when it has one.
     mutating func record(
-        _ outcome: String, _ status: Int?, action: String? = nil, customer: String? = nil, image: Record? = nil,
+        _ outcome: String, _ status: Int?, action: String? = nil, customer: String? = nil, image: CustomerRecord? = nil,
         kept: String? = nil
     ) {
         guard let call = history.calls.last else { return }
@@ -89,14 +89,14 @@ struct Story {
     /// A write that succeeds and is recorded.
     @discardableResult
     private mutating func write(
-        _ request: Request, _ status: Int = 200, after: Record, image: Record?, key: String?
+        _ request: Request, _ status: Int = 200, after: CustomerRecord, image: CustomerRecord?, key: String?
     ) -> Int {
         let index = call(request, status, after.text, key: key)
         record("SUCCEEDED", status, customer: after.id, image: image, kept: after.text)
         return index
     }
 
-    mutating func create() -> Record {
+    mutating func create() -> CustomerRecord {
         let (id, person) = (newID(), Self.person(count + 1))
         let record = Self.record(id, person, at: Self.time(next()))
         write(.create(person), 201, after: record, image: nil, key: nil)
@@ -105,14 +105,14 @@ struct Story {
     }
 
     @discardableResult
-    mutating func delete(_ record: Record, key: String? = nil) -> Int {
+    mutating func delete(_ record: CustomerRecord, key: String? = nil) -> Int {
         let key = key ?? "k\(next())"
         let index = write(.delete(record.id), after: record, image: record, key: key)
         history.remains[Self.subject(record.id)] = nil
         return index
     }
 
-    mutating func update(_ record: Record, at time: String? = nil) -> Record {
+    mutating func update(_ record: CustomerRecord, at time: String? = nil) -> CustomerRecord {
         let person = Self.person(next())
         var after = Self.record(record.id, person, at: time ?? Self.time(count))
         after.createdAt = record.createdAt
@@ -121,7 +121,7 @@ struct Story {
         return after
     }
 
-    mutating func archive(_ record: Record) -> Record {
+    mutating func archive(_ record: CustomerRecord) -> CustomerRecord {
         var after = record
         after.updatedAt = Self.time(next())
         write(.archive(record.id), after: after, image: record, key: nil)
@@ -129,7 +129,7 @@ struct Story {
         return after
     }
 
-    mutating func restore(_ record: Record) -> Record {
+    mutating func restore(_ record: CustomerRecord) -> CustomerRecord {
         var after = record
         after.updatedAt = Self.time(next())
         write(.restore(record.id), after: after, image: nil, key: nil)
@@ -138,13 +138,13 @@ struct Story {
     }
 
     /// Erases a living customer, and what the trail and the receipts hold of it.
-    mutating func redact(_ record: Record) -> Record {
+    mutating func redact(_ record: CustomerRecord) -> CustomerRecord {
         var after = record.erased
         after.updatedAt = Self.time(next())
         for index in history.entries.indices where history.entries[index].customer == record.id {
             history.entries[index].beforeImage = nil
             let id = history.entries[index].id
-            guard let kept = history.receipts[id]?.body.flatMap({ Record(text: $0) }) else { continue }
+            guard let kept = history.receipts[id]?.body.flatMap({ CustomerRecord(text: $0) }) else { continue }
             history.receipts[id]?.body = kept.erased.text
         }
         write(.redact(record.id), after: after, image: nil, key: nil)
@@ -161,7 +161,7 @@ struct Story {
     }
 
     @discardableResult
-    mutating func refuse(_ record: Record) -> Int {
+    mutating func refuse(_ record: CustomerRecord) -> Int {
         let body = #"{"statusCode":400,"message":"Customer cannot be deleted.","error":"Bad Request"}"#
         let index = call(.delete(record.id), 400, body, key: "k\(next())")
         self.record("REFUSED", 400, image: record, kept: body)
@@ -178,7 +178,7 @@ struct Story {
         return again
     }
 
-    mutating func addInvoice(to record: Record) {
+    mutating func addInvoice(to record: CustomerRecord) {
         let invoice = "i\(next())"
         history.invoices.append(
             InvoiceChange(
@@ -191,7 +191,7 @@ struct Story {
 
     /// A bulk deletion of living customers.
     @discardableResult
-    mutating func bulkDelete(_ records: [Record], key: String) -> Int {
+    mutating func bulkDelete(_ records: [CustomerRecord], key: String) -> Int {
         let results = records.map { #"{"id":"\#($0.id)","statusCode":200,"customer":\#($0.text)}"# }
         let body = #"{"results":[\#(results.joined(separator: ","))]}"#
         let index = call(.bulkDelete(records.map(\.id), isDryRun: false), 200, body, key: key)
@@ -206,7 +206,7 @@ struct Story {
 
     /// A page of the trail about a customer, as it is now.
     @discardableResult
-    mutating func readTrail(of record: Record) -> Int {
+    mutating func readTrail(of record: CustomerRecord) -> Int {
         let rows = history.entries.filter { $0.customer == record.id }.reversed().map { entry in
             """
             {"seq":\(entry.seq),"id":"\(entry.id)","action":"\(entry.action)","outcome":"\(entry.outcome)",\
@@ -217,7 +217,7 @@ struct Story {
     }
 
     @discardableResult
-    mutating func list(_ records: [Record]) -> Int {
+    mutating func list(_ records: [CustomerRecord]) -> Int {
         let data = records.map(\.text).joined(separator: ",")
         return call(.list, 200, #"{"data":[\#(data)],"total":\#(records.count),"skip":0,"take":100}"#)
     }

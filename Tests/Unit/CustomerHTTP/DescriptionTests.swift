@@ -7,7 +7,7 @@ import Testing
 
 @testable import CustomerHTTP
 
-/// The description says what is served; scripts/test.d/schemathesis checks that it is true.
+/// The description says what is served; Tests/System/schemathesis checks that it is true.
 @Suite("openapi.json")
 struct DescriptionTests {
     private let document: [String: Any]

@@ -1,5 +1,6 @@
 import Customers
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("New identifiers")
@@ -15,8 +16,7 @@ struct IdentifierTests {
 
     @Test("need no descriptor, unlike Foundation's, which repeat themselves where there is none")
     func withoutDescriptors() throws {
-        let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        let sources = here.appendingPathComponent("../../Sources")
+        let sources = URL(fileURLWithPath: projectFile("Sources"))
         let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
         let careless = files.compactMap { $0 as? URL }.filter { $0.pathExtension == "swift" }.filter { file in
             let code = (try? String(contentsOf: file, encoding: .utf8)) ?? ""

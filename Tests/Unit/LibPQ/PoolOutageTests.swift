@@ -4,7 +4,7 @@ import Testing
 
 /// With a cluster of their own, which they stop.
 @Suite("Outages")
-struct OutageTests {
+struct PoolOutageTests {
     @Test(
         "while the cluster is down everybody is refused at once; when it is back, service resumes",
         arguments: ["fast", "immediate"])

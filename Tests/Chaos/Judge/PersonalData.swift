@@ -1,5 +1,5 @@
 /// Personal data that a client sends, each recognizable wherever it turns up by a mark that nothing else has.
-package struct Person: Sendable, Hashable {
+package struct PersonalData: Sendable, Hashable {
     /// `zq` and 16 hexadecimal digits.
     package var mark: String
 

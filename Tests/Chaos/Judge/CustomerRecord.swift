@@ -1,5 +1,5 @@
 /// A customer as the API renders it. Source: contract, section 1.
-package struct Record: Sendable, Hashable {
+package struct CustomerRecord: Sendable, Hashable {
     package var id: String
     package var firstName: String
     package var lastName: String
@@ -87,9 +87,9 @@ package struct Record: Sendable, Hashable {
     package var text: String { json.text }
 }
 
-extension Record {
+extension CustomerRecord {
     /// Without personal data.
-    package var erased: Record {
+    package var erased: CustomerRecord {
         var erased = self
         erased.firstName = "[redacted]"
         erased.lastName = ""
@@ -104,19 +104,19 @@ extension Record {
     var brief: String { "[\(firstName), \(status), \(customerType), \(updatedAt)]" }
 
     /// Whether this is a record as it was seen, perhaps with its personal data erased afterwards.
-    func isSighting(of record: Record) -> Bool {
+    func isSighting(of record: CustomerRecord) -> Bool {
         self == record || self == record.erased
     }
 
     /// The same record at another time of its last change.
-    func updated(at time: String) -> Record {
+    func updated(at time: String) -> CustomerRecord {
         var record = self
         record.updatedAt = time
         return record
     }
 
     /// Whether the last change of this record isn't earlier than that of another.
-    func isNoOlder(than other: Record) -> Bool {
+    func isNoOlder(than other: CustomerRecord) -> Bool {
         Self.comparable(updatedAt) >= Self.comparable(other.updatedAt)
     }
 
