@@ -91,13 +91,13 @@ struct AuditCommandTests {
             let options = ["--checkpoint", path] + (key.map { ["--public-key", $0] } ?? [])
             let verdict = try await Customerd.run(["audit", "verify", "--json"] + options, environment)
             #expect(verdict.status == (isBelieved ? 0 : 1), "\(verdict.output) of \(contents)")
-            let answer = try Answer(verdict.output)
+            let answer = try VerifierAnswer(verdict.output)
             #expect(answer.verified == 30 && answer.brokenAt == nil)
             #expect((answer.reason == nil) == isBelieved)
             let script = try await Program.run(
                 ["python3", projectFile("scripts/verify-audit.py"), place.path("export")] + options
             )
-            #expect(try Answer(script.output).isLike(answer), "\(script.output) of \(contents)")
+            #expect(try VerifierAnswer(script.output).isLike(answer), "\(script.output) of \(contents)")
         }
         try await fixture.drop()
     }
@@ -257,12 +257,12 @@ struct AuditCommandTests {
         for source in [[], ["--export", export]] {
             let all = try await Customerd.run(["audit", "verify", "--json"] + source, environment)
             #expect(all.status == 1)
-            let answer = try Answer(all.output)
+            let answer = try VerifierAnswer(all.output)
             #expect(answer.entries == 30 && answer.verified == 12)
             #expect(answer.brokenAt == 3 && answer.brokenApp == app)
             let one = try await Customerd.run(["audit", "verify", "--json", "--app", Self.other] + source, environment)
             #expect(one.status == 0)
-            #expect(try Answer(one.output).verified == 10)
+            #expect(try VerifierAnswer(one.output).verified == 10)
         }
         try await fixture.drop()
     }
