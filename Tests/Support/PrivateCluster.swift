@@ -99,7 +99,9 @@ public final class PrivateCluster: Sendable {
             try Command(["/bin/chmod", "600", place]).run()
             try Command(["/bin/chown", "--reference", script.data, place]).run()
         }
-        try script.run(["psql", "-Xqc", "ALTER SYSTEM SET ssl = on", "-c", "SELECT pg_reload_conf()"])
+        try script.run(["psql", "-Xqc", "ALTER SYSTEM SET ssl = on"])
+        try stop()
+        try start()
     }
 
     /// The same server by TCP, in the database `postgres`.
@@ -209,7 +211,8 @@ public final class PrivateCluster: Sendable {
     public func remove() throws {
         let script = try ours
         try script.run(["remove"])
-        if Self.canLimitWAL { _ = try? Command(["/bin/umount", Self.walDirectory(in: script.directory)]).run() }
+        let wal = Self.walDirectory(in: script.directory)
+        if FileManager.default.fileExists(atPath: wal) { _ = try? Command(["/bin/umount", wal]).run() }
         try? FileManager.default.removeItem(atPath: script.directory)
         OrphanReaper.shared.forget(cluster: script.directory)
     }

@@ -46,11 +46,12 @@ struct Run: Sendable {
         history.ended = recorder.now
         clock.end("settling")
         try await evidence.complete(&history)
-        await arena.close()
+        let problems = try await arena.close()
         clock.end("reading")
 
         var verdict = Judge.verdict(on: history)
         clock.end("judging")
+        verdict.violations += problems.map { Violation(.instanceFailed, $0) }
         var log = ""
         for instance in arena.instances {
             verdict.violations += await instance.failures.map { Violation(.instanceFailed, $0) }
