@@ -41,7 +41,7 @@ need_swift() {
 }
 
 # Lets a plain user build where git reads packages from a directory of this machine (url.DIRECTORY.insteadOf), as
-# machines without a network do: git refuses repositories that belong to somebody else, unless told by name.
+# machines without a network do: git refuses repositories of another user, unless told by name.
 trust_local_mirrors() {
     local mirrors config=$root/.data/gitconfig
     [ "$(id -u)" -ne 0 ] || return 0
@@ -89,10 +89,10 @@ postgres_servers() {
 
 postgres_major() { "$1/postgres" --version | sed -E 's/.*\(PostgreSQL\) ([0-9]+).*/\1/'; }
 
-# Whether nobody listens on a port of an address (127.0.0.1 unless given).
+# Whether a port of an address is free (127.0.0.1 unless given).
 port_is_free() { ! (exec 8<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
 
-# Prints a port that nobody listens on, below the range that the kernel hands to outgoing connections.
+# Prints a free port, below the range that the kernel hands to outgoing connections.
 free_port() {
     local port
     while port=$((20000 + RANDOM % 12000)) && ! port_is_free "$port"; do :; done

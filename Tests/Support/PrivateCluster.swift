@@ -147,7 +147,7 @@ public final class PrivateCluster: Sendable {
 
     /// Runs SQL in `psql`, which stops at the first error.
     ///
-    /// - Returns: the rows, unaligned, columns parted by `|`.
+    /// - Returns: the rows, unaligned, columns separated by `|`.
     @discardableResult
     public func psql(_ sql: String, database: String = "postgres", user: String = "postgres") async throws -> String {
         try await psql(["-c", sql], database: database, user: user)

@@ -4,7 +4,7 @@
 package enum Judge {
     package struct Verdict: Sendable {
         package var violations: [Violation]
-        /// How long somebody who insisted had to wait for the true outcome.
+        /// How long a client that insisted had to wait for the true outcome.
         package var longestWait: Instant
         /// Customers whose operations were put into order.
         package var customers: Int
@@ -28,7 +28,7 @@ package enum Judge {
         )
     }
 
-    /// Whoever was there and is gone, and hasn't an entry that says who deleted it.
+    /// Customers that are gone without an entry that says who deleted them.
     private static func lostDeletions(_ dossier: Dossier) -> [Violation] {
         let history = dossier.history
         var known = Set(history.initial.keys)

@@ -36,7 +36,7 @@ struct Operations: Sendable {
             return
         }
         guard let effect = effect(of: call, entry, on: Subject(app: call.app, id: customer)) else { return }
-        // Without an answer of its own it was done by when somebody got the answer, or everything was quiet.
+        // Without an answer of its own it was done by when a client got the answer, or everything was quiet.
         let end = call.isSettled ? call.returned : dossier.group(of: call)?.settledAt ?? history.ended
         add(effect, to: Subject(app: call.app, id: customer), of: call, until: end, entry: entry)
     }
@@ -76,7 +76,7 @@ struct Operations: Sendable {
         .deleted(before: before, mayLoseImage: dossier.mayBeErased(subject, since: call.invoked))
     }
 
-    /// A conflict that nobody was told can't be told from one with an earlier request; it changed nothing anyhow.
+    /// A conflict that no client was told can't be told from one with an earlier request; it changed nothing anyhow.
     private func conflict(of call: Call, _ entry: Entry) -> Effect? {
         guard let answer = call.answer, answer.isFinal else { return nil }
         switch (answer.status, call.request) {
@@ -87,7 +87,7 @@ struct Operations: Sendable {
         }
     }
 
-    /// The record that the attempt answered, told to whom it may.
+    /// The record in the answer to the attempt.
     private func answeredRecord(_ call: Call, _ entry: Entry) -> CustomerRecord? {
         let own = Dossier.isStored(call.answer) ? call.answer?.body : nil
         let replayed = dossier.group(of: call)?.calls.first { Dossier.isStored($0.answer) }?.answer?.body
@@ -115,7 +115,7 @@ struct Operations: Sendable {
         }
     }
 
-    /// What the run that was kept saw; those that came to nothing told nobody.
+    /// What the run that was kept saw; those that came to nothing answered no client.
     private mutating func addDryRun(_ call: Call, _ ids: [String]) {
         guard
             let entry = dossier.entry(of: call), entry.outcome == "SUCCEEDED",
