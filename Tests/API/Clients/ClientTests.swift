@@ -14,8 +14,8 @@ struct ClientTests {
         #expect(!client.errors.contains(tenant.key.secret))
     }
 
-    @Test("while the database is away they try again, and delete once", arguments: Client.allCases)
-    func outage(_ client: Client) async throws {
+    @Test("while the database is away they try again, and delete once", arguments: ExampleClient.allCases)
+    func outage(_ client: ExampleClient) async throws {
         let stage = try await Stage.open(through: .gate)
         let gate = stage.gate
         let tenant = try await stage.tenant()
@@ -31,8 +31,9 @@ struct ClientTests {
         try await expectDeletion(process, of: customer, tenant)
     }
 
-    @Test("while an earlier request with their key runs they wait, and get its answer", arguments: Client.allCases)
-    func inProgress(_ client: Client) async throws {
+    @Test(
+        "while an earlier request with their key runs they wait, and get its answer", arguments: ExampleClient.allCases)
+    func inProgress(_ client: ExampleClient) async throws {
         // The first request must still run when the slowest of the clients has started on a busy machine.
         let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "15"]).tenant()
         let customer = try await tenant.insert()
@@ -53,8 +54,10 @@ struct ClientTests {
         if let process { try await expectDeletion(process, of: customer, tenant) }
     }
 
-    @Test("over the rate limit they wait as long as they are told, not longer and not less", arguments: Client.allCases)
-    func rateLimit(_ client: Client) async throws {
+    @Test(
+        "over the rate limit they wait as long as they are told, not longer and not less",
+        arguments: ExampleClient.allCases)
+    func rateLimit(_ client: ExampleClient) async throws {
         let stage = try await Stage.open(["CUSTOMERD_RATE_LIMIT": "3", "CUSTOMERD_RATE_WINDOW_SECONDS": "8"])
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
@@ -71,8 +74,8 @@ struct ClientTests {
         #expect(process.retries == 1, "\(process.errors)")
     }
 
-    @Test("while nobody listens they try again", arguments: Client.allCases)
-    func nobodyListens(_ client: Client) async throws {
+    @Test("while nobody listens they try again", arguments: ExampleClient.allCases)
+    func nobodyListens(_ client: ExampleClient) async throws {
         let stage = try await Stage.open(isStarted: false)
         let port = RunningService.freePort()
         let key = try await stage.database.createKey(app: newID())
@@ -85,8 +88,8 @@ struct ClientTests {
         #expect(process.output.hasPrefix(HTTPAnswer.error(404, "Customer not found", "Not Found")))
     }
 
-    @Test("a refusal is final", arguments: Client.allCases)
-    func final(_ client: Client) async throws {
+    @Test("a refusal is final", arguments: ExampleClient.allCases)
+    func final(_ client: ExampleClient) async throws {
         let tenant = try await Stage.open().tenant()
         let referenced = try await tenant.insert()
         try await tenant.insertDependent("invoices", of: referenced.id)
@@ -109,8 +112,8 @@ struct ClientTests {
         #expect(try await tenant.entries().count == 3)
     }
 
-    @Test("past their deadline they give up, and say with which key to go on", arguments: Client.allCases)
-    func deadline(_ client: Client) async throws {
+    @Test("past their deadline they give up, and say with which key to go on", arguments: ExampleClient.allCases)
+    func deadline(_ client: ExampleClient) async throws {
         let key = Tenant.Key(clientKey: "ck_any", secret: "cs_any", app: newID(), role: "admin")
         let idempotencyKey = newID()
 
@@ -123,8 +126,8 @@ struct ClientTests {
         #expect(process.output.isEmpty)
     }
 
-    @Test("used wrongly they say how to use them", arguments: Client.allCases)
-    func usage(_ client: Client) async throws {
+    @Test("used wrongly they say how to use them", arguments: ExampleClient.allCases)
+    func usage(_ client: ExampleClient) async throws {
         let key = Tenant.Key(clientKey: "", secret: "", app: newID(), role: "admin")
 
         guard let process = try await client.start("", key: key, port: 1) else { return }

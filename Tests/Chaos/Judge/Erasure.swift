@@ -4,7 +4,7 @@ struct Erasure: Sendable {
     private let dossier: Dossier
 
     /// - Parameter orders: in which the operations on each customer took effect, where that was found out.
-    init(_ dossier: Dossier, orders: [Subject: [Operation]]) {
+    init(_ dossier: Dossier, orders: [Subject: [TimedEffect]]) {
         self.dossier = dossier
         for (subject, redactions) in dossier.redactions {
             guard let last = redactions.map(\.seq).max() else { continue }
@@ -22,7 +22,7 @@ struct Erasure: Sendable {
         violations.append(Violation(.personalData, "in entries of \(subject)", kept.map(\.line)))
     }
 
-    private mutating func checkMarks(_ subject: Subject, before seq: Int, _ order: [Operation]) {
+    private mutating func checkMarks(_ subject: Subject, before seq: Int, _ order: [TimedEffect]) {
         let calls = Dictionary(dossier.history.calls.map { ($0.id, $0) }) { first, _ in first }
         var earlier: [Call] = []
         if let last = order.lastIndex(where: { if case .redacted = $0.effect { true } else { false } }) {

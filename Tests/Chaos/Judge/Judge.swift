@@ -18,7 +18,7 @@ package enum Judge {
         let patience = Patience(dossier)
         let violations =
             lostDeletions(dossier) + order.violations + Accounting(dossier).violations
-            + Idempotency(dossier).violations + Trail(dossier).violations
+            + Idempotency(dossier).violations + TrailCheck(dossier).violations
             + Erasure(dossier, orders: order.found).violations + patience.violations
         return Verdict(
             violations: violations,

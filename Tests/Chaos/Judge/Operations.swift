@@ -1,6 +1,6 @@
 /// What was done to and seen of each customer, as the calls, the trail and what is left tell it together.
 struct Operations: Sendable {
-    private(set) var bySubject: [Subject: [Operation]] = [:]
+    private(set) var bySubject: [Subject: [TimedEffect]] = [:]
     private let dossier: Dossier
     private var history: History { dossier.history }
 
@@ -20,7 +20,7 @@ struct Operations: Sendable {
         _ effect: Effect, to subject: Subject, of call: Call, until end: Instant? = nil, entry: Entry? = nil
     ) {
         bySubject[subject, default: []].append(
-            Operation(
+            TimedEffect(
                 call: call.id, effect: effect, start: call.invoked, end: end ?? call.returned,
                 hint: entry?.seq ?? .max, summary: call.line(entry)))
     }
@@ -192,7 +192,7 @@ struct Operations: Sendable {
             let end = change.outcome == .unknown ? history.ended : change.returned
             let what = change.kind == .add ? "invoice added" : "invoice removed"
             bySubject[change.subject, default: []].append(
-                Operation(
+                TimedEffect(
                     call: nil, effect: effect, start: change.invoked, end: end,
                     summary: "\(change.invoked.seconds)–\(end.seconds) s  \(what) by SQL → \(change.outcome)"))
         }
@@ -215,7 +215,7 @@ struct Operations: Sendable {
                 found = "no such customer"
             }
             bySubject[subject, default: []].append(
-                Operation(
+                TimedEffect(
                     call: nil, effect: effect, start: history.ended, end: history.ended,
                     summary: "\(history.ended.seconds) s  in the end → \(found)"))
         }

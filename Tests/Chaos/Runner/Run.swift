@@ -28,7 +28,7 @@ struct Run: Sendable {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<clients {
-                let client = Client(number: number, seed: seed, arena: arena, recorder: recorder)
+                let client = ChaosClient(number: number, seed: seed, arena: arena, recorder: recorder)
                 group.addTask { await client.run(until: end) }
             }
             for saboteur in saboteurs { group.addTask { try await saboteur.run(until: end) } }
