@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-@testable import Customers
+@testable import AuditTrail
 
 /// Something that somebody does to an export of one chain.
 struct Alteration {

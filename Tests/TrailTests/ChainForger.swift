@@ -1,6 +1,6 @@
 import Crypto
 
-@testable import Customers
+@testable import AuditTrail
 
 /// What somebody can do who knows how the chain is made and can write every row.
 enum ChainForger {

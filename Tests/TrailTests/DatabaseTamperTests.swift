@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 
 /// What a superuser can do to the tables, seen through the commands.
 @Suite("Alterations of the database")

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 
 /// Source of the keys and the note: documentation of golang.org/x/mod/sumdb/note.
 @Suite("Signed notes")

@@ -30,7 +30,7 @@ public struct NoteSigner: Sendable {
             self.name = name
             seed = Array(der.dropFirst(NoteKey.privatePrefix.count))
         } else {
-            let text = contents.trimmed
+            let text = NoteKey.word(of: contents)
             guard text.hasPrefix("PRIVATE+KEY+") else { throw .form }
             given = text
             (self.name, seed) = try NoteKey.parts(text.dropFirst("PRIVATE+KEY+".count))
@@ -86,7 +86,7 @@ public struct NoteVerifier: Sendable {
             name = nil
             bytes = Array(der.dropFirst(NoteKey.publicPrefix.count))
         } else {
-            let text = contents.trimmed
+            let text = NoteKey.word(of: contents)
             given = text
             (name, bytes) = try NoteKey.parts(text[...])
         }
@@ -166,6 +166,12 @@ public enum NoteKey {
         guard isName(String(parts[0])) else { throw .name }
         guard type == ed25519, data.count == 33 else { throw .kind }
         return (String(parts[0]), Array(data.dropFirst()))
+    }
+
+    /// The text without the white space around it; a key has none inside.
+    fileprivate static func word(of contents: String) -> String {
+        let words = contents.split(whereSeparator: \.isWhitespace)
+        return words.count == 1 ? String(words[0]) : ""
     }
 
     /// The bytes of a PEM file. Source: RFC 7468.
