@@ -2,13 +2,13 @@
 /// `01` and the length and text of its value. Lengths are four bytes, most significant first; text is UTF-8.
 ///
 /// Values are PostgreSQL's text: uuid in lower case, `inet` with its prefix length, `jsonb` as the server prints it,
-/// times as whole microseconds since 1970-01-01T00:00:00Z. So NULL and empty differ, and no value can pass for another.
+/// times as whole microseconds since 1970-01-01T00:00:00Z. NULL and empty differ, and no value can pass for another.
 ///
-/// Source: docs/audit-chain.md; the functions of sql/migrations/0002_trail.sql compute the same.
+/// Source: docs/audit-chain.md; the functions `audit.canonical`, `audit.subject` and `audit.context` compute the same.
 struct CanonicalForm: Sendable, Hashable {
     private(set) var bytes: [UInt8] = []
 
-    init() {}
+    private init() {}
 
     init(_ members: Members, of row: ChainRow) {
         bytes.reserveCapacity(1024)
@@ -32,14 +32,12 @@ struct CanonicalForm: Sendable, Hashable {
 extension CanonicalForm {
     /// The columns of a form, in order.
     struct Members: Sendable {
-        let columns: [ChainRow.Column]
-        /// Where they are in a row.
+        /// Their positions in a row.
         let positions: [Int]
-        /// Every name with its length before it, as it goes into the form.
+        /// Each name with its length before it, as it goes into the form.
         let prefixes: [[UInt8]]
 
         init(_ columns: ChainRow.Column...) {
-            self.columns = columns
             positions = columns.map(\.position)
             prefixes = columns.map { column in
                 var form = CanonicalForm()
@@ -49,14 +47,14 @@ extension CanonicalForm {
         }
     }
 
-    /// What is never erased.
+    /// The members that are never erased.
     static let entry = Members(
         .seq, .id, .appID, .occurredAt, .recordedAt, .action, .outcome, .statusCode, .customerID, .actorKeyID,
         .actorClientKey, .actorName, .actorRole, .requestID, .idempotencyKey, .errorCode, .sqlstate, .constraintName,
         .referencingTable
     )
-    /// What may be about the person, erased by a redaction.
+    /// The members that may hold personal data, erased by a redaction.
     static let subject = Members(.beforeImage, .reason, .errorMessage)
-    /// Where the attempt came from.
+    /// The members that say where the attempt came from.
     static let context = Members(.actorClaimed, .ip, .userAgent, .request)
 }

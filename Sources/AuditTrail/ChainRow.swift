@@ -50,7 +50,7 @@ struct ChainRow: Sendable, Hashable {
         values = Array(repeating: nil, count: Column.allCases.count)
     }
 
-    /// - Parameter row: of ``ChainSnapshot/entries``.
+    /// - Parameter row: a row that has the columns in their order, as ``ChainReader`` selects them.
     init(_ row: Row) {
         values = Column.allCases.indices.map { row[$0] }
     }
@@ -59,30 +59,22 @@ struct ChainRow: Sendable, Hashable {
         get { values[column.position] }
         set { values[column.position] = newValue }
     }
-}
 
-extension ChainRow {
-    /// The bytes of a column in hex; nil for NULL, and for what isn't hex.
+    /// The bytes of a column in hex; nil for NULL and for anything but hex.
     func bytes(_ column: Column) -> [UInt8]? {
         self[column].flatMap { [UInt8](hex: $0) }
     }
 }
 
 extension [UInt8] {
-    init?(hex: String) {
-        func digit(_ byte: UInt8) -> UInt8? {
-            switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-            default: nil
-            }
-        }
-        let text = Array(hex.utf8)
+    /// Reads hex in lower case, the only form that PostgreSQL writes.
+    init?(hex text: String) {
+        let text = Array(text.utf8)
         guard text.count.isMultiple(of: 2) else { return nil }
         self = []
         reserveCapacity(text.count / 2)
         for index in stride(from: 0, to: text.count, by: 2) {
-            guard let high = digit(text[index]), let low = digit(text[index + 1]) else { return nil }
+            guard let high = text[index].lowerCaseDigit, let low = text[index + 1].lowerCaseDigit else { return nil }
             append(high << 4 | low)
         }
     }
@@ -91,5 +83,11 @@ extension [UInt8] {
     var hex: String {
         let digits = Array("0123456789abcdef".utf8)
         return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}
+
+extension UInt8 {
+    fileprivate var lowerCaseDigit: UInt8? {
+        (UInt8(ascii: "A")...UInt8(ascii: "F")).contains(self) ? nil : hexadecimalDigit
     }
 }

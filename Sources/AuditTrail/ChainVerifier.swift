@@ -1,10 +1,10 @@
 public import LibPQ
 
-/// Proves that the trail is what was written: recomputes every commitment and every hash from the columns, here and not
-/// in the database, which whoever alters a trail has in hand.
+/// Proves that the trail is what was written: it recomputes every commitment and every hash from the columns, here and
+/// not in the database, whose functions could have been altered, too.
 ///
-/// It reads one snapshot, row by row, in memory that grows with the number of chains only. That a chain was cut or
-/// rewritten together with its head, only a checkpoint kept outside shows.
+/// It reads page by page, in memory that grows with the number of chains only. A chain that was cut or rewritten
+/// together with its head shows only against a checkpoint that is kept elsewhere.
 ///
 /// Source: docs/audit-chain.md.
 public struct ChainVerifier: Sendable {
@@ -16,22 +16,55 @@ public struct ChainVerifier: Sendable {
     }
 
     /// - Parameters:
-    ///   - app: the chain to verify, the zero UUID for that of strangers; nil for all.
+    ///   - app: the chain to verify, the zero UUID for the chain of unauthenticated attempts; nil for all.
     ///   - checkpoints: what was signed of these chains, of some of them more than once.
-    ///   - afterCheckpoints: take up to its longest checkpoint for proven what a chain has, and look at the rest alone.
+    ///   - afterCheckpoints: trust each chain up to its longest checkpoint, and verify what follows.
+    /// - Throws: ``DatabaseError``.
     public func callAsFunction(
         app: UUID?, checkpoints: [ChainHead] = [], afterCheckpoints: Bool = false,
         deadline: ContinuousClock.Instant
     ) async throws -> ChainVerdict {
         let trusted = afterCheckpoints ? checkpoints : []
         let proven = Dictionary(trusted.map { ($0.appID, $0) }) { $0.seq > $1.seq ? $0 : $1 }
-        return try await ChainSnapshot.read(connection, deadline: deadline) { snapshot in
-            var walk = ChainWalk(checkpoints: checkpoints, proven: proven)
-            for head in try await snapshot.heads(of: app) { walk.take(head) }
-            walk = try await snapshot.entries(of: app, after: proven.mapValues(\.seq), into: walk) {
-                $0.take(ChainEntry($1))
+        let reader = ChainReader(connection: connection, deadline: deadline)
+        var walk = ChainWalk(checkpoints: checkpoints, proven: proven)
+        // Before the entries: those that are appended meanwhile can't be missed.
+        for trace in try await reader.traces(app) { walk.take(trace) }
+        for chain in try await reader.chains(app) {
+            try await reader.pages(of: chain, after: proven[chain]?.seq) { page in
+                for row in page.rows { walk.take(ChainEntry(row)) }
+                if let head = page.head { walk.take(head) }
             }
-            return walk.finish()
         }
+        return walk.finish()
+    }
+}
+
+/// Signs where chains end, once they are proven.
+public struct CheckpointSigner: Sendable {
+    private let connection: Connection
+    private let signer: NoteSigner
+
+    /// - Parameter connection: a session that may read the schema `audit`; the auditor's suffices.
+    public init(connection: Connection, signer: NoteSigner) {
+        self.connection = connection
+        self.signer = signer
+    }
+
+    /// - Parameters:
+    ///   - app: the chain to sign, the zero UUID for the chain of unauthenticated attempts; nil for all.
+    ///   - previous: what was signed before, so that nothing is signed that contradicts it.
+    ///   - incremental: verify only what came after them.
+    /// - Returns: what was found, and the checkpoints of all chains that have entries; none if one of them is broken.
+    /// - Throws: ``DatabaseError``.
+    public func callAsFunction(
+        app: UUID?, previous: [ChainHead] = [], incremental: Bool = false, deadline: ContinuousClock.Instant
+    ) async throws -> (verdict: ChainVerdict, checkpoints: [Checkpoint]) {
+        let verify = ChainVerifier(connection: connection)
+        let verdict = try await verify(
+            app: app, checkpoints: previous, afterCheckpoints: incremental, deadline: deadline
+        )
+        guard verdict.broken == nil else { return (verdict, []) }
+        return (verdict, try verdict.heads.map { try Checkpoint($0, signer: signer) })
     }
 }

@@ -1,9 +1,38 @@
+/// What a verification has found, over all chains that were looked at.
+public struct ChainVerdict: Sendable, Hashable {
+    /// Where a chain is broken first.
+    public struct Break: Sendable, Hashable {
+        /// The chain, a UUID in lower case; the zero UUID for the chain of unauthenticated attempts. nil if no chain in
+        /// particular is broken.
+        public let appID: String?
+        /// The first entry that is missing or was altered; nil if no entry in particular was.
+        public let seq: Int?
+        /// In words.
+        public let reason: String
+    }
+
+    /// How many entries there are.
+    public internal(set) var entries = 0
+    /// How many of them are proven: all up to the break of their chain.
+    public internal(set) var verified = 0
+    /// How many chains there are.
+    public internal(set) var chains = 0
+    /// The break of the first broken chain, in the order of their apps.
+    public internal(set) var broken: Break?
+    /// The ends of the chains that aren't broken, in the order of their apps.
+    public internal(set) var heads: [ChainHead] = []
+}
+
 /// Follows chains entry by entry. A pure value: ``ChainVerifier`` feeds it from the database, ``ExportVerifier`` from an
 /// export.
 struct ChainWalk: Sendable {
+    private typealias Fault = (seq: Int, reason: String)
+
     private(set) var verdict = ChainVerdict()
     /// What `audit.heads` says of chains that aren't finished.
     private var heads: [String: ChainHead] = [:]
+    /// What other tables say of chains that aren't finished.
+    private var traces: [String: ChainTrace] = [:]
     /// What was signed of chains that aren't begun, shortest first.
     private var checkpoints: [String: [ChainHead]]
     /// Up to where chains were proven before, and aren't looked at.
@@ -17,10 +46,9 @@ struct ChainWalk: Sendable {
     private var isBroken = false
     /// What was signed of the chain, after ``last``.
     private var signed: [ChainHead] = []
-    /// The last checkpoint that the chain agrees with.
+    /// The size of the last checkpoint that the chain agrees with.
     private var agreed = 0
-    /// Erased entries of the chain that no redaction has accounted for yet, by customer.
-    private var unaccounted: [String: Set<Int>] = [:]
+    private var erasures = UndeclaredErasures()
 
     /// - Parameters:
     ///   - checkpoints: heads that were signed, at most those of the chains that will come.
@@ -37,6 +65,11 @@ struct ChainWalk: Sendable {
         heads[head.appID] = head
     }
 
+    /// Takes what another table says of a chain, at the latest after its last entry.
+    mutating func take(_ trace: ChainTrace) {
+        if trace.seq > traces[trace.appID]?.seq ?? 0 { traces[trace.appID] = trace }
+    }
+
     /// Takes the next entry; entries come by app and seq.
     mutating func take(_ entry: ChainEntry) {
         if entry.appID != appID {
@@ -48,14 +81,14 @@ struct ChainWalk: Sendable {
         }
         verdict.entries += 1
         guard !isBroken else { return }
-        if let (seq, reason) = fault(of: entry) { return breakChain(at: seq, reason) }
-        account(for: entry)
+        if let fault = fault(of: entry) { return breakChain(at: fault.seq, fault.reason) }
+        erasures.take(entry)
         last = ChainHead(appID: entry.appID, seq: entry.seq, hash: entry.hash)
         while signed.first?.seq == last.seq { agreed = signed.removeFirst().seq }
         verdict.verified += 1
     }
 
-    /// Ends where what ought to come next can't be read.
+    /// Ends at an entry that can't be read.
     mutating func stop(_ reason: String) -> ChainVerdict {
         if !isBroken { breakChain(at: appID == nil ? nil : last.seq + 1, reason) }
         return verdict
@@ -64,8 +97,8 @@ struct ChainWalk: Sendable {
     /// - Returns: what was found, once the last entry was taken.
     mutating func finish() -> ChainVerdict {
         finishChain()
-        // Chains of which nothing but the head is left, or not even that.
-        for app in Set(heads.keys).union(checkpoints.keys).sorted() {
+        // Chains without entries, of which only something else tells.
+        for app in Set(heads.keys).union(checkpoints.keys).union(traces.keys).sorted() {
             begin(app)
             finishChain()
         }
@@ -79,7 +112,7 @@ struct ChainWalk: Sendable {
         isBroken = false
         signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.seq > last.seq }
         agreed = last.seq
-        unaccounted = [:]
+        erasures = UndeclaredErasures()
         verdict.chains += 1
     }
 
@@ -90,9 +123,7 @@ struct ChainWalk: Sendable {
         verdict.broken = ChainVerdict.Break(appID: appID, seq: seq, reason: reason)
     }
 
-    // MARK: - Entries
-
-    private func fault(of entry: ChainEntry) -> (seq: Int, reason: String)? {
+    private func fault(of entry: ChainEntry) -> Fault? {
         let seq = entry.seq
         guard seq <= last.seq + 1 else { return (last.seq + 1, "entry \(last.seq + 1) is missing") }
         guard seq == last.seq + 1 else { return (seq, "there is a second entry \(seq)") }
@@ -102,19 +133,10 @@ struct ChainWalk: Sendable {
             return (seq, "the previous_hash of entry \(seq) isn't \(before): one of them was replaced")
         }
         guard signed.prefix(while: { $0.seq == seq }).allSatisfy({ $0.hash == entry.hash }) else {
-            let start = agreed == 0 ? "" : ", but after entry \(agreed), on which an earlier one agrees"
+            let start = agreed == 0 ? "" : ", but after entry \(agreed), which an earlier checkpoint confirms"
             return (seq, "the chain forks from its checkpoint: it was rewritten at entry \(seq) or before\(start)")
         }
         return nil
-    }
-
-    private mutating func account(for entry: ChainEntry) {
-        guard let customer = entry.customerID else { return }
-        if !entry.redactedSeqs.isEmpty, let erased = unaccounted[customer] {
-            let rest = erased.subtracting(entry.redactedSeqs)
-            unaccounted[customer] = rest.isEmpty ? nil : rest
-        }
-        if entry.isErased { unaccounted[customer, default: []].insert(entry.seq) }
     }
 
     // MARK: - Ends
@@ -122,8 +144,10 @@ struct ChainWalk: Sendable {
     private mutating func finishChain() {
         guard let app = appID else { return }
         let head = heads.removeValue(forKey: app)
-        let faults = isBroken ? [] : [erasureFault, cutFault, fault(of: head)].compactMap { $0 }
-        if let (seq, reason) = faults.min(by: { $0.seq < $1.seq }) {
+        let trace = traces.removeValue(forKey: app)
+        // Of several faults at one entry, the first counts.
+        let faults = isBroken ? [] : [erasures.fault, cutFault, fault(of: head, trace), fault(of: trace)]
+        if let (seq, reason) = faults.compactMap({ $0 }).min(by: { $0.seq < $1.seq }) {
             verdict.verified -= max(0, last.seq - max(seq - 1, proven[app]?.seq ?? 0))
             breakChain(at: seq, reason)
         } else if !isBroken, last.seq > 0 {
@@ -133,13 +157,7 @@ struct ChainWalk: Sendable {
         appID = nil
     }
 
-    private var erasureFault: (seq: Int, reason: String)? {
-        unaccounted.values.joined().min().map { seq in
-            (seq, "entry \(seq) was erased, but no redaction of its customer accounts for it")
-        }
-    }
-
-    private var cutFault: (seq: Int, reason: String)? {
+    private var cutFault: Fault? {
         guard let size = signed.last?.seq, size > last.seq else { return nil }
         let missing = last.seq + 1
         return (
@@ -148,15 +166,40 @@ struct ChainWalk: Sendable {
         )
     }
 
-    private func fault(of head: ChainHead?) -> (seq: Int, reason: String)? {
+    private func fault(of head: ChainHead?, _ trace: ChainTrace?) -> Fault? {
         let next = last.seq + 1
         guard let head else {
-            return (max(last.seq, 1), "audit.heads has no row, so nothing says that entry \(last.seq) is the last")
+            // Nothing but a trace is left: that fault says more.
+            if last.seq == 0, trace != nil { return nil }
+            return (max(last.seq, 1), "audit.heads has no row, so nothing confirms that entry \(last.seq) is the last")
         }
         if head.seq > last.seq { return (next, "entry \(next) is missing: audit.heads counts \(head.seq) entries") }
         if head.seq < last.seq {
-            return (head.seq + 1, "entry \(head.seq + 1) was added by somebody else: audit.heads counts \(head.seq)")
+            return (head.seq + 1, "entry \(head.seq + 1) isn't in audit.heads, which counts \(head.seq) entries")
         }
         return head.hash == last.hash ? nil : (last.seq, "entry \(last.seq) was replaced: audit.heads has another hash")
+    }
+
+    private func fault(of trace: ChainTrace?) -> Fault? {
+        guard let trace, trace.seq > last.seq else { return nil }
+        return (last.seq + 1, "entry \(last.seq + 1) is missing: \(trace.source) refers to entry \(trace.seq)")
+    }
+}
+
+/// The erased entries of a chain that no declaration has followed yet. One declaration of a customer stands for all
+/// earlier entries of the customer, so the first of them is enough to remember.
+///
+/// Another kind of erasure, such as that of the context after a retention period, is one more such table.
+private struct UndeclaredErasures {
+    private var first: [String: Int] = [:]
+
+    mutating func take(_ entry: ChainEntry) {
+        guard let customer = entry.customerID else { return }
+        if entry.declaresErasure { first[customer] = nil }
+        if entry.isErased { first[customer] = first[customer] ?? entry.seq }
+    }
+
+    var fault: (seq: Int, reason: String)? {
+        first.values.min().map { ($0, "entry \($0) was erased, but no later redaction of its customer declares that") }
     }
 }

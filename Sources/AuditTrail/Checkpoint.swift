@@ -1,9 +1,9 @@
-/// A signed note that says how long a chain is and where it ends: what whoever can change every row of the database
-/// can't change with it.
+/// A signed note that says how long a chain is and where it ends. Kept outside the database, it shows what those who can
+/// change every row of the database did.
 ///
 /// Its text has three lines: the origin, which is the name of the key, a slash and the app; the size; the head in
-/// base64. Source: C2SP, tlog-checkpoint, https://c2sp.org/tlog-checkpoint, with the head of a chain for the root of a
-/// tree.
+/// base64. Source: C2SP, tlog-checkpoint, https://c2sp.org/tlog-checkpoint, with the head of a chain in place of the root
+/// of a tree.
 public struct Checkpoint: Sendable, Hashable {
     public let head: ChainHead
     public let note: SignedNote
@@ -34,8 +34,68 @@ public struct Checkpoint: Sendable, Hashable {
     }
 
     /// The name of the key that may sign it.
-    var keyName: String {
+    private var keyName: String {
         let origin = note.text.prefix { $0 != "\n" }
         return origin.lastIndex(of: "/").map { String(origin[..<$0]) } ?? ""
+    }
+
+    /// Why it can't be trusted; nil if the key has signed it.
+    fileprivate func fault(_ verifier: NoteVerifier) -> String? {
+        let size = "the checkpoint of \(head.seq) entries"
+        switch verifier.verifies(note) {
+        case nil: return "\(size) isn't signed with the given key"
+        case false: return "the signature of \(size) is wrong"
+        default:
+            let isOwn = note.signatures.contains { signature in
+                signature.keyName == keyName && verifier.id(signature.keyName) == signature.keyID
+            }
+            return isOwn ? nil : "the origin of \(size) doesn't begin with the name of its key"
+        }
+    }
+}
+
+/// The checkpoints in a file, one note after another, and which of them can be trusted.
+public struct Checkpoints: Sendable, Hashable {
+    /// The heads that can be trusted.
+    public private(set) var heads: [ChainHead] = []
+    /// Why the first of the others can't.
+    public private(set) var fault: ChainVerdict.Break?
+    /// Whether a key was given to verify the signatures with.
+    public let isProven: Bool
+
+    /// - Parameters:
+    ///   - contents: of the file.
+    ///   - app: the only chain whose checkpoints matter; nil for all.
+    ///   - verifier: the key that must have signed; nil to trust the file.
+    public init(_ contents: String, app: UUID?, verifier: NoteVerifier?) {
+        isProven = verifier != nil
+        do {
+            for checkpoint in try Self.read(contents) where app == nil || app?.text == checkpoint.head.appID {
+                if let reason = verifier.flatMap(checkpoint.fault) {
+                    fault = fault ?? .init(appID: checkpoint.head.appID, seq: nil, reason: reason)
+                } else if checkpoint.head.seq > 0 {
+                    heads.append(checkpoint.head)
+                }
+            }
+        } catch {
+            heads = []
+            fault = .init(appID: nil, seq: nil, reason: "the checkpoint file is invalid: \(error)")
+        }
+    }
+
+    private static func read(_ contents: String) throws(SignedNote.Malformed) -> [Checkpoint] {
+        var checkpoints: [Checkpoint] = []
+        for note in try SignedNote.notes(in: contents) { checkpoints.append(try Checkpoint(note)) }
+        guard !checkpoints.isEmpty else { throw SignedNote.Malformed(description: "it holds no checkpoint") }
+        return checkpoints
+    }
+}
+
+extension ChainVerdict {
+    /// The verdict if some checkpoints can't be trusted: a fault of the chain itself takes precedence.
+    public func weighing(_ checkpoints: Checkpoints) -> ChainVerdict {
+        var verdict = self
+        verdict.broken = broken ?? checkpoints.fault
+        return verdict
     }
 }

@@ -1,5 +1,7 @@
-/// Reads JSON objects whose members are strings, whole numbers and null: the lines of an export. Unlike Foundation's
-/// reader it shows when a name occurs twice, and keeps numbers as they are written.
+/// Reads JSON objects whose members are strings, whole numbers and null: the lines of an export.
+///
+/// By hand, because Foundation's reader takes one of two members of the same name and rewrites numbers: what the hash
+/// doesn't cover could then be read from a line.
 ///
 /// Source: RFC 8259.
 struct FlatJSON {
@@ -31,14 +33,14 @@ struct FlatJSON {
             repeat {
                 skipSpace()
                 let name = try string()
-                guard names.insert(name).inserted else { throw malformed("\(name) is there twice") }
+                guard names.insert(name).inserted else { throw malformed("\(name) occurs twice") }
                 try expect(":")
                 members.append((name, try value()))
             } while take(",")
             try expect("}")
         }
         skipSpace()
-        guard index == bytes.count else { throw malformed("something follows the object") }
+        guard index == bytes.count else { throw malformed("text after the object") }
         return members
     }
 
@@ -47,7 +49,7 @@ struct FlatJSON {
         switch peek {
         case UInt8(ascii: "\""): return .string(try string())
         case UInt8(ascii: "n"):
-            guard bytes[index...].starts(with: "null".utf8) else { throw malformed("null is expected") }
+            guard bytes[index...].starts(with: "null".utf8) else { throw malformed("expected null") }
             index += 4
             return .null
         default: return .number(try number())
@@ -61,29 +63,29 @@ struct FlatJSON {
         while let byte = peek, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) { index += 1 }
         let isWhole = index > digits && (bytes[digits] != UInt8(ascii: "0") || index == digits + 1 && digits == start)
         let text = String(decoding: bytes[start..<index], as: UTF8.self)
-        guard isWhole, Int(text) != nil else { throw malformed("a string, a whole number or null is expected") }
+        guard isWhole, Int(text) != nil else { throw malformed("expected a string, a whole number or null") }
         return text
     }
 
     private mutating func string() throws(ExportLine.Malformed) -> String {
-        guard take("\"") else { throw malformed("a string is expected") }
+        guard take("\"") else { throw malformed("expected a string") }
         var text: [UInt8] = []
         while true {
             let run = plainRun()
             text += bytes[run]
             index = run.upperBound + 1
-            guard run.upperBound < bytes.count else { throw malformed("a string doesn't end") }
+            guard run.upperBound < bytes.count else { throw malformed("unterminated string") }
             switch bytes[run.upperBound] {
             case UInt8(ascii: "\""):
-                guard let string = String(validating: text, as: UTF8.self) else { throw malformed("it isn't UTF-8") }
+                guard let string = String(validating: text, as: UTF8.self) else { throw malformed("invalid UTF-8") }
                 return string
             case UInt8(ascii: "\\"): text += try escaped().utf8
-            default: throw malformed("a control character stands in a string")
+            default: throw malformed("a control character in a string")
             }
         }
     }
 
-    /// What comes before the next byte that means something in a string.
+    /// The bytes before the next quote, backslash or control character.
     private func plainRun() -> Range<Int> {
         bytes.withUnsafeBufferPointer { bytes in
             var end = index
@@ -93,7 +95,7 @@ struct FlatJSON {
     }
 
     private mutating func escaped() throws(ExportLine.Malformed) -> String {
-        guard let byte = peek else { throw malformed("a string doesn't end") }
+        guard let byte = peek else { throw malformed("unterminated string") }
         index += 1
         switch byte {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return String(UnicodeScalar(byte))
@@ -108,9 +110,9 @@ struct FlatJSON {
                 index += 2
                 units.append(try codeUnit())
             }
-            guard let text = String(validating: units, as: UTF16.self) else { throw malformed("a surrogate is alone") }
+            guard let text = String(validating: units, as: UTF16.self) else { throw malformed("a lone surrogate") }
             return text
-        default: throw malformed("there is no such escape")
+        default: throw malformed("an unknown escape")
         }
     }
 
@@ -118,7 +120,7 @@ struct FlatJSON {
         let digits = bytes[index...].prefix(4)
         guard digits.count == 4, digits.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }),
             let unit = UInt16(String(decoding: digits, as: UTF8.self), radix: 16)
-        else { throw malformed("\\u takes four hexadecimal digits") }
+        else { throw malformed("\\u needs four hexadecimal digits") }
         index += 4
         return unit
     }
@@ -139,7 +141,7 @@ struct FlatJSON {
     }
 
     private mutating func expect(_ character: Unicode.Scalar) throws(ExportLine.Malformed) {
-        guard take(character) else { throw malformed("\(character) is expected") }
+        guard take(character) else { throw malformed("expected \(character)") }
     }
 
     private func malformed(_ reason: String) -> ExportLine.Malformed {

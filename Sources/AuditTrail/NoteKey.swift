@@ -1,6 +1,7 @@
 import Crypto
+import CryptoExtras
 
-/// What signs notes: an Ed25519 key with a name.
+/// Signs notes: an Ed25519 key with a name.
 ///
 /// Its text is `PRIVATE+KEY+name+keyid+base64(01 ‖ seed)`, as golang.org/x/mod/sumdb/note has it.
 public struct NoteSigner: Sendable {
@@ -9,7 +10,7 @@ public struct NoteSigner: Sendable {
 
     /// Makes a new key.
     ///
-    /// - Parameter name: see ``NoteKey/isName(_:)``.
+    /// - Parameter name: see ``NoteKey/isName(_:)``; nil is returned for any other.
     public init?(generating name: String) {
         guard NoteKey.isName(name) else { return nil }
         self.name = name
@@ -20,33 +21,30 @@ public struct NoteSigner: Sendable {
     ///
     /// - Parameters:
     ///   - contents: its text, or a PEM file of PKCS #8, as `openssl genpkey -algorithm ed25519` writes it.
-    ///   - name: the name of a PEM key, which has none.
+    ///   - name: the name for a PEM key, which has none itself.
     /// - Throws: ``NoteKey/Malformed``.
     public init(_ contents: String, pemName name: String) throws(NoteKey.Malformed) {
-        var given: String?
-        let seed: [UInt8]
-        if let der = NoteKey.der("PRIVATE KEY", in: contents) {
-            guard der.starts(with: NoteKey.privatePrefix) else { throw .kind }
-            self.name = name
-            seed = Array(der.dropFirst(NoteKey.privatePrefix.count))
+        if NoteKey.isPEM(contents) {
+            guard let key = try? Curve25519.Signing.PrivateKey(pemRepresentation: contents),
+                // The package reads a key of X25519, too, and writes it as one of Ed25519.
+                contents.split(whereSeparator: \.isNewline) == key.pemRepresentation.split(whereSeparator: \.isNewline)
+            else { throw .kind }
+            guard NoteKey.isName(name) else { throw .name }
+            (self.name, self.key) = (name, key)
         } else {
-            let text = NoteKey.word(of: contents)
-            guard text.hasPrefix("PRIVATE+KEY+") else { throw .form }
-            given = text
-            (self.name, seed) = try NoteKey.parts(text.dropFirst("PRIVATE+KEY+".count))
+            let parts = try NoteKey.parts(of: contents, prefix: "PRIVATE+KEY+")
+            guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: parts.bytes) else { throw .form }
+            (self.name, self.key) = (parts.name, key)
+            guard verifier.id(parts.name) == parts.id else { throw .id }
         }
-        guard NoteKey.isName(self.name) else { throw .name }
-        guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: seed) else { throw .form }
-        self.key = key
-        if let given, given != text { throw .id }
     }
 
-    /// The key as it is kept, in a file that nobody else may read.
+    /// The key as it is kept, in a file that only its owner can read.
     public var text: String {
-        NoteKey.text("PRIVATE+KEY+\(name)", id: verifier.id(name), [UInt8](key.rawRepresentation))
+        NoteKey.text("PRIVATE+KEY+\(name)", id: verifier.id(name), key.rawRepresentation)
     }
 
-    /// What its notes are verified with.
+    /// The key that its notes are verified with.
     public var verifier: NoteVerifier {
         NoteVerifier(name: name, key: key.publicKey)
     }
@@ -55,21 +53,20 @@ public struct NoteSigner: Sendable {
     func sign(_ text: String) throws -> SignedNote {
         let signature = try key.signature(for: Data(text.utf8))
         return SignedNote(
-            text: text,
-            signatures: [.init(keyName: name, keyID: verifier.id(name), bytes: Array(signature))]
+            text: text, signatures: [.init(keyName: name, keyID: verifier.id(name), bytes: Array(signature))]
         )
     }
 }
 
-/// What verifies notes: an Ed25519 public key.
+/// Verifies notes: an Ed25519 public key.
 ///
 /// Its text is `name+keyid+base64(01 ‖ key)`, as golang.org/x/mod/sumdb/note has it.
 public struct NoteVerifier: Sendable {
-    /// nil for a PEM key: then the name is that of the signature.
+    /// nil for a PEM key, which may have signed under any name.
     public let name: String?
     private let key: Curve25519.Signing.PublicKey
 
-    fileprivate init(name: String?, key: Curve25519.Signing.PublicKey) {
+    fileprivate init(name: String, key: Curve25519.Signing.PublicKey) {
         self.name = name
         self.key = key
     }
@@ -79,37 +76,28 @@ public struct NoteVerifier: Sendable {
     /// - Parameter contents: its text, or a PEM file, as `openssl pkey -pubout` writes it.
     /// - Throws: ``NoteKey/Malformed``.
     public init(_ contents: String) throws(NoteKey.Malformed) {
-        var given: String?
-        let bytes: [UInt8]
-        if let der = NoteKey.der("PUBLIC KEY", in: contents) {
-            guard der.starts(with: NoteKey.publicPrefix) else { throw .kind }
-            name = nil
-            bytes = Array(der.dropFirst(NoteKey.publicPrefix.count))
+        if NoteKey.isPEM(contents) {
+            guard let key = try? Curve25519.Signing.PublicKey(pemRepresentation: contents) else { throw .kind }
+            (self.name, self.key) = (nil, key)
         } else {
-            let text = NoteKey.word(of: contents)
-            given = text
-            (name, bytes) = try NoteKey.parts(text[...])
+            let parts = try NoteKey.parts(of: contents, prefix: "")
+            guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: parts.bytes) else { throw .form }
+            (self.name, self.key) = (parts.name, key)
+            guard id(parts.name) == parts.id else { throw .id }
         }
-        guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else { throw .form }
-        self.key = key
-        if let given, given != text { throw .id }
     }
 
-    /// The key as it is given to others.
+    /// The key as it is published; nil for a PEM key.
     public var text: String? {
-        name.map { text($0) }
+        name.map { NoteKey.text($0, id: id($0), key.rawRepresentation) }
     }
 
-    private func text(_ name: String) -> String {
-        NoteKey.text(name, id: id(name), [UInt8](key.rawRepresentation))
-    }
-
-    /// The key's id under a name: SHA-256(name ‖ 0A ‖ 01 ‖ key), its first four bytes.
+    /// The key's id under a name: the first four bytes of SHA-256(name ‖ 0A ‖ 01 ‖ key).
     func id(_ name: String) -> [UInt8] {
         Array(SHA256.hash(data: Array(name.utf8) + [0x0A, NoteKey.ed25519] + key.rawRepresentation).prefix(4))
     }
 
-    /// Whether this key has signed: nil if no signature claims so, false if one does that isn't right.
+    /// Whether this key has signed: nil if no signature claims to be of it, false if one does and is wrong.
     func verifies(_ note: SignedNote) -> Bool? {
         let own = note.signatures.filter { signature in
             (name ?? signature.keyName) == signature.keyName && signature.keyID == id(signature.keyName)
@@ -127,23 +115,16 @@ public enum NoteKey {
 
         public var description: String {
             switch self {
-            case .form: "it is neither a key of a signed note nor a PEM file"
+            case .form: "it is neither the key of a signed note nor a PEM file"
             case .kind: "it isn't an Ed25519 key"
-            case .name: "a key's name has no spaces, no plus and no control characters"
-            case .id: "its id isn't that of the key"
+            case .name: "the name of a key has no spaces, no plus signs and no control characters"
+            case .id: "its key id doesn't match the key"
             }
         }
     }
 
     /// The signature type of Ed25519.
     fileprivate static let ed25519: UInt8 = 0x01
-    /// What stands before the seed in PKCS #8, and before the key in SubjectPublicKeyInfo. Source: RFC 8410.
-    fileprivate static let privatePrefix: [UInt8] = [
-        0x30, 0x2E, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-    ]
-    fileprivate static let publicPrefix: [UInt8] = [
-        0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00,
-    ]
 
     /// Whether a key can have the name; it should be a URL without its scheme, such as `example.com/trail`.
     public static func isName(_ name: String) -> Bool {
@@ -153,33 +134,28 @@ public enum NoteKey {
             }
     }
 
-    fileprivate static func text(_ name: String, id: [UInt8], _ key: [UInt8]) -> String {
-        "\(name)+\(id.hex)+\(Data([ed25519] + key).base64EncodedString())"
+    fileprivate static func isPEM(_ contents: String) -> Bool {
+        contents.contains("-----BEGIN ")
     }
 
-    /// The name and the bytes of `name+keyid+base64(type ‖ key)`.
-    fileprivate static func parts(_ text: Substring) throws(Malformed) -> (String, [UInt8]) {
-        let parts = text.split(separator: "+", maxSplits: 2, omittingEmptySubsequences: false)
+    fileprivate static func text(_ name: String, id: [UInt8], _ key: Data) -> String {
+        "\(name)+\(id.hex)+\((Data([ed25519]) + key).base64EncodedString())"
+    }
+
+    /// Reads `prefix name+keyid+base64(type ‖ key)`, with white space before and after at most.
+    fileprivate static func parts(
+        of contents: String, prefix: String
+    ) throws(Malformed) -> (name: String, id: [UInt8], bytes: [UInt8]) {
+        let words = contents.split(whereSeparator: \.isWhitespace)
+        guard let text = words.first, text.hasPrefix(prefix) else { throw .form }
+        guard words.count == 1 else { throw .name }
+        let parts = text.dropFirst(prefix.count).split(separator: "+", maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3, let id = [UInt8](hex: String(parts[1])), id.count == 4,
-            let data = Data(base64Encoded: String(parts[2])), let type = data.first
+            let data = Data(base64Encoded: String(parts[2])), let type = data.first,
+            data.base64EncodedString() == parts[2]
         else { throw .form }
         guard isName(String(parts[0])) else { throw .name }
         guard type == ed25519, data.count == 33 else { throw .kind }
-        return (String(parts[0]), Array(data.dropFirst()))
-    }
-
-    /// The text without the white space around it; a key has none inside.
-    fileprivate static func word(of contents: String) -> String {
-        let words = contents.split(whereSeparator: \.isWhitespace)
-        return words.count == 1 ? String(words[0]) : ""
-    }
-
-    /// The bytes of a PEM file. Source: RFC 7468.
-    fileprivate static func der(_ label: String, in contents: String) -> [UInt8]? {
-        guard let start = contents.firstRange(of: "-----BEGIN \(label)-----"),
-            let end = contents.firstRange(of: "-----END \(label)-----"), start.upperBound <= end.lowerBound
-        else { return nil }
-        let base64 = contents[start.upperBound..<end.lowerBound].filter { !$0.isWhitespace }
-        return Data(base64Encoded: String(base64)).map { Array($0) }
+        return (String(parts[0]), id, Array(data.dropFirst()))
     }
 }

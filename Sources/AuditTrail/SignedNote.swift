@@ -3,9 +3,9 @@
 /// Source: C2SP, signed-note, https://c2sp.org/signed-note.
 public struct SignedNote: Sendable, Hashable {
     public struct Signature: Sendable, Hashable {
-        /// Whose it claims to be.
+        /// The name of the key that it claims to be of.
         public let keyName: String
-        /// Four bytes that tell keys of one name apart.
+        /// Four bytes that distinguish keys of one name.
         public let keyID: [UInt8]
         public let bytes: [UInt8]
     }
@@ -28,7 +28,7 @@ public struct SignedNote: Sendable, Hashable {
 }
 
 extension SignedNote: CustomStringConvertible {
-    /// The note as it is handed on.
+    /// The note with its signatures, as it is published.
     public var description: String {
         let lines = signatures.map { signature in
             let data = Data(signature.keyID + signature.bytes)
@@ -39,7 +39,7 @@ extension SignedNote: CustomStringConvertible {
 }
 
 extension SignedNote {
-    /// Reads notes that stand one after another, parted by empty lines. Their texts have no empty lines.
+    /// Reads notes that stand one after another, separated by empty lines. Their texts have no empty lines.
     public static func notes(in contents: String) throws(Malformed) -> [SignedNote] {
         guard contents.unicodeScalars.allSatisfy({ $0 == "\n" || $0.value >= 0x20 }) else {
             throw Malformed(description: "it has control characters")
@@ -47,7 +47,7 @@ extension SignedNote {
         let paragraphs = contents.split(separator: "\n", omittingEmptySubsequences: false)
             .split(whereSeparator: \.isEmpty)
         guard paragraphs.count.isMultiple(of: 2) else {
-            throw Malformed(description: "a text lacks its signatures, or signatures their text")
+            throw Malformed(description: "a text without signatures, or signatures without a text")
         }
         var notes: [SignedNote] = []
         for index in stride(from: 0, to: paragraphs.count, by: 2) {

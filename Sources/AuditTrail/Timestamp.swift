@@ -23,19 +23,67 @@ public struct Timestamp: Sendable, Hashable {
     }
 }
 
+// RFC 3339 in UTC with the six digits of `timestamptz`: `2024-01-15T10:30:00.000000Z`. By hand, because Foundation's
+// formatters round to milliseconds.
 extension Timestamp: CustomStringConvertible {
-    /// RFC 3339 with six digits of fraction.
-    public var description: String {
-        var seconds = time_t(microseconds / 1_000_000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        func padded(_ value: Int, _ width: Int = 2) -> String {
-            let digits = String(value)
+    /// RFC 3339 with six digits of fraction; outside of the years 0 to 9999, which RFC 3339 lacks, the microseconds.
+    public var description: String { rfc3339 ?? String(microseconds) }
+
+    private static let day: Int64 = 86_400_000_000
+    private static let years: Range<Int64> = -62_167_219_200_000_000..<253_402_300_800_000_000
+
+    /// RFC 3339 with six digits of fraction; nil outside of the years 0 to 9999.
+    var rfc3339: String? {
+        guard Self.years.contains(microseconds) else { return nil }
+        let days = (microseconds - (microseconds < 0 ? Self.day - 1 : 0)) / Self.day
+        let (year, month, day) = Self.date(days: Int(days))
+        let time = Int(microseconds - days * Self.day)
+        let second = time / 1_000_000
+        func padded(_ number: Int, _ width: Int = 2) -> String {
+            let digits = String(number)
             return String(repeating: "0", count: max(0, width - digits.count)) + digits
         }
-        let date =
-            "\(padded(Int(parts.tm_year) + 1900, 4))-\(padded(Int(parts.tm_mon) + 1))-\(padded(Int(parts.tm_mday)))"
-        let time = "\(padded(Int(parts.tm_hour))):\(padded(Int(parts.tm_min))):\(padded(Int(parts.tm_sec)))"
-        return "\(date)T\(time).\(padded(Int(microseconds % 1_000_000), 6))Z"
+        return """
+            \(padded(year, 4))-\(padded(month))-\(padded(day))\
+            T\(padded(second / 3600)):\(padded(second / 60 % 60)):\(padded(second % 60)).\(padded(time % 1_000_000, 6))Z
+            """
+    }
+
+    /// Reads the form that ``description`` writes, and no other.
+    init?(rfc3339 text: String) {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 27, zip(bytes, "dddd-dd-ddTdd:dd:dd.ddddddZ".utf8).allSatisfy(Self.fits) else { return nil }
+        func number(_ range: Range<Int>) -> Int { bytes[range].reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) } }
+        let days = Self.days(year: number(0..<4), month: number(5..<7), day: number(8..<10))
+        let seconds = number(11..<13) * 3600 + number(14..<16) * 60 + number(17..<19)
+        self.init(microseconds: Int64(days) * Self.day + Int64(seconds * 1_000_000 + number(20..<26)))
+        // April 31 is May 1, and written so.
+        guard rfc3339 == text else { return nil }
+    }
+
+    private static func fits(_ byte: UInt8, _ form: UInt8) -> Bool {
+        form == UInt8(ascii: "d") ? (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) : byte == form
+    }
+
+    /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+    private static func date(days: Int) -> (year: Int, month: Int, day: Int) {
+        let shifted = days + 719_468
+        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
+    }
+
+    /// Source: the same, `days_from_civil`.
+    private static func days(year: Int, month: Int, day: Int) -> Int {
+        let shifted = month <= 2 ? year - 1 : year
+        let era = (shifted >= 0 ? shifted : shifted - 399) / 400
+        let yearOfEra = shifted - era * 400
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     }
 }

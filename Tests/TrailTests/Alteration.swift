@@ -129,10 +129,7 @@ struct Alterations {
 
     /// The line of an entry; of the last, with the head, which somebody may have moved.
     private func text(_ row: ChainRow, head: ChainHead? = nil) -> String {
-        var lines = ChainExport.Lines(heads: head.map { [$0] } ?? [])
-        lines.take(row)
-        lines.finish()
-        return String(decoding: lines.drain().dropLast(), as: UTF8.self)
+        String(decoding: ExportLine(row: row, head: head).bytes.dropLast(), as: UTF8.self)
     }
 
     private func replace(at index: Int, _ change: (inout ChainRow) -> Void) -> [Alteration.Splice] {
