@@ -74,7 +74,8 @@ struct ChainReader {
         }
     }
 
-    private func page(of chain: String, after seq: Int?) async throws -> Page {
+    /// The entries of a chain after one of them, or from the first.
+    func page(of chain: String, after seq: Int?) async throws -> Page {
         try await snapshot {
             let rows = try await query(Self.entries, [.text(chain), .int(seq), .int(Self.pageSize)])
             let isLast = rows.count < Self.pageSize

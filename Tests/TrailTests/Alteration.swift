@@ -3,7 +3,7 @@ import TestSupport
 
 @testable import AuditTrail
 
-/// Something that somebody does to an export of one chain.
+/// An alteration of an export of one chain.
 struct Alteration {
     enum Kind: CaseIterable {
         case columnChanged
@@ -127,7 +127,7 @@ struct Alterations {
         }
     }
 
-    /// The line of an entry; of the last, with the head, which somebody may have moved.
+    /// The line of an entry; of the last, with the head, which the forger may have moved.
     private func text(_ row: ChainRow, head: ChainHead? = nil) -> String {
         String(decoding: ExportLine(row: row, head: head).bytes.dropLast(), as: UTF8.self)
     }
@@ -182,18 +182,13 @@ struct Alterations {
         for column in [ChainRow.Column.beforeImage, .reason, .errorMessage, .subjectSalt] { row[column] = nil }
     }
 
-    /// Erases an entry, and has a redaction of another customer, or none of its own, list it.
+    /// Erases an entry, and gives the redaction of another customer to the customer of that entry.
     private mutating func forgedRedaction() -> [Alteration.Splice] {
         let redaction = anywhere { $0[.action] == "customer.redact" }
         let customer = rows[redaction][.customerID]
         let target = anywhere { $0[.subjectSalt] != nil && $0[.customerID] != customer }
-        let seq = rows[target][.seq] ?? ""
-        let altered = replace(at: redaction) { row in
-            row[.request] = row[.request]?.replacingOccurrences(
-                of: "\"redacted_seqs\": [", with: "\"redacted_seqs\": [\(seq), "
-            )
-        }
-        return altered + replace(at: target, Self.erase)
+        let forged = rows[target][.customerID]
+        return replace(at: redaction) { $0[.customerID] = forged } + replace(at: target, Self.erase)
     }
 
     // MARK: - Tails
@@ -214,7 +209,7 @@ struct Alterations {
     private mutating func forgery(movingHead: Bool) -> [Alteration.Splice] {
         let start = start()
         var forged = Array(rows[start...])
-        forged[0][.actorName] = "somebody else"
+        forged[0][.actorName] = "another"
         return tail(from: start, forged, movingHead: movingHead)
     }
 

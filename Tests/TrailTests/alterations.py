@@ -31,7 +31,7 @@ def take(walk, entry, head):
 
 def main(verifier, export, checkpoints, cases):
     verify = load(verifier)
-    heads, fault = verify.believed(verify.read_text(checkpoints), None)
+    heads, fault = verify.trusted(verify.read_text(checkpoints), None)
     assert heads and not fault
     with open(export, "rb") as file:
         base = [verify.read_line(line) for line in file]

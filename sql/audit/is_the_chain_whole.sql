@@ -1,6 +1,6 @@
 -- Whether the chain of an app is whole: recomputes every commitment and hash, and names the first entry that is broken.
--- The rules are those of docs/audit-chain.md. It trusts the functions of the schema audit, which whoever can alter the
--- trail may have altered as well: `customerd audit verify` trusts nothing but the rows.
+-- The rules are those of docs/audit-chain.md. It trusts the functions of the schema audit, which could have been altered
+-- together with the trail: `customerd audit verify` trusts nothing but the rows.
 --
 --   psql -v app=UUID -f sql/audit/is_the_chain_whole.sql
 
@@ -25,8 +25,7 @@ WITH chain AS (
                           AND r.customer_id = e.customer_id
                           AND r.seq > e.seq
                           AND r.action = 'customer.redact'
-                          AND r.outcome = 'SUCCEEDED'
-                          AND r.request -> 'redacted_seqs' @> to_jsonb(e.seq)) END AS subject_holds
+                          AND r.outcome = 'SUCCEEDED') END AS subject_holds
     FROM audit.entries AS e
     WHERE e.app_id = :'app'
     WINDOW walk AS (ORDER BY e.seq)),
@@ -38,6 +37,12 @@ tail AS (
     SELECT coalesce(max(c.seq), 0) AS seq,
            coalesce(max(encode(c.hash, 'hex')) FILTER (WHERE c.seq = c.top), repeat('00', 32)) AS hash
     FROM (SELECT c.*, max(c.seq) OVER () AS top FROM chain AS c) AS c),
+trace AS (
+    SELECT t.seq, t.source
+    FROM audit.traces AS t
+    WHERE t.app_id = :'app'
+    ORDER BY t.seq DESC
+    LIMIT 1),
 faults AS (
     SELECT least(c.seq, c.last_seq + 1) AS seq,
            CASE
@@ -55,7 +60,11 @@ faults AS (
     UNION ALL
     SELECT tail.seq, 'the head has another hash'
     FROM head, tail
-    WHERE head.seq = tail.seq AND head.hash <> tail.hash)
+    WHERE head.seq = tail.seq AND head.hash <> tail.hash
+    UNION ALL
+    SELECT tail.seq + 1, 'missing: ' || trace.source || ' refers to entry ' || trace.seq
+    FROM trace, tail
+    WHERE trace.seq > tail.seq)
 SELECT (SELECT count(*) FROM chain) AS entries,
        NOT EXISTS (SELECT FROM faults) AS is_whole,
        (SELECT min(f.seq) FROM faults AS f) AS broken_at,
