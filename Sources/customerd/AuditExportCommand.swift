@@ -1,11 +1,11 @@
 import ArgumentParser
-import Customers
+import AuditTrail
 
 extension Audit {
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Write the trail to standard output, one JSON object a line, to be verified elsewhere.",
-            discussion: "`audit verify --export` does that, or scripts/verify-audit.py, which needs nothing of this."
+            discussion: "`audit verify --export` verifies it, as does scripts/verify-audit.py, which needs only Python."
         )
 
         @OptionGroup var chain: ChainOption
@@ -13,7 +13,7 @@ extension Audit {
         func run() async throws {
             try await CommandRunner.connected(as: "audit export") { _, connection in
                 let export = ChainExport(connection: connection)
-                _ = try await export(app: chain.app, deadline: Audit.deadline) { try StandardOutput.write($0) }
+                try await export(app: chain.app, deadline: Audit.deadline) { try StandardOutput.write($0) }
             }
         }
     }

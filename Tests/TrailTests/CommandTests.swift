@@ -65,7 +65,7 @@ struct CommandTests {
         #expect(script.status == 0)
         #expect(script.errors.isEmpty)
         let unproven = try await Customerd.succeed(["audit", "verify", "--checkpoint", path], environment)
-        #expect(unproven.contains("wasn't verified"))
+        #expect(unproven.contains("weren't verified"))
         try await fixture.drop()
     }
 
@@ -242,7 +242,7 @@ struct CommandTests {
         _ = try await Program.succeed(check + files)
         let options = ["--checkpoint", path, "--public-key", place.path("pub")]
         let verdict = try await Customerd.succeed(["audit", "verify"] + options, environment)
-        #expect(verdict.contains("signed with the key that was given"))
+        #expect(verdict.contains("signed with the given key"))
         let export = try place.write("export", try await Customerd.succeed(["audit", "export"], environment))
         _ = try await Program.succeed(["python3", projectFile("scripts/verify-audit.py"), export] + options)
         try await fixture.drop()
