@@ -31,6 +31,8 @@ COLUMNS = frozenset(CANONICAL + SUBJECT + CONTEXT + PROOF)
 NUMBERS = frozenset(["seq", "status_code"])
 TIMES = frozenset(["occurred_at", "recorded_at"])
 HEAD = frozenset(["app_id", "head_seq", "head_hash"])
+PART = frozenset(["app_id", "part_after", "part_after_hash", "part_last"])
+SEQS = frozenset(["head_seq", "part_after", "part_last"])
 
 
 class Malformed(Exception):
@@ -114,7 +116,8 @@ class Entry:
 
 
 def read_line(line):
-    """The entry of a line, or None, and the (app, seq, hash) of a head, or None."""
+    """The entry, the (app, seq, hash) of the head and the (app, seq before, hash before, last seq) of the part in a line,
+    each or None."""
 
     def unique(pairs):
         members = dict(pairs)
@@ -138,11 +141,11 @@ def read_line(line):
     names = members.keys()
     has_head = "head_seq" in names or "head_hash" in names
     is_entry = COLUMNS <= names
-    if names != (COLUMNS | HEAD if has_head else COLUMNS) and names != HEAD:
+    if names != (COLUMNS | HEAD if has_head else COLUMNS) and names != HEAD and names != PART:
         raise Malformed("its members aren't the columns")
     for name, value in members.items():
-        is_number = name in NUMBERS or name == "head_seq"
-        if value is None and name not in ("head_seq", "head_hash"):
+        is_number = name in NUMBERS or name in SEQS
+        if value is None and (name in COLUMNS or name == "part_last") and (is_entry or name != "app_id"):
             continue
         if type(value) is not (int if is_number else str):
             raise Malformed(f"{name} has the wrong type")
@@ -151,13 +154,19 @@ def read_line(line):
             members[name].encode()
         except UnicodeEncodeError as error:
             raise Malformed(f"{name} holds a lone surrogate") from error
-    head = None
-    if has_head:
-        value = data(members, "head_hash")
-        if value is None or int(members["head_seq"]) < 0 or not (is_entry or members["app_id"]):
-            raise Malformed("its head is malformed")
-        head = (members["app_id"] or "", int(members["head_seq"]), value)
-    return (Entry(members) if is_entry else None), head
+
+    def position(seq, value):
+        value = data(members, value)
+        if value is None or int(members[seq]) < 0 or not (is_entry or members["app_id"]):
+            raise Malformed("a head or the start of a part is malformed")
+        return members["app_id"] or "", int(members[seq]), value
+
+    if names == PART:
+        last = members["part_last"]
+        if last is not None and int(last) < 0:
+            raise Malformed("the end of a part is malformed")
+        return None, None, position("part_after", "part_after_hash") + (last and int(last),)
+    return (Entry(members) if is_entry else None), position("head_seq", "head_hash") if has_head else None, None
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------
@@ -170,6 +179,8 @@ class Walk:
         self.entries = self.verified = 0
         self.broken = None  # (app, seq, reason)
         self.heads = {}
+        self.parts = {}
+        self.part_count = 0
         self.checkpoints = {}
         for app, seq, value in checkpoints:
             self.checkpoints.setdefault(app, {}).setdefault(seq, set()).add(value)
@@ -178,13 +189,23 @@ class Walk:
 
     def begin(self, app):
         self.app = app
-        self.seq, self.hash = 0, bytes(32)
         self.is_broken = False
         self.signed = self.checkpoints.pop(app, {})
+        _, self.seq, self.hash, end = self.parts.get(app, (app, 0, bytes(32), None))
+        self.start = self.seq
+        if app in self.parts:
+            self.part_count += 1
+            known = self.signed
+            self.signed = {seq: hashes for seq, hashes in known.items() if seq > self.seq and (end is None or seq <= end)}
+            if known.get(self.seq, {self.hash}) != {self.hash}:
+                self.break_chain(self.seq + 1, f"the part doesn't follow from the checkpoint of {self.seq} entries")
         self.erased = {}  # by customer, the first erased entry that no later entry has declared yet
 
     def take_head(self, head):
         self.heads[head[0]] = head
+
+    def take_part(self, part):
+        self.parts[part[0]] = part
 
     def take(self, entry):
         if entry.app_id != self.app:
@@ -234,11 +255,14 @@ class Walk:
         if self.app is None:
             return
         head = self.heads.pop(self.app, None)
+        end = self.parts.pop(self.app, (None,))[-1]
         if not self.is_broken:
-            faults = [fault for fault in (self.undeclared(), self.cut(), self.wrong_head(head)) if fault]
+            # What comes after a part could declare an erasure, and has the head.
+            faults = (self.undeclared(), self.cut(), self.wrong_head(head)) if end is None else (self.wrong_end(end),)
+            faults = [fault for fault in faults if fault]
             if faults:
                 seq, reason = min(faults, key=lambda fault: fault[0])
-                self.verified -= max(0, self.seq - seq + 1)
+                self.verified -= max(0, self.seq - max(seq - 1, self.start))
                 self.break_chain(seq, reason)
         self.finished, self.app = self.app, None
 
@@ -251,6 +275,11 @@ class Walk:
         if size <= self.seq:
             return None
         return self.seq + 1, f"entry {self.seq + 1} is missing: prefix intact, {size - self.seq} entries short of the {size} of its checkpoint"
+
+    def wrong_end(self, end):
+        if end > self.seq:
+            return self.seq + 1, f"entry {self.seq + 1} is missing: the part ends with entry {end}"
+        return (end + 1, f"entry {end + 1} isn't in the part, which ends with entry {end}") if end < self.seq else None
 
     def wrong_head(self, head):
         if head is None:
@@ -270,7 +299,7 @@ class Walk:
 
     def finish(self):
         self.finish_chain()
-        for app in sorted(self.heads.keys() | self.checkpoints.keys()):
+        for app in sorted(self.heads.keys() | self.checkpoints.keys() | self.parts.keys()):
             self.begin(app)
             self.finish_chain()
 
@@ -278,11 +307,13 @@ class Walk:
 def walk_lines(lines, walk, app=None):
     for number, line in enumerate(lines, 1):
         try:
-            entry, head = read_line(line)
+            entry, head, part = read_line(line)
         except Malformed as error:
             return walk.stop(f"line {number} isn't an entry: {error}")
-        if app is not None and app != (entry.app_id if entry else head[0]):
+        if app is not None and app != (entry.app_id if entry else (head or part)[0]):
             continue
+        if part:
+            walk.take_part(part)
         if entry:
             walk.take(entry)
         if head:
@@ -474,6 +505,8 @@ def main():
     except (OSError, UnicodeDecodeError, Malformed) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    if walk.part_count:
+        print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
     verdict = answer(walk, fault)
     print(json.dumps(verdict, ensure_ascii=False, separators=(",", ":")))
     return 0 if verdict["reason"] is None else 1

@@ -24,6 +24,24 @@ struct ChainTrace: Sendable, Hashable {
     let source: String
 }
 
+/// Entries of a chain that are exported without the others.
+struct ChainPart: Sendable, Hashable {
+    /// The entry before the first of them: seq 0 and 32 zero bytes if the part begins with the chain.
+    let start: ChainHead
+    /// The last of them; nil if the part goes on to the head.
+    let last: Int?
+}
+
+/// Where a part of a chain begins or ends, inclusive.
+public enum ChainBound: Sendable, Hashable {
+    case seq(Int)
+    /// By `occurred_at`. Entries that overtook each other may lie outside of the time, since a part has no gaps.
+    case time(DateTime)
+
+    fileprivate var seq: Int? { if case .seq(let seq) = self { seq } else { nil } }
+    fileprivate var time: String? { if case .time(let time) = self { time.text } else { nil } }
+}
+
 /// Reads chains in pages. Each page is a snapshot of its own, which ends before the page is looked at: one long snapshot
 /// would keep vacuum from removing the dead rows of every table meanwhile, and so slow down the service.
 ///
@@ -63,11 +81,15 @@ struct ChainReader {
 
     /// Hands over a chain page by page.
     ///
-    /// - Parameter seq: the entry after which to begin; nil to begin with the first.
-    func pages(of chain: String, after seq: Int? = nil, _ body: (Page) throws -> Void) async throws {
+    /// - Parameters:
+    ///   - seq: the entry after which to begin; nil to begin with the first.
+    ///   - last: the entry to end with; nil to end with the last.
+    func pages(
+        of chain: String, after seq: Int? = nil, upTo last: Int? = nil, _ body: (Page) throws -> Void
+    ) async throws {
         var seq = seq
         while true {
-            let page = try await page(of: chain, after: seq)
+            let page = try await page(of: chain, after: seq, upTo: last)
             try body(page)
             guard !page.isLast else { return }
             seq = page.rows.last?[.seq].flatMap { Int($0) }
@@ -75,9 +97,9 @@ struct ChainReader {
     }
 
     /// The entries of a chain after one of them, or from the first.
-    func page(of chain: String, after seq: Int?) async throws -> Page {
+    func page(of chain: String, after seq: Int?, upTo last: Int? = nil) async throws -> Page {
         try await snapshot {
-            let rows = try await query(Self.entries, [.text(chain), .int(seq), .int(Self.pageSize)])
+            let rows = try await query(Self.entries, [.text(chain), .int(seq), .int(last), .int(Self.pageSize)])
             let isLast = rows.count < Self.pageSize
             let head = isLast ? try await query(Self.head, [.text(chain)]).first : nil
             return Page(
@@ -85,6 +107,21 @@ struct ChainReader {
                 head: head.map { ChainHead(appID: chain, seq: $0.int(0) ?? 0, hash: $0.bytes(1) ?? []) }
             )
         }
+    }
+
+    /// The first and the last seq between two bounds; nil if no entry lies there. Without an upper bound there is no last.
+    func range(of chain: String, from: ChainBound?, to: ChainBound?) async throws -> (first: Int, last: Int?)? {
+        if from == nil, to == nil { return (1, nil) }
+        let rows = try await snapshot {
+            try await query(
+                Self.range,
+                [.text(chain), .int(from?.seq), .text(from?.time), .int(to?.seq), .text(to?.time)]
+            ).map { (first: $0.int(0), last: $0.int(1)) }
+        }
+        guard let row = rows.first, let first = row.first else { return nil }
+        guard to != nil else { return (first, nil) }
+        guard let last = row.last, last >= first else { return nil }
+        return (first, last)
     }
 
     private func query(_ sql: String, _ parameters: [Parameter] = []) async throws -> [Row] {
@@ -148,6 +185,19 @@ struct ChainReader {
         WHERE h.app_id = $1::uuid
         """
 
+    private static let range = """
+        SELECT (SELECT min(e.seq)
+                FROM audit.entries AS e
+                WHERE e.app_id = $1::uuid
+                  AND ($2::bigint IS NULL OR e.seq >= $2)
+                  AND ($3::timestamptz IS NULL OR e.occurred_at >= $3)),
+               (SELECT max(e.seq)
+                FROM audit.entries AS e
+                WHERE e.app_id = $1::uuid
+                  AND ($4::bigint IS NULL OR e.seq <= $4)
+                  AND ($5::timestamptz IS NULL OR e.occurred_at <= $5))
+        """
+
     private static let entries = """
         SELECT e.seq::text,
                e.id::text,
@@ -184,7 +234,8 @@ struct ChainReader {
         FROM audit.entries AS e
         WHERE e.app_id = $1::uuid
           AND ($2::bigint IS NULL OR e.seq > $2)
+          AND ($3::bigint IS NULL OR e.seq <= $3)
         ORDER BY e.seq
-        FETCH FIRST ($3::int) ROWS WITH TIES
+        FETCH FIRST ($4::int) ROWS WITH TIES
         """
 }

@@ -17,6 +17,8 @@ public struct ChainVerdict: Sendable, Hashable {
     public internal(set) var verified = 0
     /// How many chains there are.
     public internal(set) var chains = 0
+    /// How many of them were exported in part: nothing is proven of their other entries.
+    public internal(set) var parts = 0
     /// The break of the first broken chain, in the order of their apps.
     public internal(set) var broken: Break?
     /// The ends of the chains that aren't broken, in the order of their apps.
@@ -31,6 +33,8 @@ struct ChainWalk: Sendable {
     private(set) var verdict = ChainVerdict()
     /// What `audit.heads` says of chains that aren't finished.
     private var heads: [String: ChainHead] = [:]
+    /// Which chains that aren't finished are there in part.
+    private var parts: [String: ChainPart] = [:]
     /// What other tables say of chains that aren't finished.
     private var traces: [String: ChainTrace] = [:]
     /// What was signed of chains that aren't begun, shortest first.
@@ -39,6 +43,8 @@ struct ChainWalk: Sendable {
     private let proven: [String: ChainHead]
     /// The chain that is being followed.
     private var appID: String?
+    /// The entry after which it was begun.
+    private var start = ChainHead.genesis("")
     /// The chain that was finished last.
     private var finishedAppID: String?
     /// The last entry of the chain that was proven.
@@ -63,6 +69,11 @@ struct ChainWalk: Sendable {
     /// Takes what `audit.heads` says of a chain, at the latest after its last entry.
     mutating func take(_ head: ChainHead) {
         heads[head.appID] = head
+    }
+
+    /// Takes that only a part of a chain comes, before the first entry of the chain.
+    mutating func take(_ part: ChainPart) {
+        parts[part.start.appID] = part
     }
 
     /// Takes what another table says of a chain, at the latest after its last entry.
@@ -98,7 +109,7 @@ struct ChainWalk: Sendable {
     mutating func finish() -> ChainVerdict {
         finishChain()
         // Chains without entries, of which only something else tells.
-        for app in Set(heads.keys).union(checkpoints.keys).union(traces.keys).sorted() {
+        for app in Set(heads.keys).union(checkpoints.keys).union(traces.keys).union(parts.keys).sorted() {
             begin(app)
             finishChain()
         }
@@ -108,10 +119,21 @@ struct ChainWalk: Sendable {
 
     private mutating func begin(_ app: String) {
         appID = app
-        last = proven[app] ?? .genesis(app)
+        let part = parts[app]
+        start = part?.start ?? proven[app] ?? .genesis(app)
+        last = start
         isBroken = false
-        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.seq > last.seq }
-        agreed = last.seq
+        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.seq >= start.seq }
+        if let part {
+            verdict.parts += 1
+            signed.removeAll { $0.seq > part.last ?? Int.max }
+            if signed.contains(where: { $0.seq == start.seq && $0.hash != start.hash }) {
+                breakChain(at: start.seq + 1, "the part doesn't follow from the checkpoint of \(start.seq) entries")
+            }
+        }
+        // A part may begin anywhere; only a checkpoint confirms what comes before it.
+        agreed = part == nil || signed.contains { $0.seq == start.seq } ? start.seq : 0
+        signed.removeAll { $0.seq == start.seq }
         erasures = UndeclaredErasures()
         verdict.chains += 1
     }
@@ -146,9 +168,18 @@ struct ChainWalk: Sendable {
         let head = heads.removeValue(forKey: app)
         let trace = traces.removeValue(forKey: app)
         // Of several faults at one entry, the first counts.
-        let faults = isBroken ? [] : [erasures.fault, cutFault, fault(of: head, trace), fault(of: trace)]
+        let faults =
+            if isBroken {
+                [Fault?]()
+            } else if let end = parts[app]?.last {
+                // What comes after the part could declare an erasure, and has the head.
+                [fault(ofPartUpTo: end)]
+            } else {
+                [erasures.fault, cutFault, fault(of: head, trace), fault(of: trace)]
+            }
+        parts[app] = nil
         if let (seq, reason) = faults.compactMap({ $0 }).min(by: { $0.seq < $1.seq }) {
-            verdict.verified -= max(0, last.seq - max(seq - 1, proven[app]?.seq ?? 0))
+            verdict.verified -= max(0, last.seq - max(seq - 1, start.seq))
             breakChain(at: seq, reason)
         } else if !isBroken, last.seq > 0 {
             verdict.heads.append(last)
@@ -164,6 +195,13 @@ struct ChainWalk: Sendable {
             missing,
             "entry \(missing) is missing: prefix intact, \(size - last.seq) entries short of the \(size) of its checkpoint"
         )
+    }
+
+    private func fault(ofPartUpTo end: Int) -> Fault? {
+        guard end != last.seq else { return nil }
+        return end > last.seq
+            ? (last.seq + 1, "entry \(last.seq + 1) is missing: the part ends with entry \(end)")
+            : (end + 1, "entry \(end + 1) isn't in the part, which ends with entry \(end)")
     }
 
     private func fault(of head: ChainHead?, _ trace: ChainTrace?) -> Fault? {

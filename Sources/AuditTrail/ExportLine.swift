@@ -1,11 +1,18 @@
-/// A line of an export: an entry, with the head of its chain if it is the last; or a head without an entry.
-struct ExportLine: Sendable, Hashable {
-    let row: ChainRow?
-    let head: ChainHead?
+/// A line of an export.
+enum ExportLine: Sendable, Hashable {
+    /// An entry, with the head of its chain if it is the last.
+    case entry(ChainRow, head: ChainHead?)
+    /// The head of a chain that has no entries.
+    case head(ChainHead)
+    /// Says before its entries that a chain is exported in part.
+    case part(ChainPart)
 
-    init(row: ChainRow?, head: ChainHead?) {
-        self.row = row
-        self.head = head
+    fileprivate var appID: String {
+        switch self {
+        case .entry(let row, _): row[.appID] ?? ""
+        case .head(let head): head.appID
+        case .part(let part): part.start.appID
+        }
     }
 }
 
@@ -14,13 +21,23 @@ struct ExportLine: Sendable, Hashable {
 extension ExportLine {
     /// The line with its line feed.
     var bytes: [UInt8] {
-        var members = row.map(Self.members) ?? []
-        if let head {
-            if row == nil { members.append(.init(name: ChainRow.Column.appID.rawValue, value: .string(head.appID))) }
-            members.append(.init(name: "head_seq", value: .int(head.seq)))
-            members.append(.init(name: "head_hash", value: .string(head.hash.hex)))
-        }
+        let app = JSON.Member(name: ChainRow.Column.appID.rawValue, value: .string(appID))
+        let members =
+            switch self {
+            case .entry(let row, let head): Self.members(of: row) + (head.map(Self.members) ?? [])
+            case .head(let head): [app] + Self.members(of: head)
+            case .part(let part):
+                [
+                    app, .init(name: "part_after", value: .int(part.start.seq)),
+                    .init(name: "part_after_hash", value: .string(part.start.hash.hex)),
+                    .init(name: "part_last", value: .int(part.last)),
+                ]
+            }
         return Array("\(JSON.object(members).text)\n".utf8)
+    }
+
+    private static func members(of head: ChainHead) -> [JSON.Member] {
+        [.init(name: "head_seq", value: .int(head.seq)), .init(name: "head_hash", value: .string(head.hash.hex))]
     }
 
     private static func members(of row: ChainRow) -> [JSON.Member] {
@@ -61,31 +78,49 @@ extension ExportLine {
     init(_ line: some Sequence<UInt8>) throws(Malformed) {
         var row = ChainRow()
         var columns = 0
-        var headSeq: Int?
-        var headHash: [UInt8]?
+        var others: [String: FlatJSON.Value] = [:]
         for (name, value) in try FlatJSON.members(of: Array(line)) {
             if let column = Self.columns[name] {
                 row[column] = try Self.text(of: value, in: column)
                 columns += 1
-            } else if name == "head_seq", case .number(let text) = value, let seq = Int(text), seq >= 0 {
-                headSeq = seq
-            } else if name == "head_hash", case .string(let text) = value, let hash = [UInt8](hex: text) {
-                headHash = hash
             } else {
-                throw Malformed(reason: "an unknown member or a wrong value: \(name)")
+                others[name] = value
             }
         }
-        let appID = row[.appID] ?? ""
-        switch (headSeq, headHash) {
-        case (let seq?, let hash?): head = ChainHead(appID: appID, seq: seq, hash: hash)
-        case (nil, nil): head = nil
-        default: throw Malformed(reason: "head_seq and head_hash must come together")
-        }
+        let app = row[.appID] ?? ""
         let isEntry = columns == ChainRow.Column.allCases.count
-        guard isEntry || columns == 1 && !appID.isEmpty && head != nil else {
-            throw Malformed(reason: "a column is missing")
+        guard isEntry || columns == 1 && !app.isEmpty else { throw Malformed(reason: "a column is missing") }
+        switch Set(others.keys) {
+        case [] where isEntry:
+            self = .entry(row, head: nil)
+        case ["head_seq", "head_hash"]:
+            let head = try Self.head(app, others["head_seq"], others["head_hash"])
+            self = isEntry ? .entry(row, head: head) : .head(head)
+        case ["part_after", "part_after_hash", "part_last"] where !isEntry:
+            let start = try Self.head(app, others["part_after"], others["part_after_hash"])
+            self = .part(ChainPart(start: start, last: try others["part_last"].flatMap(Self.seq)))
+        default: throw Malformed(reason: "unknown or missing members")
         }
-        self.row = isEntry ? row : nil
+    }
+
+    private static func head(
+        _ app: String, _ seq: FlatJSON.Value?, _ hash: FlatJSON.Value?
+    ) throws(Malformed) -> ChainHead {
+        guard let seq = try seq.flatMap(Self.seq), case .string(let text)? = hash, let hash = [UInt8](hex: text) else {
+            throw Malformed(reason: "a head or the start of a part is malformed")
+        }
+        return ChainHead(appID: app, seq: seq, hash: hash)
+    }
+
+    /// - Returns: nil for null.
+    private static func seq(_ value: FlatJSON.Value) throws(Malformed) -> Int? {
+        switch value {
+        case .null: return nil
+        case .number(let text):
+            if let seq = Int(text), seq >= 0 { return seq }
+            fallthrough
+        default: throw Malformed(reason: "a seq is malformed")
+        }
     }
 
     private static func text(of value: FlatJSON.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
@@ -129,9 +164,14 @@ public struct ExportVerifier: Sendable {
         guard verdict == nil else { return }
         do {
             let line = try ExportLine(line)
-            guard app == nil || app == line.row?[.appID] ?? line.head?.appID else { return }
-            if let row = line.row { walk.take(ChainEntry(row)) }
-            if let head = line.head { walk.take(head) }
+            guard app == nil || app == line.appID else { return }
+            switch line {
+            case .entry(let row, let head):
+                walk.take(ChainEntry(row))
+                if let head { walk.take(head) }
+            case .head(let head): walk.take(head)
+            case .part(let part): walk.take(part)
+            }
         } catch {
             verdict = walk.stop("line \(lines) isn't an entry: \(error.reason)")
         }

@@ -93,6 +93,7 @@ extension Audit {
             if let checkpoints, !checkpoints.isProven, output.json {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
+            if output.json, let note = verdict.partNote { StandardError.print(note) }
             if verdict.broken != nil { throw ExitCode.failure }
         }
     }
@@ -109,13 +110,19 @@ extension ChainVerdict {
     func text(_ checkpoints: Checkpoints? = nil) -> String {
         guard let broken else {
             let counted = "\(entries.counted("entry", "entries")) in \(chains.counted("chain", "chains"))"
-            return "The trail is whole: \(counted).\(note(checkpoints))"
+            return "The trail is whole: \(counted).\(partNote.map { "\n\($0)" } ?? "")\(note(checkpoints))"
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
             The trail is BROKEN\(place.compactMap { $0 }.joined()): \(broken.reason).
             \(verified) of \(entries) entries are proven.
             """
+    }
+
+    /// What isn't proven, because the export has only a part of it.
+    var partNote: String? {
+        guard parts > 0 else { return nil }
+        return "\(parts.counted("chain is", "chains are")) exported in part: the rest wasn't verified."
     }
 
     private func note(_ checkpoints: Checkpoints?) -> String {

@@ -129,7 +129,7 @@ struct Alterations {
 
     /// The line of an entry; of the last, with the head, which the forger may have moved.
     private func text(_ row: ChainRow, head: ChainHead? = nil) -> String {
-        String(decoding: ExportLine(row: row, head: head).bytes.dropLast(), as: UTF8.self)
+        String(decoding: ExportLine.entry(row, head: head).bytes.dropLast(), as: UTF8.self)
     }
 
     private func replace(at index: Int, _ change: (inout ChainRow) -> Void) -> [Alteration.Splice] {
@@ -249,5 +249,17 @@ struct Alterations {
         default: line = line.replacingOccurrences(of: "\"ip\":", with: "\"i\":")
         }
         return [.init(from: index, to: index + 1, lines: [line])]
+    }
+}
+
+extension ExportLine {
+    var row: ChainRow? { if case .entry(let row, _) = self { row } else { nil } }
+
+    var head: ChainHead? {
+        switch self {
+        case .entry(_, let head): head
+        case .head(let head): head
+        case .part: nil
+        }
     }
 }

@@ -19,7 +19,7 @@ struct ExportTests {
     }()
 
     private static func text(_ row: ChainRow, head: ChainHead? = nil) -> String {
-        String(decoding: ExportLine(row: row, head: head).bytes, as: UTF8.self)
+        String(decoding: ExportLine.entry(row, head: head).bytes, as: UTF8.self)
     }
 
     @Test("an entry is read back as it was written")
@@ -40,7 +40,7 @@ struct ExportTests {
         let row = try #require(try ExportLine(Self.line.utf8).row)
         let head = ChainHead(appID: app, seq: 1, hash: [1, 2, 255])
         #expect(try ExportLine(Self.text(row, head: head).utf8).head == head)
-        let text = String(decoding: ExportLine(row: nil, head: head).bytes, as: UTF8.self)
+        let text = String(decoding: ExportLine.head(head).bytes, as: UTF8.self)
         #expect(text == "{\"app_id\":\"\(app)\",\"head_seq\":1,\"head_hash\":\"0102ff\"}\n")
         #expect(try ExportLine(text.utf8).head == head)
         #expect(try ExportLine(text.utf8).row == nil)

@@ -1,7 +1,7 @@
-/// A moment as a client writes it. Source: RFC 3339, section 5.6, `date-time`.
+/// A moment as a client or an operator writes it. Source: RFC 3339, section 5.6, `date-time`.
 public struct DateTime: Sendable, Hashable {
     /// As PostgreSQL reads it.
-    let text: String
+    public let text: String
 
     /// Reads a date-time from year 1 on, with at most the offset that PostgreSQL knows. Digits beyond the microsecond
     /// are cut off.
