@@ -40,31 +40,44 @@ public struct ChainVerifier: Sendable {
     }
 }
 
-/// Signs where chains end, once they are proven.
-public struct CheckpointSigner: Sendable {
-    private let connection: Connection
-    private let signer: NoteSigner
-
-    /// - Parameter connection: a session that may read the schema `audit`; the auditor's suffices.
-    public init(connection: Connection, signer: NoteSigner) {
-        self.connection = connection
-        self.signer = signer
-    }
+/// Proves an export without a database, line by line in constant memory, as ``ChainVerifier`` proves the database.
+///
+/// Source: docs/audit-chain.md.
+public struct ExportVerifier: Sendable {
+    private let app: String?
+    private var walk: ChainWalk
+    private var lines = 0
+    private var verdict: ChainVerdict?
 
     /// - Parameters:
-    ///   - app: the chain to sign, the zero UUID for the chain of unauthenticated attempts; nil for all.
-    ///   - previous: what was signed before, so that nothing is signed that contradicts it.
-    ///   - incremental: verify only what came after them.
-    /// - Returns: what was found, and the checkpoints of all chains that have entries; none if one of them is broken.
-    /// - Throws: ``DatabaseError``.
-    public func callAsFunction(
-        app: UUID?, previous: [ChainHead] = [], incremental: Bool = false, deadline: ContinuousClock.Instant
-    ) async throws -> (verdict: ChainVerdict, checkpoints: [Checkpoint]) {
-        let verify = ChainVerifier(connection: connection)
-        let verdict = try await verify(
-            app: app, checkpoints: previous, afterCheckpoints: incremental, deadline: deadline
-        )
-        guard verdict.broken == nil else { return (verdict, []) }
-        return (verdict, try verdict.heads.map { try Checkpoint($0, signer: signer) })
+    ///   - app: the chain to verify, the zero UUID for the chain of unauthenticated attempts; nil for all in the export.
+    ///   - checkpoints: what was signed of these chains, of some of them more than once.
+    public init(app: UUID?, checkpoints: [ChainHead] = []) {
+        self.app = app?.text
+        walk = ChainWalk(checkpoints: checkpoints)
+    }
+
+    /// Takes the next line, with or without the line feed at its end.
+    public mutating func take(line: some Sequence<UInt8>) {
+        lines += 1
+        guard verdict == nil else { return }
+        do {
+            let line = try ExportLine(line)
+            guard app == nil || app == line.appID else { return }
+            switch line {
+            case .entry(let row, let head):
+                walk.take(ChainEntry(row))
+                if let head { walk.take(head) }
+            case .head(let head): walk.take(head)
+            case .part(let part): walk.take(part)
+            }
+        } catch {
+            verdict = walk.stop("line \(lines) isn't an entry: \(error.reason)")
+        }
+    }
+
+    /// - Returns: what was found, once the last line was taken.
+    public mutating func finish() -> ChainVerdict {
+        verdict ?? walk.finish()
     }
 }

@@ -1,3 +1,5 @@
+public import LibPQ
+
 /// A signed note that says how long a chain is and where it ends. Kept outside the database, it shows what those who can
 /// change every row of the database did.
 ///
@@ -6,7 +8,10 @@
 /// of a tree.
 public struct Checkpoint: Sendable, Hashable {
     public let head: ChainHead
-    public let note: SignedNote
+    let note: SignedNote
+
+    /// The note as it is published.
+    public var text: String { note.description }
 
     /// Signs a head.
     init(_ head: ChainHead, signer: NoteSigner) throws {
@@ -51,6 +56,35 @@ public struct Checkpoint: Sendable, Hashable {
             }
             return isOwn ? nil : "the origin of \(size) doesn't begin with the name of its key"
         }
+    }
+}
+
+/// Signs where chains end, once they are proven.
+public struct CheckpointSigner: Sendable {
+    private let connection: Connection
+    private let signer: NoteSigner
+
+    /// - Parameter connection: a session that may read the schema `audit`; the auditor's suffices.
+    public init(connection: Connection, signer: NoteSigner) {
+        self.connection = connection
+        self.signer = signer
+    }
+
+    /// - Parameters:
+    ///   - app: the chain to sign, the zero UUID for the chain of unauthenticated attempts; nil for all.
+    ///   - previous: what was signed before, so that nothing is signed that contradicts it.
+    ///   - incremental: verify only what came after them.
+    /// - Returns: what was found, and the checkpoints of all chains that have entries; none if one of them is broken.
+    /// - Throws: ``DatabaseError``.
+    public func callAsFunction(
+        app: UUID?, previous: [ChainHead] = [], incremental: Bool = false, deadline: ContinuousClock.Instant
+    ) async throws -> (verdict: ChainVerdict, checkpoints: [Checkpoint]) {
+        let verify = ChainVerifier(connection: connection)
+        let verdict = try await verify(
+            app: app, checkpoints: previous, afterCheckpoints: incremental, deadline: deadline
+        )
+        guard verdict.broken == nil else { return (verdict, []) }
+        return (verdict, try verdict.heads.map { try Checkpoint($0, signer: signer) })
     }
 }
 

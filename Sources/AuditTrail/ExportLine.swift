@@ -7,7 +7,7 @@ enum ExportLine: Sendable, Hashable {
     /// Says before its entries that a chain is exported in part.
     case part(ChainPart)
 
-    fileprivate var appID: String {
+    var appID: String {
         switch self {
         case .entry(let row, _): row[.appID] ?? ""
         case .head(let head): head.appID
@@ -136,49 +136,5 @@ extension ExportLine {
     /// The inverse of ``time(_:)``.
     static func microseconds(_ time: String) -> String {
         Timestamp(rfc3339: time).map { String($0.microseconds) } ?? time
-    }
-}
-
-// MARK: - Verifying
-
-/// Proves an export without a database, line by line in constant memory, as ``ChainVerifier`` proves the database.
-///
-/// Source: docs/audit-chain.md.
-public struct ExportVerifier: Sendable {
-    private let app: String?
-    private var walk: ChainWalk
-    private var lines = 0
-    private var verdict: ChainVerdict?
-
-    /// - Parameters:
-    ///   - app: the chain to verify, the zero UUID for the chain of unauthenticated attempts; nil for all in the export.
-    ///   - checkpoints: what was signed of these chains, of some of them more than once.
-    public init(app: UUID?, checkpoints: [ChainHead] = []) {
-        self.app = app?.text
-        walk = ChainWalk(checkpoints: checkpoints)
-    }
-
-    /// Takes the next line, with or without the line feed at its end.
-    public mutating func take(line: some Sequence<UInt8>) {
-        lines += 1
-        guard verdict == nil else { return }
-        do {
-            let line = try ExportLine(line)
-            guard app == nil || app == line.appID else { return }
-            switch line {
-            case .entry(let row, let head):
-                walk.take(ChainEntry(row))
-                if let head { walk.take(head) }
-            case .head(let head): walk.take(head)
-            case .part(let part): walk.take(part)
-            }
-        } catch {
-            verdict = walk.stop("line \(lines) isn't an entry: \(error.reason)")
-        }
-    }
-
-    /// - Returns: what was found, once the last line was taken.
-    public mutating func finish() -> ChainVerdict {
-        verdict ?? walk.finish()
     }
 }

@@ -1,23 +1,23 @@
 /// A text with signatures under it.
 ///
 /// Source: C2SP, signed-note, https://c2sp.org/signed-note.
-public struct SignedNote: Sendable, Hashable {
-    public struct Signature: Sendable, Hashable {
+struct SignedNote: Sendable, Hashable {
+    struct Signature: Sendable, Hashable {
         /// The name of the key that it claims to be of.
-        public let keyName: String
+        let keyName: String
         /// Four bytes that distinguish keys of one name.
-        public let keyID: [UInt8]
-        public let bytes: [UInt8]
+        let keyID: [UInt8]
+        let bytes: [UInt8]
     }
 
     /// Why a text isn't a note.
-    public struct Malformed: Error, CustomStringConvertible {
-        public let description: String
+    struct Malformed: Error, CustomStringConvertible {
+        let description: String
     }
 
     /// What is signed, its last line feed included.
-    public let text: String
-    public internal(set) var signatures: [Signature]
+    let text: String
+    var signatures: [Signature]
 
     private static let dash = "\u{2014} "
 
@@ -29,7 +29,7 @@ public struct SignedNote: Sendable, Hashable {
 
 extension SignedNote: CustomStringConvertible {
     /// The note with its signatures, as it is published.
-    public var description: String {
+    var description: String {
         let lines = signatures.map { signature in
             let data = Data(signature.keyID + signature.bytes)
             return "\(Self.dash)\(signature.keyName) \(data.base64EncodedString())\n"
@@ -40,7 +40,7 @@ extension SignedNote: CustomStringConvertible {
 
 extension SignedNote {
     /// Reads notes that stand one after another, separated by empty lines. Their texts have no empty lines.
-    public static func notes(in contents: String) throws(Malformed) -> [SignedNote] {
+    static func notes(in contents: String) throws(Malformed) -> [SignedNote] {
         guard contents.unicodeScalars.allSatisfy({ $0 == "\n" || $0.value >= 0x20 }) else {
             throw Malformed(description: "it has control characters")
         }

@@ -52,7 +52,9 @@ extension Timestamp: CustomStringConvertible {
     /// Reads the form that ``description`` writes, and no other.
     init?(rfc3339 text: String) {
         let bytes = Array(text.utf8)
-        guard bytes.count == 27, zip(bytes, "dddd-dd-ddTdd:dd:dd.ddddddZ".utf8).allSatisfy(Self.fits) else { return nil }
+        guard bytes.count == 27, zip(bytes, "dddd-dd-ddTdd:dd:dd.ddddddZ".utf8).allSatisfy(Self.fits) else {
+            return nil
+        }
         func number(_ range: Range<Int>) -> Int { bytes[range].reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) } }
         let days = Self.days(year: number(0..<4), month: number(5..<7), day: number(8..<10))
         let seconds = number(11..<13) * 3600 + number(14..<16) * 60 + number(17..<19)
@@ -85,5 +87,40 @@ extension Timestamp: CustomStringConvertible {
         let yearOfEra = shifted - era * 400
         let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+    }
+}
+
+/// A moment as a client or an operator writes it. Source: RFC 3339, section 5.6, `date-time`.
+public struct DateTime: Sendable, Hashable {
+    /// As PostgreSQL reads it.
+    public let text: String
+
+    /// Reads a date-time from year 1 on, with at most the offset that PostgreSQL knows. Digits beyond the microsecond
+    /// are cut off.
+    public init?(_ text: String) {
+        let form = /(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))/
+            .asciiOnlyDigits()
+        guard
+            let match = text.wholeMatch(of: form)?.output,
+            let year = Int(match.1), let month = Int(match.2), let day = Int(match.3),
+            let hour = Int(match.4), let minute = Int(match.5), let second = Int(match.6),
+            year >= 1, (1...12).contains(month), (1...Self.days(of: month, year)).contains(day),
+            hour <= 23, minute <= 59, second <= 60
+        else { return nil }
+        var offset = "Z"
+        if let sign = match.8, let hours = match.9, let minutes = match.10 {
+            guard (Int(hours) ?? 99) <= 15, (Int(minutes) ?? 99) <= 59 else { return nil }
+            offset = "\(sign)\(hours):\(minutes)"
+        }
+        let fraction = match.7.map { "." + $0.prefix(6) } ?? ""
+        self.text = "\(match.1)-\(match.2)-\(match.3)T\(match.4):\(match.5):\(match.6)\(fraction)\(offset)"
+    }
+
+    private static func days(of month: Int, _ year: Int) -> Int {
+        switch month {
+        case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+        case 4, 6, 9, 11: 30
+        default: 31
+        }
     }
 }

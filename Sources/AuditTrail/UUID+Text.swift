@@ -13,7 +13,7 @@ extension UUID {
 
     /// A new identifier, of version 4 (RFC 9562, section 5.4), from the system's generator (getrandom).
     ///
-    /// Not Foundation's `UUID()`: on Linux that opens /dev/urandom, and where no descriptor is left it makes the same
+    /// Not Foundation's `UUID()`: on Linux that opens /dev/urandom, and if no descriptor is left it makes the same
     /// identifier again and again, 00000000-0000-4000-8000-000000000000.
     public static func random() -> UUID {
         var generator = SystemRandomNumberGenerator()
@@ -24,6 +24,6 @@ extension UUID {
         return UUID(uuid: bytes)
     }
 
-    /// The nil UUID: the app of those who never authenticated.
+    /// The nil UUID: the app of unauthenticated attempts.
     public static let zero = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 }

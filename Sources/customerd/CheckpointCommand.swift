@@ -72,7 +72,7 @@ extension Audit {
         }
 
         private func publish(_ checkpoints: [Checkpoint]) throws {
-            let notes = checkpoints.map(\.note.description).joined(separator: "\n")
+            let notes = checkpoints.map(\.text).joined(separator: "\n")
             if let out { try TextFile.write(notes, to: out) }
             let summary = out.map { "Signed the heads of \(checkpoints.count.counted("chain", "chains")): \($0)" }
             output.print(
@@ -108,7 +108,7 @@ extension Checkpoint {
     fileprivate var json: JSON {
         [
             "app_id": .string(head.appID), "size": .int(head.seq),
-            "hash": .string(Data(head.hash).base64EncodedString()), "note": .string(note.description),
+            "hash": .string(Data(head.hash).base64EncodedString()), "note": .string(text),
         ]
     }
 }

@@ -295,7 +295,8 @@ struct VerifyTests {
         #expect(try await database.verify().status == 0)
         try await database.disarm()
 
-        try await database.run("DELETE FROM audit.entries WHERE app_id = '\(second)'; DELETE FROM audit.heads WHERE app_id = '\(second)'")
+        try await database.run(
+            "DELETE FROM audit.entries WHERE app_id = '\(second)'; DELETE FROM audit.heads WHERE app_id = '\(second)'")
         let one = try await database.verify(as: "customerd_auditor")
         #expect(one.status == 1)
         #expect(
@@ -305,7 +306,8 @@ struct VerifyTests {
         try await database.run("DELETE FROM audit.entries; DELETE FROM audit.heads")
         let all = try await database.verify(as: "customerd_auditor")
         #expect(all.status == 1)
-        #expect(all.verdict == Verdict(entries: 0, verified: 0, brokenAt: 1, brokenApp: first, reason: all.verdict.reason))
+        #expect(
+            all.verdict == Verdict(entries: 0, verified: 0, brokenAt: 1, brokenApp: first, reason: all.verdict.reason))
 
         try await database.run(
             """

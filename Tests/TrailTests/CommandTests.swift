@@ -256,8 +256,12 @@ struct CommandTests {
         try await Customerd.succeed(sign, environment)
         let app = TrailFixture.app
         let times = try await fixture.database.rows(
-            "SELECT seq, occurred_at FROM audit.entries WHERE app_id = $1 ORDER BY seq", [.text(app)]
-        ).map { $0["occurred_at"]?.replacing(" ", with: "T").replacing("+00", with: "Z") ?? "" }
+            """
+            SELECT to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS time
+            FROM audit.entries WHERE app_id = $1 ORDER BY seq
+            """,
+            [.text(app)]
+        ).map { $0["time"] ?? "" }
         let cases: [(options: [String], seqs: ClosedRange<Int>)] = [
             (["--from", "5"], 5...20), (["--to", "7"], 1...7), (["--from", "5", "--to", "7"], 5...7),
             (["--from", times[4]], 5...20), (["--from", times[4], "--to", times[6]], 5...7), (["--from", "1"], 1...20),
@@ -276,7 +280,8 @@ struct CommandTests {
                 let path = try place.write("part", contents)
                 let verdict = try await Customerd.run(["audit", "verify", "--json", "--export", path] + checkpoint)
                 #expect(verdict.status == (isWhole ? 0 : 1), "\(options): \(verdict.output)")
-                let script = try await Program.run(["python3", projectFile("scripts/verify-audit.py"), path] + checkpoint)
+                let script = try await Program.run(
+                    ["python3", projectFile("scripts/verify-audit.py"), path] + checkpoint)
                 #expect(try Answer(script.output).isLike(Answer(verdict.output)), "\(options): \(script.output)")
             }
         }
