@@ -79,7 +79,7 @@ struct VerifyTests {
             """
             UPDATE audit.entries SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
             WHERE app_id = '$app' AND seq = 4
-            """, brokenAt: 4, "no redaction"),
+            """, brokenAt: 4, "no later redaction"),
         Alteration(
             "an entry in the middle is gone", "DELETE FROM audit.entries WHERE app_id = '$app' AND seq = 3",
             brokenAt: 3,

@@ -199,7 +199,7 @@ struct CommandTests {
             ("UPDATE audit.entries SET previous_hash = hash WHERE seq = 26", "entry 26 was changed", true),
             ("DELETE FROM audit.heads WHERE true", "no row", true),
             ("DELETE FROM audit.entries WHERE seq > 23", "is missing", true),
-            ("UPDATE audit.heads SET seq = 23 WHERE true", "audit.heads counts 23", true),
+            ("UPDATE audit.heads SET seq = 23 WHERE true", "which counts 23", true),
             ("UPDATE audit.entries SET reason = 'x' WHERE seq = 3", "entry 3 was changed", false),
         ]
         for (index, (alteration, finding, isAfter)) in cases.enumerated() {
