@@ -1,6 +1,5 @@
 // The chain, computed again: docs/audit-chain.md of the project in JavaScript. Knows nothing of the page.
 
-
 const CANONICAL = [
   "seq", "id", "app_id", "occurred_at", "recorded_at", "action", "outcome", "status_code", "customer_id",
   "actor_key_id", "actor_client_key", "actor_name", "actor_role", "request_id", "idempotency_key", "error_code",
