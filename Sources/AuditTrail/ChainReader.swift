@@ -174,7 +174,7 @@ struct ChainReader {
         FROM audit.traces AS t
         WHERE $1::uuid IS NULL OR t.app_id = $1
         UNION ALL
-        SELECT h.app_id, h.seq, 'audit.heads, a moment ago,'
+        SELECT h.app_id, h.seq, 'audit.heads, when the verification began,'
         FROM audit.heads AS h
         WHERE $1::uuid IS NULL OR h.app_id = $1
         """
