@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// `customerd audit verify` against a superuser who has taken the triggers away.
+/// `customerd audit verify` against a superuser who has disabled the triggers.
 @Suite("Audit verify")
 struct VerifyTests {
     private static let strangers = "00000000-0000-0000-0000-000000000000"
@@ -48,7 +48,7 @@ struct VerifyTests {
         update("another id", "id = gen_random_uuid()"),
         update("a microsecond later", "recorded_at = recorded_at + interval '1 microsecond'"),
         update("the end of time", "occurred_at = 'infinity'"),
-        update("another actor", "actor_name = 'nobody'"),
+        update("another actor", "actor_name = 'another'"),
         update("another key", "actor_client_key = NULL"),
         update("another constraint", "constraint_name = 'another'"),
         update("another request id", "request_id = request_id || ' '"),
@@ -188,12 +188,12 @@ struct VerifyTests {
 
         let all = try await database.verify(as: "customerd_auditor")
         let strangers = try await database.verify(app: Self.strangers, as: "customerd_service")
-        let nobody = try await database.verify(app: newID())
+        let unknown = try await database.verify(app: newID())
 
         #expect(all.status == 0)
         #expect(all.verdict == Verdict(entries: 53, verified: 53))
         #expect(strangers.verdict == Verdict(entries: 8, verified: 8))
-        #expect(nobody.verdict == Verdict(entries: 0, verified: 0))
+        #expect(unknown.verdict == Verdict(entries: 0, verified: 0))
         try await database.drop()
     }
 

@@ -17,7 +17,7 @@ struct TrailFixture {
         try await database.drop()
     }
 
-    /// Appends entries of all kinds about so many customers, each of whom has at least one with a before-image.
+    /// Appends entries of all kinds about so many customers, each with at least one before-image.
     func append(_ count: Int, app: String = app, customers: Int, from first: Int = 0) async throws {
         for start in stride(from: first, to: first + count, by: 500) {
             let size = min(500, first + count - start)

@@ -5,6 +5,8 @@
 --   psql -v app=UUID -f sql/audit/is_the_chain_whole.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 
 WITH chain AS (
     SELECT e.seq,
