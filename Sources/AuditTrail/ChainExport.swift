@@ -5,6 +5,9 @@ public import LibPQ
 ///
 /// Source: docs/audit-chain.md, "Export".
 public struct ChainExport: Sendable {
+    /// About how many bytes are written at once.
+    private static let chunk = 65_536
+
     private let connection: Connection
 
     /// - Parameter connection: a session that may read the schema `audit`; the auditor's suffices.
@@ -37,6 +40,10 @@ public struct ChainExport: Sendable {
                 for row in page.rows {
                     if let pending { bytes += ExportLine.entry(pending, head: nil).bytes }
                     pending = row
+                    if bytes.count >= Self.chunk {
+                        try write(bytes)
+                        bytes.removeAll(keepingCapacity: true)
+                    }
                 }
                 if page.isLast {
                     let head = last == nil ? page.head : nil

@@ -57,7 +57,7 @@ struct ChainReader {
     }
 
     /// How many entries a page has; more if it ends among entries of the same seq, which only a forger can make.
-    static let pageSize = 500
+    static let pageSize = 200
 
     let connection: Connection
     let deadline: ContinuousClock.Instant
