@@ -47,6 +47,7 @@ trace AS (
     LIMIT 1),
 faults AS (
     SELECT least(c.seq, c.last_seq + 1) AS seq,
+           1 AS rank,
            CASE
                WHEN c.seq <> c.last_seq + 1 THEN 'missing'
                WHEN c.previous_hash <> c.last_hash THEN 'the chain doesn''t connect'
@@ -56,18 +57,18 @@ faults AS (
        OR c.previous_hash <> c.last_hash
        OR (c.context_holds AND c.subject_holds AND c.hash_holds) IS NOT true
     UNION ALL
-    SELECT least(head.seq, tail.seq) + 1, 'cut: the head says ' || head.seq || ', the last entry is ' || tail.seq
+    SELECT least(head.seq, tail.seq) + 1, 2, 'cut: the head says ' || head.seq || ', the last entry is ' || tail.seq
     FROM head, tail
     WHERE head.seq <> tail.seq
     UNION ALL
-    SELECT tail.seq, 'the head has another hash'
+    SELECT tail.seq, 3, 'the head has another hash'
     FROM head, tail
     WHERE head.seq = tail.seq AND head.hash <> tail.hash
     UNION ALL
-    SELECT tail.seq + 1, 'missing: ' || trace.source || ' refers to entry ' || trace.seq
+    SELECT tail.seq + 1, 4, 'missing: ' || trace.source || ' refers to entry ' || trace.seq
     FROM trace, tail
     WHERE trace.seq > tail.seq)
 SELECT (SELECT count(*) FROM chain) AS entries,
        NOT EXISTS (SELECT FROM faults) AS is_whole,
        (SELECT min(f.seq) FROM faults AS f) AS broken_at,
-       (SELECT f.reason FROM faults AS f ORDER BY f.seq LIMIT 1) AS reason;
+       (SELECT f.reason FROM faults AS f ORDER BY f.seq, f.rank LIMIT 1) AS reason;
