@@ -21,7 +21,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-certificates", from: "1.14.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.0.2", traits: []),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.7.0"),
@@ -52,8 +52,18 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "AuditTrail",
+            dependencies: [
+                "LibPQ",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Customers",
             dependencies: [
+                "AuditTrail",
                 "LibPQ",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
@@ -105,9 +115,15 @@ let package = Package(
         .executableTarget(
             name: "customerd",
             dependencies: [
+                "AuditTrail",
                 "CustomerHTTP",
+                "Customers",
+                "LibPQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "SystemPackage", package: "swift-system"),
@@ -157,6 +173,7 @@ let package = Package(
         .testTarget(
             name: "UnitTests",
             dependencies: [
+                "AuditTrail",
                 "ChaosJudge",
                 "CustomerHTTP",
                 "Customers",

@@ -3,8 +3,8 @@
 
 usage: scripts/verify-audit.py [FILE] [--app UUID] [--checkpoint FILE] [--public-key KEY]
 
-FILE is what `customerd audit export` wrote; standard input without it. --checkpoint holds the chains against signed
-checkpoints; --public-key, a verifier key or a file with one or with a PEM key, says who must have signed them.
+FILE is what `customerd audit export` wrote; standard input without it. --checkpoint checks the chains against signed
+checkpoints; --public-key, a verifier key or a file with one or with a PEM key, is the key that must have signed them.
 Prints {"entries","verified","broken_at","broken_app","reason"}; exit 0 if all is whole, 1 if not, 2 for bad usage.
 
 Written from docs/audit-chain.md alone. Python's standard library, constant memory.
@@ -31,6 +31,8 @@ COLUMNS = frozenset(CANONICAL + SUBJECT + CONTEXT + PROOF)
 NUMBERS = frozenset(["seq", "status_code"])
 TIMES = frozenset(["occurred_at", "recorded_at"])
 HEAD = frozenset(["app_id", "head_seq", "head_hash"])
+PART = frozenset(["app_id", "part_after", "part_after_hash", "part_last"])
+SEQS = frozenset(["head_seq", "part_after", "part_last"])
 
 
 class Malformed(Exception):
@@ -82,9 +84,9 @@ def commits(entry, commitment, names, salt):
 
 
 class Entry:
-    """What an entry shows by itself, and what ties it to others."""
+    """An entry: what can be checked on it alone, and what ties it to others."""
 
-    __slots__ = ("seq", "app_id", "customer_id", "previous_hash", "hash", "is_erased", "redacted", "fault")
+    __slots__ = ("seq", "app_id", "customer_id", "previous_hash", "hash", "is_erased", "declares_erasure", "fault")
 
     def __init__(self, entry):
         self.seq = int(entry["seq"] or 0)
@@ -97,44 +99,35 @@ class Entry:
             and entry["customer_id"] is not None
             and all(entry[name] is None for name in SUBJECT)
         )
-        self.redacted = self.redactions(entry)
+        self.declares_erasure = (entry["action"], entry["outcome"]) == ("customer.redact", "SUCCEEDED")
         self.fault = self.find_fault(entry)
-
-    @staticmethod
-    def redactions(entry):
-        if (entry["action"], entry["outcome"]) != ("customer.redact", "SUCCEEDED") or entry["request"] is None:
-            return frozenset()
-        try:
-            seqs = json.loads(entry["request"]).get("redacted_seqs") or []
-            return frozenset(seqs) if all(type(seq) is int for seq in seqs) else frozenset()
-        except (ValueError, AttributeError, TypeError):
-            return frozenset()
 
     def find_fault(self, entry):
         parts = [data(entry, name) for name in ("subject_commitment", "context_commitment", "previous_hash")]
         if any(part is None or len(part) != 32 for part in parts):
-            return "a hash isn't one"
+            return "a hash doesn't have 32 bytes"
         if hashlib.sha256(form(CANONICAL, entry) + b"".join(parts)).digest() != self.hash:
-            return "its hash isn't that of its columns"
+            return "its hash doesn't match its columns"
         if not commits(entry, "context_commitment", CONTEXT, "context_salt"):
-            return "the context isn't what was committed to"
+            return "the context doesn't match its commitment"
         if not self.is_erased and not commits(entry, "subject_commitment", SUBJECT, "subject_salt"):
-            return "the subject isn't what was committed to"
+            return "the subject data doesn't match its commitment"
         return None
 
 
 def read_line(line):
-    """The entry of a line, or None, and the (app, seq, hash) of a head, or None."""
+    """The entry, the (app, seq, hash) of the head and the (app, seq before, hash before, last seq) of the part in a line,
+    each or None."""
 
     def unique(pairs):
         members = dict(pairs)
         if len(members) != len(pairs):
-            raise Malformed("a member is there twice")
+            raise Malformed("a member occurs twice")
         return members
 
     def whole(text):
         if text == "-0":
-            raise Malformed("-0 is no number here")
+            raise Malformed("-0 isn't allowed")
         if not -(2**63) <= int(text) < 2**63:
             raise Malformed("a number is too large")
         return int(text)
@@ -144,30 +137,36 @@ def read_line(line):
     except (ValueError, RecursionError) as error:
         raise Malformed(str(error)) from error
     if not isinstance(members, dict):
-        raise Malformed("it is no object")
+        raise Malformed("it isn't an object")
     names = members.keys()
     has_head = "head_seq" in names or "head_hash" in names
     is_entry = COLUMNS <= names
-    if names != (COLUMNS | HEAD if has_head else COLUMNS) and names != HEAD:
+    if names != (COLUMNS | HEAD if has_head else COLUMNS) and names != HEAD and names != PART:
         raise Malformed("its members aren't the columns")
     for name, value in members.items():
-        is_number = name in NUMBERS or name == "head_seq"
-        if value is None and name not in ("head_seq", "head_hash"):
+        is_number = name in NUMBERS or name in SEQS
+        if value is None and (name in COLUMNS or name == "part_last") and (is_entry or name != "app_id"):
             continue
         if type(value) is not (int if is_number else str):
-            raise Malformed(f"{name} is of the wrong type")
+            raise Malformed(f"{name} has the wrong type")
         try:
             members[name] = microseconds(value) if name in TIMES else str(value)
             members[name].encode()
         except UnicodeEncodeError as error:
-            raise Malformed(f"{name} holds a surrogate alone") from error
-    head = None
-    if has_head:
-        value = data(members, "head_hash")
-        if value is None or int(members["head_seq"]) < 0 or not (is_entry or members["app_id"]):
-            raise Malformed("its head isn't one")
-        head = (members["app_id"] or "", int(members["head_seq"]), value)
-    return (Entry(members) if is_entry else None), head
+            raise Malformed(f"{name} holds a lone surrogate") from error
+
+    def position(seq, value):
+        value = data(members, value)
+        if value is None or int(members[seq]) < 0 or not (is_entry or members["app_id"]):
+            raise Malformed("a head or the start of a part is malformed")
+        return members["app_id"] or "", int(members[seq]), value
+
+    if names == PART:
+        last = members["part_last"]
+        if last is not None and int(last) < 0:
+            raise Malformed("the end of a part is malformed")
+        return None, None, position("part_after", "part_after_hash") + (last and int(last),)
+    return (Entry(members) if is_entry else None), position("head_seq", "head_hash") if has_head else None, None
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------
@@ -180,6 +179,8 @@ class Walk:
         self.entries = self.verified = 0
         self.broken = None  # (app, seq, reason)
         self.heads = {}
+        self.parts = {}
+        self.part_count = 0
         self.checkpoints = {}
         for app, seq, value in checkpoints:
             self.checkpoints.setdefault(app, {}).setdefault(seq, set()).add(value)
@@ -188,13 +189,23 @@ class Walk:
 
     def begin(self, app):
         self.app = app
-        self.seq, self.hash = 0, bytes(32)
         self.is_broken = False
         self.signed = self.checkpoints.pop(app, {})
-        self.unaccounted = {}
+        _, self.seq, self.hash, end = self.parts.get(app, (app, 0, bytes(32), None))
+        self.start = self.seq
+        if app in self.parts:
+            self.part_count += 1
+            known = self.signed
+            self.signed = {seq: hashes for seq, hashes in known.items() if seq > self.seq and (end is None or seq <= end)}
+            if known.get(self.seq, {self.hash}) != {self.hash}:
+                self.break_chain(self.seq + 1, f"the part doesn't follow from the checkpoint of {self.seq} entries")
+        self.erased = {}  # by customer, the first erased entry that no later entry has declared yet
 
     def take_head(self, head):
         self.heads[head[0]] = head
+
+    def take_part(self, part):
+        self.parts[part[0]] = part
 
     def take(self, entry):
         if entry.app_id != self.app:
@@ -209,7 +220,7 @@ class Walk:
         if fault:
             self.break_chain(*fault)
             return
-        self.account_for(entry)
+        self.take_erasures(entry)
         self.seq, self.hash = entry.seq, entry.hash
         self.verified += 1
 
@@ -222,20 +233,18 @@ class Walk:
         if entry.fault:
             return entry.seq, f"entry {entry.seq} was changed: {entry.fault}"
         if entry.previous_hash != self.hash:
-            return entry.seq, f"entry {entry.seq} isn't the one that followed entry {self.seq}: one was replaced"
+            return entry.seq, f"entry {entry.seq} doesn't follow entry {self.seq}: one of them was replaced"
         if any(value != entry.hash for value in self.signed.get(entry.seq, ())):
             return entry.seq, f"the chain forks from its checkpoint: it was rewritten at entry {entry.seq} or before"
         return None
 
-    def account_for(self, entry):
+    def take_erasures(self, entry):
         if entry.customer_id is None:
             return
-        if entry.redacted and entry.customer_id in self.unaccounted:
-            rest = self.unaccounted.pop(entry.customer_id) - entry.redacted
-            if rest:
-                self.unaccounted[entry.customer_id] = rest
+        if entry.declares_erasure:
+            self.erased.pop(entry.customer_id, None)
         if entry.is_erased:
-            self.unaccounted[entry.customer_id] = self.unaccounted.get(entry.customer_id, frozenset()) | {entry.seq}
+            self.erased.setdefault(entry.customer_id, entry.seq)
 
     def break_chain(self, seq, reason):
         self.is_broken = True
@@ -246,17 +255,20 @@ class Walk:
         if self.app is None:
             return
         head = self.heads.pop(self.app, None)
+        end = self.parts.pop(self.app, (None,))[-1]
         if not self.is_broken:
-            faults = [fault for fault in (self.erased(), self.cut(), self.wrong_head(head)) if fault]
+            # What comes after a part could declare an erasure, and has the head.
+            faults = (self.undeclared(), self.cut(), self.wrong_head(head)) if end is None else (self.wrong_end(end),)
+            faults = [fault for fault in faults if fault]
             if faults:
                 seq, reason = min(faults, key=lambda fault: fault[0])
-                self.verified -= max(0, self.seq - seq + 1)
+                self.verified -= max(0, self.seq - max(seq - 1, self.start))
                 self.break_chain(seq, reason)
         self.finished, self.app = self.app, None
 
-    def erased(self):
-        seqs = [seq for erased in self.unaccounted.values() for seq in erased]
-        return (min(seqs), f"entry {min(seqs)} was erased, but no redaction accounts for it") if seqs else None
+    def undeclared(self):
+        seq = min(self.erased.values(), default=None)
+        return seq and (seq, f"entry {seq} was erased, but no later redaction of its customer declares that")
 
     def cut(self):
         size = max(self.signed, default=0)
@@ -264,13 +276,18 @@ class Walk:
             return None
         return self.seq + 1, f"entry {self.seq + 1} is missing: prefix intact, {size - self.seq} entries short of the {size} of its checkpoint"
 
+    def wrong_end(self, end):
+        if end > self.seq:
+            return self.seq + 1, f"entry {self.seq + 1} is missing: the part ends with entry {end}"
+        return (end + 1, f"entry {end + 1} isn't in the part, which ends with entry {end}") if end < self.seq else None
+
     def wrong_head(self, head):
         if head is None:
-            return max(self.seq, 1), f"audit.heads has no row, so nothing says that entry {self.seq} is the last"
+            return max(self.seq, 1), f"audit.heads has no row, so nothing confirms that entry {self.seq} is the last"
         if head[1] > self.seq:
             return self.seq + 1, f"entry {self.seq + 1} is missing: audit.heads counts {head[1]} entries"
         if head[1] < self.seq:
-            return head[1] + 1, f"entry {head[1] + 1} was added: audit.heads counts {head[1]} entries"
+            return head[1] + 1, f"entry {head[1] + 1} isn't in audit.heads, which counts {head[1]} entries"
         return None if head[2] == self.hash else (self.seq, f"entry {self.seq} isn't the one of audit.heads")
 
     def stop(self, reason):
@@ -282,7 +299,7 @@ class Walk:
 
     def finish(self):
         self.finish_chain()
-        for app in sorted(self.heads.keys() | self.checkpoints.keys()):
+        for app in sorted(self.heads.keys() | self.checkpoints.keys() | self.parts.keys()):
             self.begin(app)
             self.finish_chain()
 
@@ -290,11 +307,13 @@ class Walk:
 def walk_lines(lines, walk, app=None):
     for number, line in enumerate(lines, 1):
         try:
-            entry, head = read_line(line)
+            entry, head, part = read_line(line)
         except Malformed as error:
             return walk.stop(f"line {number} isn't an entry: {error}")
-        if app is not None and app != (entry.app_id if entry else head[0]):
+        if app is not None and app != (entry.app_id if entry else (head or part)[0]):
             continue
+        if part:
+            walk.take_part(part)
         if entry:
             walk.take(entry)
         if head:
@@ -340,7 +359,7 @@ def read_checkpoints(contents):
 
 
 def read_key(text):
-    """The name of a verifier key, None for a PEM key, and its 32 bytes."""
+    """The name of a verifier key (None for a PEM key) and its 32 bytes."""
     pem = re.search("-----BEGIN PUBLIC KEY-----(.*)-----END PUBLIC KEY-----", text, re.DOTALL)
     if pem:
         der = text_of_base64("".join(pem[1].split()))
@@ -365,11 +384,11 @@ def reason_against(checkpoint, key):
     _, seq, _, owner, text, signatures = checkpoint
     own = [s for s in signatures if (name is None or s[0] == name) and s[1] == key_id(s[0], public)]
     if not own:
-        return f"the checkpoint of {seq} entries isn't signed with the key that was given"
+        return f"the checkpoint of {seq} entries isn't signed with the given key"
     if not all(ed25519_verifies(public, text, signature) for _, _, signature in own):
         return f"the signature of the checkpoint of {seq} entries is wrong"
     if owner not in [s[0] for s in own]:
-        return f"the origin of the checkpoint of {seq} entries is another than the name of its key"
+        return f"the origin of the checkpoint of {seq} entries doesn't begin with the name of its key"
     return None
 
 
@@ -426,8 +445,8 @@ def ed25519_verifies(public, text, signature):
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def believed(contents, key, app=None):
-    """The (app, seq, hash) of the checkpoints that may be believed, and what is wrong with the first that can't."""
+def trusted(contents, key, app=None):
+    """The (app, seq, hash) of the checkpoints that can be trusted, and why the first of the others can't."""
     heads, fault = [], None
     try:
         for checkpoint in read_checkpoints(contents):
@@ -440,7 +459,7 @@ def believed(contents, key, app=None):
                 heads.append(checkpoint[:3])
         return heads, fault
     except Malformed as error:
-        return [], (None, None, f"the checkpoint can't be believed: {error}")
+        return [], (None, None, f"the checkpoint file is invalid: {error}")
 
 
 def answer(walk, fault=None):
@@ -474,9 +493,9 @@ def main():
             except Malformed:
                 key = read_key(read_text(options.public_key))
         if options.checkpoint:
-            heads, fault = believed(read_text(options.checkpoint), key, options.app)
+            heads, fault = trusted(read_text(options.checkpoint), key, options.app)
             if key is None:
-                print("Who signed the checkpoint wasn't verified: there was no --public-key.", file=sys.stderr)
+                print("The signature of the checkpoint wasn't verified: no --public-key was given.", file=sys.stderr)
         walk = Walk(heads)
         if options.export == "-":
             walk_lines(sys.stdin.buffer, walk, options.app)
@@ -486,6 +505,8 @@ def main():
     except (OSError, UnicodeDecodeError, Malformed) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    if walk.part_count:
+        print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
     verdict = answer(walk, fault)
     print(json.dumps(verdict, ensure_ascii=False, separators=(",", ":")))
     return 0 if verdict["reason"] is None else 1

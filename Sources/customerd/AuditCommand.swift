@@ -1,23 +1,23 @@
 import ArgumentParser
-import Customers
+import AuditTrail
 
-/// `customerd audit …`: what auditors need.
+/// `customerd audit …`: the commands for auditors.
 struct Audit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
-        abstract: "Prove the audit trail.",
-        discussion: "The auditor's role may do all of it. docs/audit-chain.md tells what is proven, and how.",
+        abstract: "Verify, export and sign the audit trail.",
+        discussion: "The auditor's role may do all of it. docs/audit-chain.md says what is proven, and how.",
         subcommands: [Verify.self, Export.self, SignCheckpoint.self, GenerateKey.self]
     )
 
-    /// Long enough for a trail of any size.
+    /// A day: long enough for a trail of any size.
     static var deadline: ContinuousClock.Instant { .now + .seconds(86_400) }
 }
 
-/// Which chain a command is about.
+/// The chain that a command is limited to.
 struct ChainOption: ParsableArguments {
     @Option(
-        help: "Only the chain of this app, a UUID; the zero UUID for attempts that never authenticated.",
+        help: "Only the chain of this app, a UUID; the zero UUID for unauthenticated attempts.",
         transform: Self.parse
     )
     var app: UUID?
@@ -32,19 +32,19 @@ struct ChainOption: ParsableArguments {
 extension Audit {
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Recompute every hash of the trail; exit 1 where a chain is broken.",
+            abstract: "Recompute every hash of the trail; exit 1 if a chain is broken.",
             discussion: """
-                A trail that was cut or rewritten together with its heads, only a checkpoint shows: --checkpoint names \
-                a file that `audit checkpoint` wrote and that was kept where the database can't reach.
+                A trail that was rewritten together with its heads shows only against a checkpoint: --checkpoint names \
+                a file that `audit checkpoint` wrote and that was kept outside the database.
                 """
         )
 
         @OptionGroup var chain: ChainOption
-        @Option(help: ArgumentHelp("Hold the chains against the checkpoints in this file.", valueName: "file"))
+        @Option(help: ArgumentHelp("Check the chains against the checkpoints in this file.", valueName: "file"))
         var checkpoint: String?
         @Option(
             help: ArgumentHelp(
-                "Believe checkpoints only if this key has signed: a verifier key, or a file with one or a PEM key.",
+                "Trust only checkpoints signed with this key: a verifier key, or a file with one or with a PEM key.",
                 valueName: "key"
             )
         )
@@ -59,7 +59,7 @@ extension Audit {
 
         func validate() throws {
             guard publicKey == nil || checkpoint != nil else {
-                throw ValidationError("--public-key takes a --checkpoint whose signature it verifies.")
+                throw ValidationError("--public-key needs --checkpoint, whose signatures it verifies.")
             }
         }
 
@@ -91,8 +91,9 @@ extension Audit {
         private func report(_ verdict: ChainVerdict, _ checkpoints: Checkpoints?) throws {
             output.print(verdict.json, else: verdict.text(checkpoints))
             if let checkpoints, !checkpoints.isProven, output.json {
-                StandardError.print("Who signed the checkpoint wasn't verified: there was no --public-key.")
+                StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
+            if output.json, let note = verdict.partNote { StandardError.print(note) }
             if verdict.broken != nil { throw ExitCode.failure }
         }
     }
@@ -109,7 +110,7 @@ extension ChainVerdict {
     func text(_ checkpoints: Checkpoints? = nil) -> String {
         guard let broken else {
             let counted = "\(entries.counted("entry", "entries")) in \(chains.counted("chain", "chains"))"
-            return "The trail is whole: \(counted).\(note(checkpoints))"
+            return "The trail is whole: \(counted).\(partNote.map { "\n\($0)" } ?? "")\(note(checkpoints))"
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
@@ -118,11 +119,17 @@ extension ChainVerdict {
             """
     }
 
+    /// What isn't proven, because the export has only a part of it.
+    var partNote: String? {
+        guard parts > 0 else { return nil }
+        return "\(parts.counted("chain is", "chains are")) exported in part: the rest wasn't verified."
+    }
+
     private func note(_ checkpoints: Checkpoints?) -> String {
         guard let checkpoints else { return "" }
         let heads = "Checkpoints that it agrees with: \(checkpoints.heads.count)"
         return checkpoints.isProven
-            ? "\n\(heads), signed with the key that was given."
-            : "\n\(heads). Who signed wasn't verified: there was no --public-key."
+            ? "\n\(heads), signed with the given key."
+            : "\n\(heads). Their signatures weren't verified: no --public-key was given."
     }
 }

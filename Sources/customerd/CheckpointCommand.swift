@@ -1,5 +1,5 @@
 import ArgumentParser
-import Customers
+import AuditTrail
 
 extension Audit {
     struct SignCheckpoint: AsyncParsableCommand {
@@ -7,22 +7,22 @@ extension Audit {
             commandName: "checkpoint",
             abstract: "Sign how long each chain is and where it ends, to be kept outside the database.",
             discussion: """
-                It verifies the trail first, and signs nothing where a chain is broken (exit 1). What --out names is \
+                It verifies the trail first, and signs nothing if a chain is broken (exit 1). The file of --out is \
                 replaced if the trail still agrees with the checkpoints in it.
 
-                With --incremental it takes for proven what the checkpoints in --out cover, which this key must have \
-                signed, and verifies what came after them: as much work as there are new entries. What was changed \
-                before, only a whole verification finds; so run `audit verify --checkpoint`, too, say every night.
+                With --incremental it trusts what the checkpoints in --out cover, which this key must have signed, \
+                and verifies only newer entries. Changes to older entries are found only by a whole verification, so \
+                run `audit verify --checkpoint` as well, for example every night.
                 """
         )
 
         @Option(
             help: ArgumentHelp(
-                "The file of the key: what `audit keygen` writes, or an Ed25519 key in PEM.", valueName: "file"
+                "The key file: as `audit keygen` writes it, or an Ed25519 key in PEM.", valueName: "file"
             )
         )
         var key: String
-        @Option(help: "The name of a PEM key, which has none itself.")
+        @Option(help: "The name for a PEM key, which has none itself.")
         var name = "customerd"
         @Option(help: ArgumentHelp("Write to this file instead of standard output.", valueName: "file"))
         var out: String?
@@ -33,7 +33,7 @@ extension Audit {
 
         func validate() throws {
             guard out != nil || !incremental else {
-                throw ValidationError("--incremental takes --out, the file with the checkpoints to go on from.")
+                throw ValidationError("--incremental needs --out, the file with the checkpoints to continue from.")
             }
         }
 
@@ -50,10 +50,10 @@ extension Audit {
                     throw ExitCode.failure
                 }
                 guard !checkpoints.isEmpty else {
-                    StandardError.print("Nothing was signed: there is no entry.")
+                    StandardError.print("Nothing was signed: there are no entries.")
                     throw ExitCode.failure
                 }
-                try hand(on: checkpoints)
+                try publish(checkpoints)
             }
         }
 
@@ -66,15 +66,15 @@ extension Audit {
                 throw FileError(path: out, problem: "isn't overwritten: \(fault.reason)")
             }
             if let app = chain.app, previous.heads.contains(where: { $0.appID != app.text }) {
-                throw FileError(path: out, problem: "isn't overwritten: it has checkpoints of other apps")
+                throw FileError(path: out, problem: "isn't overwritten: it holds checkpoints of other apps")
             }
             return previous.heads
         }
 
-        private func hand(on checkpoints: [Checkpoint]) throws {
-            let notes = checkpoints.map(\.note.description).joined(separator: "\n")
+        private func publish(_ checkpoints: [Checkpoint]) throws {
+            let notes = checkpoints.map(\.text).joined(separator: "\n")
             if let out { try TextFile.write(notes, to: out) }
-            let summary = out.map { "Signed \(checkpoints.count.counted("chain's end", "chains' ends")): \($0)" }
+            let summary = out.map { "Signed the heads of \(checkpoints.count.counted("chain", "chains")): \($0)" }
             output.print(
                 ["checkpoints": .array(checkpoints.map(\.json))], else: summary ?? String(notes.dropLast())
             )
@@ -84,19 +84,19 @@ extension Audit {
     struct GenerateKey: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "keygen",
-            abstract: "Make a key to sign checkpoints with, and print the key to verify them with.",
-            discussion: "Keep the file where whoever can change the database can't read it."
+            abstract: "Create a key that signs checkpoints, and print its public key, which verifies them.",
+            discussion: "Keep the file where the administrators of the database can't read it."
         )
 
-        @Option(help: "The name of the key: a URL without its scheme that means you, such as example.com/trail.")
+        @Option(help: "The name of the key: a URL of yours without its scheme, such as example.com/trail.")
         var name: String
-        @Option(help: ArgumentHelp("The file to make, which only its owner may read.", valueName: "file"))
+        @Option(help: ArgumentHelp("The file to create, readable by its owner only.", valueName: "file"))
         var key: String
         @OptionGroup var output: OutputOptions
 
         func run() throws {
             guard let signer = NoteSigner(generating: name), let publicKey = signer.verifier.text else {
-                throw ValidationError("--name must have 1 to 200 characters, and no spaces or plus signs.")
+                throw ValidationError("--name must have 1 to 200 characters, without spaces and plus signs.")
             }
             try KeyFile.make(key, signer)
             output.print(["name": .string(name), "public_key": .string(publicKey)], else: publicKey)
@@ -108,7 +108,7 @@ extension Checkpoint {
     fileprivate var json: JSON {
         [
             "app_id": .string(head.appID), "size": .int(head.seq),
-            "hash": .string(Data(head.hash).base64EncodedString()), "note": .string(note.description),
+            "hash": .string(Data(head.hash).base64EncodedString()), "note": .string(text),
         ]
     }
 }

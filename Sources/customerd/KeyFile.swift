@@ -1,4 +1,4 @@
-import Customers
+import AuditTrail
 
 /// Files with the keys that sign and verify checkpoints.
 enum KeyFile {
@@ -7,7 +7,7 @@ enum KeyFile {
         do {
             return try NoteSigner(contents, pemName: pemName)
         } catch {
-            throw FileError(path: path, problem: "isn't the key of a signer: \(error)")
+            throw FileError(path: path, problem: "isn't a signing key: \(error)")
         }
     }
 
@@ -23,7 +23,7 @@ enum KeyFile {
         }
     }
 
-    /// Makes a file that only its owner can read, and replaces none.
+    /// Creates a file that only its owner can read; it never replaces one.
     static func make(_ path: String, _ signer: NoteSigner) throws(FileError) {
         try TextFile.create("\(signer.text)\n", at: path)
     }

@@ -67,9 +67,10 @@ struct Termination {
             )
         case .server(let error) where error.sqlstate == .insufficientPrivilege:
             self.init(
-                code: Self.negative,
+                code: Self.badUsage,
                 message: """
-                    The role lacks a right (\(error.message)): connect as the owner, with CUSTOMERD_MIGRATE_DATABASE_URL.
+                    The role lacks a privilege (\(error.message)): connect as the owner, with \
+                    CUSTOMERD_MIGRATE_DATABASE_URL.
                     """
             )
         case .server(let error):
@@ -91,6 +92,10 @@ struct Termination {
         if !message.isEmpty {
             let stream = code == 0 ? FileDescriptor.standardOutput : FileDescriptor.standardError
             _ = try? stream.writeAll("\(message)\n".utf8)
+            if code != 0, CommandLine.arguments.contains("--json") {
+                let json: JSON = ["error": .string(message), "exit_code": .int(Int(code))]
+                _ = try? FileDescriptor.standardOutput.writeAll("\(json.text)\n".utf8)
+            }
         }
         Customerd.exit(withError: ExitCode(code))
     }

@@ -6,7 +6,7 @@ import SystemPackage
     import Darwin
 #endif
 
-/// A file that a command can't use: bad usage.
+/// A file that a command can't use; counts as bad usage.
 struct FileError: Error, CustomStringConvertible {
     let path: String
     /// The end of a sentence that begins with the path.
@@ -17,17 +17,17 @@ struct FileError: Error, CustomStringConvertible {
 
 /// Files that commands read and write.
 enum TextFile {
-    /// Nothing that is read at once is longer.
+    /// The size in bytes that ``read(_:)`` refuses.
     private static let limit = 64 << 20
 
     static func read(_ path: String) throws(FileError) -> String {
         var bytes: [UInt8] = []
         try chunks(of: path) { chunk throws(FileError) in
             bytes += chunk
-            if bytes.count >= limit { throw FileError(path: path, problem: "isn't a text") }
+            if bytes.count >= limit { throw FileError(path: path, problem: "isn't a text file") }
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw FileError(path: path, problem: "isn't a text")
+            throw FileError(path: path, problem: "isn't a text file")
         }
         return text
     }
@@ -60,14 +60,14 @@ enum TextFile {
         }
     }
 
-    /// Replaces a file whole, or leaves it as it was.
+    /// Replaces a file atomically.
     static func write(_ text: String, to path: String) throws(FileError) {
         try doing("written", path) { try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic) }
     }
 
-    /// Makes a file that only its owner can read, where there is none.
+    /// Creates a file that only its owner can read; fails if there is one.
     static func create(_ text: String, at path: String) throws(FileError) {
-        let file = try opened(path, .writeOnly, [.create, .exclusiveCreate], "made")
+        let file = try opened(path, .writeOnly, [.create, .exclusiveCreate], "created")
         defer { try? file.close() }
         try doing("written", path) {
             try file.writeAll(text.utf8)
@@ -85,7 +85,7 @@ enum TextFile {
         }
     }
 
-    /// - Parameter verb: what can't be done to the file when it fails, as a participle.
+    /// - Parameter verb: what can't be done to the file if it fails, as a participle.
     private static func doing<Value>(
         _ verb: String, _ path: String, _ body: () throws -> Value
     ) throws(FileError) -> Value {

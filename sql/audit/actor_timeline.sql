@@ -1,9 +1,11 @@
--- Everything that one actor attempted, oldest first. The actor is a client key, the name of a key, or whom a client
--- claimed to act for (x-actor-id), which nobody has verified.
+-- Everything that one actor attempted, oldest first. The actor is a client key, the name of a key, or the person that a
+-- client claimed to act for (x-actor-id), which isn't verified.
 --
 --   psql -v actor=ACTOR [-v app=UUID] -f sql/audit/actor_timeline.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 \if :{?app} \else \set app '' \endif
 
 SELECT e.occurred_at,

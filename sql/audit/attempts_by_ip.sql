@@ -4,6 +4,8 @@
 --   psql [-v days=7] [-v app=UUID] -f sql/audit/attempts_by_ip.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 \if :{?days} \else \set days 7 \endif
 \if :{?app} \else \set app '' \endif
 

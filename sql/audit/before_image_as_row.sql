@@ -4,6 +4,8 @@
 --   psql -v entry=UUID -f sql/audit/before_image_as_row.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 
 SELECT r.*
 FROM audit.entries AS e

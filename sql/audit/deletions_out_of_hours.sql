@@ -4,6 +4,8 @@
 --   psql [-v timezone=Europe/Berlin] [-v opens=8] [-v closes=18] [-v app=UUID] -f sql/audit/deletions_out_of_hours.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 \if :{?timezone} \else \set timezone UTC \endif
 \if :{?opens} \else \set opens 8 \endif
 \if :{?closes} \else \set closes 18 \endif

@@ -3,6 +3,8 @@
 --   psql [-v app=UUID] -f sql/audit/what_blocks_deletions.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 \if :{?app} \else \set app '' \endif
 
 SELECT b.app_id,

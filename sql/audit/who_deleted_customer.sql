@@ -4,6 +4,8 @@
 --   psql -v customer=UUID [-v app=UUID] -f sql/audit/who_deleted_customer.sql
 
 \set ON_ERROR_STOP on
+-- Nothing that others created in the schema public runs as you.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS search_path \gset
 \if :{?app} \else \set app '' \endif
 
 SELECT e.occurred_at,

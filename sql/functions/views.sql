@@ -60,3 +60,34 @@ FROM audit.entries AS e
 WHERE e.outcome = 'REFUSED'
 GROUP BY e.app_id, e.referencing_table, e.constraint_name;
 COMMENT ON VIEW audit.blockers IS 'Which constraints refuse deletions, and how often.';
+
+CREATE OR REPLACE VIEW audit.traces AS
+WITH RECURSIVE apps AS (
+    (SELECT a.app_id FROM service.attempts AS a ORDER BY a.app_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT a.app_id FROM service.attempts AS a WHERE a.app_id > apps.app_id ORDER BY a.app_id LIMIT 1)
+    FROM apps
+    WHERE apps.app_id IS NOT NULL)
+-- Some attempts of each app, and the last ones of all apps: an index leads to both, however many attempts there are.
+SELECT attempts.app_id, max(attempts.entry_seq) AS seq, 'service.attempts' AS source
+FROM (SELECT a.app_id, a.entry_seq
+      FROM apps
+      CROSS JOIN LATERAL (SELECT o.app_id, o.entry_seq
+                          FROM service.attempts AS o
+                          WHERE o.app_id = apps.app_id AND o.entry_seq IS NOT NULL
+                          ORDER BY o.attempt_id
+                          LIMIT 1000) AS a
+      UNION ALL
+      (SELECT a.app_id, a.entry_seq
+       FROM service.attempts AS a
+       WHERE a.expires_at IS NOT NULL
+       ORDER BY a.expires_at DESC
+       LIMIT 1000)) AS attempts
+GROUP BY attempts.app_id
+UNION ALL
+SELECT r.app_id, max(r.entry_seq), 'service.redactions'
+FROM service.redactions AS r
+WHERE r.entry_seq IS NOT NULL
+GROUP BY r.app_id;
+COMMENT ON VIEW audit.traces IS
+    'What other tables say about the length of a chain: it has at least seq entries. By audit verify, so that a trail that was wiped together with its heads doesn''t pass for an empty one.';

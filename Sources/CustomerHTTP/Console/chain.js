@@ -1,7 +1,5 @@
 // The chain, computed again: docs/audit-chain.md of the project in JavaScript. Knows nothing of the page.
 
-import { members } from "./json.js";
-
 const CANONICAL = [
   "seq", "id", "app_id", "occurred_at", "recorded_at", "action", "outcome", "status_code", "customer_id",
   "actor_key_id", "actor_client_key", "actor_name", "actor_role", "request_id", "idempotency_key", "error_code",
@@ -112,15 +110,9 @@ export async function faultOf(entry) {
   return "before_image, reason or error_message isn't what was committed to";
 }
 
-/** Which entries of its customer an entry says to have erased. */
-function redactedSeqs(entry) {
-  if (entry.action !== "customer.redact" || entry.outcome !== "SUCCEEDED" || entry.request === null) return [];
-  try {
-    const seqs = JSON.parse(members(entry.text.get("request")).get("redacted_seqs") ?? "[]");
-    return Array.isArray(seqs) ? seqs.filter(Number.isInteger) : [];
-  } catch {
-    return [];
-  }
+/** Whether an entry declares that the subject data of all earlier entries of its customer is erased, or will be. */
+function declaresErasure(entry) {
+  return entry.action === "customer.redact" && entry.outcome === "SUCCEEDED";
 }
 
 // --- the chain of an app ---------------------------------------------------------------------------------------------
@@ -133,7 +125,8 @@ export class ChainCheck {
   head = null;
   #below = null;
   #remembered;
-  #redacted = new Map();
+  /** By customer, the seq of the newest entry that declares an erasure. */
+  #declared = new Map();
   #erased = [];
   #faults = [];
 
@@ -162,9 +155,9 @@ export class ChainCheck {
     this.head = { seq: entry.seq, hash: entry.hash, app_id: entry.app_id };
   }
 
-  /** Erased entries that no redaction seen so far accounts for. */
-  get unaccounted() {
-    return this.#erased.filter(({ customer, seq }) => !this.#redacted.get(customer)?.has(seq));
+  /** Erased entries that no later entry declares. */
+  get undeclared() {
+    return this.#erased.filter(({ customer, seq }) => !(this.#declared.get(customer) > seq));
   }
 
   /** @returns {{seq: number, id: string|null, reason: string}|null} the first break of the chain, once the last entry was taken. */
@@ -174,7 +167,7 @@ export class ChainCheck {
     if (first !== null && first.seq === 1 && first.previous_hash !== NOTHING) {
       this.#note(1, 2, "the previous_hash of entry 1 isn't 32 zero bytes: entry 1 was replaced", first.id);
     }
-    for (const { seq, id } of this.unaccounted) {
+    for (const { seq, id } of this.undeclared) {
       this.#note(seq, 3, `entry ${seq} was erased, but no redaction accounts for it`, id);
     }
     const seen = this.#remembered;
@@ -190,10 +183,9 @@ export class ChainCheck {
     const fault = await faultOf(entry);
     if (fault !== null) this.#note(entry.seq, 1, `entry ${entry.seq} was changed: ${fault}`, entry.id);
     if (isErased(entry)) this.#erased.push({ customer: entry.customer_id, seq: entry.seq, id: entry.id });
-    const redacted = this.#redacted.get(entry.customer_id) ?? new Set();
-    // Only what came before it can it have erased.
-    for (const seq of redactedSeqs(entry)) if (seq < entry.seq) redacted.add(seq);
-    this.#redacted.set(entry.customer_id, redacted);
+    if (declaresErasure(entry)) {
+      this.#declared.set(entry.customer_id, Math.max(entry.seq, this.#declared.get(entry.customer_id) ?? 0));
+    }
     const seen = this.#remembered;
     if (seen !== null && entry.seq === seen.seq && entry.hash !== seen.hash) {
       this.#note(seen.seq, 3,

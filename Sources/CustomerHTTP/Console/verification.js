@@ -61,7 +61,7 @@ export class Verification {
       if (page.next === null) break;
     }
     // An entry may have been redacted while this was under way: the redaction is above where it began.
-    for (let tries = 0; tries < 3 && check.unaccounted.length > 0; tries += 1) {
+    for (let tries = 0; tries < 3 && check.undeclared.length > 0; tries += 1) {
       for (const entry of await this.#above(check.head.seq, signal)) await check.takeNewer(entry);
     }
     this.#report(check, check.finish(), remembered);

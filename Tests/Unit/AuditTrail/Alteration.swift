@@ -1,9 +1,9 @@
 import Foundation
 import TestSupport
 
-@testable import Customers
+@testable import AuditTrail
 
-/// Something that somebody does to an export of one chain.
+/// An alteration of an export of one chain.
 struct Alteration {
     enum Kind: CaseIterable {
         case columnChanged
@@ -127,12 +127,9 @@ struct Alterations {
         }
     }
 
-    /// The line of an entry; of the last, with the head, which somebody may have moved.
+    /// The line of an entry; of the last, with the head, which the forger may have moved.
     private func text(_ row: ChainRow, head: ChainHead? = nil) -> String {
-        var lines = ChainExport.Lines(heads: head.map { [$0] } ?? [])
-        lines.take(row)
-        lines.finish()
-        return String(decoding: lines.drain().dropLast(), as: UTF8.self)
+        String(decoding: ExportLine.entry(row, head: head).bytes.dropLast(), as: UTF8.self)
     }
 
     private func replace(at index: Int, _ change: (inout ChainRow) -> Void) -> [Alteration.Splice] {
@@ -185,18 +182,13 @@ struct Alterations {
         for column in [ChainRow.Column.beforeImage, .reason, .errorMessage, .subjectSalt] { row[column] = nil }
     }
 
-    /// Erases an entry, and has a redaction of another customer, or none of its own, list it.
+    /// Erases an entry, and gives the redaction of another customer to the customer of that entry.
     private mutating func forgedRedaction() -> [Alteration.Splice] {
         let redaction = anywhere { $0[.action] == "customer.redact" }
         let customer = rows[redaction][.customerID]
         let target = anywhere { $0[.subjectSalt] != nil && $0[.customerID] != customer }
-        let seq = rows[target][.seq] ?? ""
-        let altered = replace(at: redaction) { row in
-            row[.request] = row[.request]?.replacingOccurrences(
-                of: "\"redacted_seqs\": [", with: "\"redacted_seqs\": [\(seq), "
-            )
-        }
-        return altered + replace(at: target, Self.erase)
+        let forged = rows[target][.customerID]
+        return replace(at: redaction) { $0[.customerID] = forged } + replace(at: target, Self.erase)
     }
 
     // MARK: - Tails
@@ -217,7 +209,7 @@ struct Alterations {
     private mutating func forgery(movingHead: Bool) -> [Alteration.Splice] {
         let start = start()
         var forged = Array(rows[start...])
-        forged[0][.actorName] = "somebody else"
+        forged[0][.actorName] = "another"
         return tail(from: start, forged, movingHead: movingHead)
     }
 
@@ -257,5 +249,17 @@ struct Alterations {
         default: line = line.replacingOccurrences(of: "\"ip\":", with: "\"i\":")
         }
         return [.init(from: index, to: index + 1, lines: [line])]
+    }
+}
+
+extension ExportLine {
+    var row: ChainRow? { if case .entry(let row, _) = self { row } else { nil } }
+
+    var head: ChainHead? {
+        switch self {
+        case .entry(_, let head): head
+        case .head(let head): head
+        case .part: nil
+        }
     }
 }

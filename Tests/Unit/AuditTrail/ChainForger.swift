@@ -1,8 +1,8 @@
 import Crypto
 
-@testable import Customers
+@testable import AuditTrail
 
-/// What somebody can do who knows how the chain is made and can write every row.
+/// What a forger can do who knows how the chain is made and can write every row.
 enum ChainForger {
     /// Makes commitments and hashes anew, each entry onto the one before.
     static func recompute(_ rows: [ChainRow], after previous: ChainRow?) -> [ChainRow] {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 
 /// What a superuser can do to the tables, seen through the commands.
 @Suite("Alterations of the database")
@@ -18,7 +18,7 @@ struct DatabaseTamperTests {
         ("outcome", "'FAILED'"), ("status_code", "coalesce(status_code, 0) + 1"), ("customer_id", "gen_random_uuid()"),
         ("before_image", #"coalesce(before_image, '{}') || '{"first_name": "Jane"}'"#),
         ("actor_key_id", "gen_random_uuid()"), ("actor_client_key", "'ck_other'"), ("actor_name", "'other'"),
-        ("actor_role", "'viewer'"), ("actor_claimed", "'nobody'"), ("reason", "'another'"), ("ip", "'198.51.100.1'"),
+        ("actor_role", "'viewer'"), ("actor_claimed", "'another'"), ("reason", "'another'"), ("ip", "'198.51.100.1'"),
         ("user_agent", "''"), ("request_id", "request_id || ' '"), ("idempotency_key", "gen_random_uuid()"),
         ("request", #"request || '{"path": "/"}'"#), ("error_code", "'P2004'"), ("sqlstate", "'23001'"),
         ("constraint_name", "'x'"), ("referencing_table", "'transactions'"), ("error_message", "'x'"),
@@ -40,7 +40,7 @@ struct DatabaseTamperTests {
         BEGIN
             SELECT coalesce((array_agg(hash))[1], v_previous) INTO v_previous FROM audit.entries WHERE seq = \(seq) - 1;
             FOR v_entry IN SELECT * FROM audit.entries WHERE seq >= \(seq) ORDER BY seq LOOP
-                v_entry.actor_name := 'somebody else';
+                v_entry.actor_name := 'another';
                 v_entry.previous_hash := v_previous;
                 v_entry.hash := audit.hash(v_entry);
                 v_previous := v_entry.hash;

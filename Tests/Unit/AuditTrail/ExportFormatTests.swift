@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 
 @Suite("Lines of an export")
 struct ExportFormatTests {
@@ -19,10 +19,7 @@ struct ExportFormatTests {
     }()
 
     private static func text(_ row: ChainRow, head: ChainHead? = nil) -> String {
-        var lines = ChainExport.Lines(heads: head.map { [$0] } ?? [])
-        lines.take(row)
-        lines.finish()
-        return String(decoding: lines.drain(), as: UTF8.self)
+        String(decoding: ExportLine.entry(row, head: head).bytes, as: UTF8.self)
     }
 
     @Test("an entry is read back as it was written")
@@ -43,9 +40,7 @@ struct ExportFormatTests {
         let row = try #require(try ExportLine(Self.line.utf8).row)
         let head = ChainHead(appID: app, seq: 1, hash: [1, 2, 255])
         #expect(try ExportLine(Self.text(row, head: head).utf8).head == head)
-        var lines = ChainExport.Lines(heads: [head, .genesis("00000000-0000-0000-0000-000000000000")])
-        lines.finish()
-        let text = String(decoding: lines.drain(), as: UTF8.self)
+        let text = String(decoding: ExportLine.head(head).bytes, as: UTF8.self)
         #expect(text == "{\"app_id\":\"\(app)\",\"head_seq\":1,\"head_hash\":\"0102ff\"}\n")
         #expect(try ExportLine(text.utf8).head == head)
         #expect(try ExportLine(text.utf8).row == nil)
@@ -86,8 +81,8 @@ struct ExportFormatTests {
             ("-62167219200000001", "-62167219200000001"), ("Infinity", "Infinity"),
         ])
     func times(microseconds: String, text: String) {
-        #expect(ExportTime.text(microseconds: microseconds) == text)
-        #expect(ExportTime.microseconds(text) == microseconds)
+        #expect(ExportLine.time(microseconds) == text)
+        #expect(ExportLine.microseconds(text) == microseconds)
     }
 
     @Test(
@@ -95,6 +90,6 @@ struct ExportFormatTests {
         arguments: ["2023-02-29T00:00:00.000000Z", "2024-01-15T10:30:60.000000Z", "x"]
     )
     func noTimes(text: String) {
-        #expect(ExportTime.microseconds(text) == text)
+        #expect(ExportLine.microseconds(text) == text)
     }
 }

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 @testable import TestSupport
 
 @Suite("Memory")

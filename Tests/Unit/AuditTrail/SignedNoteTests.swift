@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 
 /// Source of the keys and the note: documentation of golang.org/x/mod/sumdb/note.
 @Suite("Signed notes")
@@ -31,7 +31,7 @@ struct SignedNoteTests {
         #expect(answer(try signer.sign(text), verifierKey) == .valid)
     }
 
-    @Test("a note of sumdb/note is verified; one changed, or signed by somebody else, isn't")
+    @Test("a note of sumdb/note is verified; one that was changed or signed with another key isn't")
     func verifies() throws {
         let notes = try SignedNote.notes(in: note)
         #expect(notes.count == 1)
@@ -87,6 +87,12 @@ struct SignedNoteTests {
             "", "hello", "PRIVATE+KEY+a+b", signerKey.replacingOccurrences(of: "c74f20a3", with: "c74f20a4"),
             signerKey.replacingOccurrences(of: "PeterNeumann", with: "Peter Neumann"), verifierKey,
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+            // Of X25519, which is for key agreement, as `openssl genpkey -algorithm x25519` writes it.
+            """
+            -----BEGIN PRIVATE KEY-----
+            MC4CAQAwBQYDK2VuBCIEIHcHbQpzGKV9PBbBclGyZkXfTC+H68CZKrF3+6UduSwq
+            -----END PRIVATE KEY-----
+            """,
         ]
         for contents in bad {
             #expect(throws: NoteKey.Malformed.self, "\(contents)") { try NoteSigner(contents, pemName: "a") }

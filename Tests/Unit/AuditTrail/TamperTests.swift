@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Customers
+@testable import AuditTrail
 
 /// A chain of 10,000 with 1,000 redactions, and what can be done to it.
 @Suite("Alterations of an export")

@@ -17,7 +17,7 @@ struct TrailFixture {
         try await database.drop()
     }
 
-    /// Appends entries of all kinds about so many customers, each of whom has at least one with a before-image.
+    /// Appends entries of all kinds about so many customers, each with at least one before-image.
     func append(_ count: Int, app: String = app, customers: Int, from first: Int = 0) async throws {
         for start in stride(from: first, to: first + count, by: 500) {
             let size = min(500, first + count - start)
@@ -27,7 +27,7 @@ struct TrailFixture {
         }
     }
 
-    /// Redacts customers, each in a request of its own.
+    /// Redacts customers, each by an entry of its own.
     func redact(_ customers: Range<Int>, app: String = app) async throws {
         for start in stride(from: customers.lowerBound, to: customers.upperBound, by: 100) {
             let end = min(start + 100, customers.upperBound) - 1
@@ -38,7 +38,7 @@ struct TrailFixture {
         }
     }
 
-    /// Alters the trail as a superuser who has taken its triggers away.
+    /// Alters the trail as a superuser who has disabled its triggers.
     func alter(_ sql: String) async throws {
         try await database.run(
             """
@@ -70,7 +70,6 @@ struct TrailFixture {
             SELECT count(*)
             FROM (
                 SELECT jsonb_agg(jsonb_build_object(
-                    'app_id', p_app,
                     'id', md5(p_app || ' entry ' || i)::uuid,
                     'occurred_at', timestamptz '2024-01-15 10:30:00+00' + i * interval '1234567 microseconds',
                     'action', CASE WHEN i % 5 = 0 THEN 'customer.update' ELSE 'customer.delete' END,
@@ -97,21 +96,20 @@ struct TrailFixture {
                     'constraint_name', CASE WHEN i % 7 = 3 THEN 'invoices_belong_to_a_customer' END,
                     'referencing_table', CASE WHEN i % 7 = 3 THEN 'invoices' END,
                     'error_message', CASE WHEN i % 7 = 3 THEN 'still referenced' END) ORDER BY i) AS entries
-                FROM generate_series(p_first, p_first + p_count - 1) AS i) AS made, service.append(made.entries)
+                FROM generate_series(p_first, p_first + p_count - 1) AS i) AS made, service.append(p_app, made.entries)
         $$;
 
-        CREATE FUNCTION fixture.redact(p_app uuid, p_customer int) RETURNS text LANGUAGE plpgsql AS $$
+        CREATE FUNCTION fixture.redact(p_app uuid, p_customer int) RETURNS boolean LANGUAGE plpgsql AS $$
         DECLARE
-            v_attempt uuid := md5(p_app || ' redaction ' || p_customer)::uuid;
+            v_id uuid := md5(p_app || ' redaction ' || p_customer)::uuid;
         BEGIN
-            PERFORM service.open_attempt(
-                p_app, md5('key')::uuid, v_attempt, NULL, sha256('request'), clock_timestamp() + interval '1 hour',
-                interval '1 day',
-                jsonb_build_object(
-                    'id', v_attempt, 'app_id', p_app, 'action', 'customer.redact', 'occurred_at', clock_timestamp(),
-                    'customer_id', fixture.customer(p_customer), 'reason', 'asked by the person',
-                    'actor_key_id', md5('key')::uuid, 'request', jsonb_build_object('method', 'POST')));
-            RETURN service.redact(p_app, v_attempt, fixture.customer(p_customer), '{}');
+            INSERT INTO service.redactions (app_id, customer_id, attempt_id, redacted_at, record)
+            VALUES (p_app, fixture.customer(p_customer), v_id, clock_timestamp(), '{}');
+            PERFORM service.append(p_app, jsonb_build_array(jsonb_build_object(
+                'id', v_id, 'action', 'customer.redact', 'outcome', 'SUCCEEDED', 'status_code', 200,
+                'customer_id', fixture.customer(p_customer), 'reason', 'asked by the person',
+                'actor_key_id', md5('key')::uuid, 'request', jsonb_build_object('method', 'POST'))));
+            RETURN service.erase(p_app, fixture.customer(p_customer), 1000);
         END
         $$;
         """

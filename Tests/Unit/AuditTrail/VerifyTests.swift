@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// `customerd audit verify` against a superuser who has taken the triggers away.
+/// `customerd audit verify` against a superuser who has disabled the triggers.
 @Suite("Audit verify")
 struct VerifyTests {
     private static let strangers = "00000000-0000-0000-0000-000000000000"
@@ -48,7 +48,7 @@ struct VerifyTests {
         update("another id", "id = gen_random_uuid()"),
         update("a microsecond later", "recorded_at = recorded_at + interval '1 microsecond'"),
         update("the end of time", "occurred_at = 'infinity'"),
-        update("another actor", "actor_name = 'nobody'"),
+        update("another actor", "actor_name = 'another'"),
         update("another key", "actor_client_key = NULL"),
         update("another constraint", "constraint_name = 'another'"),
         update("another request id", "request_id = request_id || ' '"),
@@ -79,7 +79,7 @@ struct VerifyTests {
             """
             UPDATE audit.entries SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
             WHERE app_id = '$app' AND seq = 4
-            """, brokenAt: 4, "no redaction"),
+            """, brokenAt: 4, "no later redaction"),
         Alteration(
             "an entry in the middle is gone", "DELETE FROM audit.entries WHERE app_id = '$app' AND seq = 3",
             brokenAt: 3,
@@ -188,12 +188,12 @@ struct VerifyTests {
 
         let all = try await database.verify(as: "customerd_auditor")
         let strangers = try await database.verify(app: Self.strangers, as: "customerd_service")
-        let nobody = try await database.verify(app: newID())
+        let unknown = try await database.verify(app: newID())
 
         #expect(all.status == 0)
         #expect(all.verdict == Verdict(entries: 53, verified: 53))
         #expect(strangers.verdict == Verdict(entries: 8, verified: 8))
-        #expect(nobody.verdict == Verdict(entries: 0, verified: 0))
+        #expect(unknown.verdict == Verdict(entries: 0, verified: 0))
         try await database.drop()
     }
 
@@ -230,34 +230,35 @@ struct VerifyTests {
         try await database.drop()
     }
 
-    @Test("a redaction accounts for what it erased")
+    @Test("a redaction declares the erasure of every earlier entry of its customer")
     func redaction() async throws {
         let database = try await Shared.database.value
         let (app, customer) = (newID(), newID())
         try await database.append(4, app: app, customer: customer)
-        try await erase(database, app, [1, 3])
-        try await database.appendRedaction(app: app, customer: customer, seqs: [1, 3])
+        try await database.appendRedaction(app: app, customer: customer)
 
-        let (status, verdict) = try await database.verify(app: app)
-
-        #expect(status == 0)
-        #expect(verdict == Verdict(entries: 5, verified: 5))
+        // Entries are erased one batch after another: the others still have their data.
+        for erased in [[], [1], [3, 4], [2]] {
+            try await erase(database, app, erased)
+            let (status, verdict) = try await database.verify(app: app)
+            #expect(status == 0)
+            #expect(verdict == Verdict(entries: 5, verified: 5))
+        }
     }
 
     @Test(
-        "a redaction that doesn't fit accounts for nothing",
-        arguments: ["before", "other", "unlisted", "failed", "kept"])
+        "an erasure that no later redaction of the customer declares breaks the chain",
+        arguments: ["before", "other", "failed", "kept"])
     func misfit(kind: String) async throws {
         let database = try await Shared.database.value
         let (app, customer) = (newID(), newID())
-        if kind == "before" { try await database.appendRedaction(app: app, customer: customer, seqs: [1, 2, 3]) }
+        if kind == "before" { try await database.appendRedaction(app: app, customer: customer) }
         try await database.append(4, app: app, customer: customer)
         try await erase(database, app, [3], keepingReason: kind == "kept")
         switch kind {
-        case "other": try await database.appendRedaction(app: app, customer: newID(), seqs: [3])
-        case "unlisted": try await database.appendRedaction(app: app, customer: customer, seqs: [2])
-        case "failed": try await database.appendRedaction(app: app, customer: customer, seqs: [3], outcome: "FAILED")
-        case "kept": try await database.appendRedaction(app: app, customer: customer, seqs: [3])
+        case "other": try await database.appendRedaction(app: app, customer: newID())
+        case "failed": try await database.appendRedaction(app: app, customer: customer, outcome: "FAILED")
+        case "kept": try await database.appendRedaction(app: app, customer: customer)
         default: break
         }
 
@@ -277,6 +278,80 @@ struct VerifyTests {
                 reason = \(keepingReason ? "'left over'" : "NULL")
             WHERE app_id = '\(app)' AND seq = ANY ('{\(seqs.map(String.init).joined(separator: ","))}')
             """)
+    }
+
+    // MARK: - Traces
+
+    @Test("a wiped trail doesn't pass for an empty one: attempts and redactions refer to its entries")
+    func wiped() async throws {
+        let database = try await TestDatabase.migrated()
+        let (first, second) = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
+        let empty = try await database.verify()
+        #expect(empty.status == 0)
+        for app in [first, second] {
+            try await database.append(7, app: app)
+            try await database.addAttempts(app: app)
+        }
+        #expect(try await database.verify().status == 0)
+        try await database.disarm()
+
+        try await database.run(
+            "DELETE FROM audit.entries WHERE app_id = '\(second)'; DELETE FROM audit.heads WHERE app_id = '\(second)'")
+        let one = try await database.verify(as: "customerd_auditor")
+        #expect(one.status == 1)
+        #expect(
+            one.verdict == Verdict(entries: 7, verified: 7, brokenAt: 1, brokenApp: second, reason: one.verdict.reason))
+        #expect(one.verdict.reason?.contains("service.attempts refers to entry 7") == true)
+
+        try await database.run("DELETE FROM audit.entries; DELETE FROM audit.heads")
+        let all = try await database.verify(as: "customerd_auditor")
+        #expect(all.status == 1)
+        #expect(
+            all.verdict == Verdict(entries: 0, verified: 0, brokenAt: 1, brokenApp: first, reason: all.verdict.reason))
+
+        try await database.run(
+            """
+            DELETE FROM service.attempts;
+            INSERT INTO service.redactions (app_id, customer_id, attempt_id, redacted_at, record, entry_seq)
+            VALUES ('\(second)', gen_random_uuid(), gen_random_uuid(), now(), '{}', 3)
+            """)
+        let redacted = try await database.verify()
+        #expect(redacted.status == 1)
+        #expect(redacted.verdict.brokenApp == second)
+        #expect(redacted.verdict.reason?.contains("service.redactions refers to entry 3") == true)
+        try await database.drop()
+    }
+
+    @Test("a tail that was cut together with its head shows without a checkpoint while attempts remember it")
+    func cutTail() async throws {
+        let database = try await TestDatabase.migrated()
+        let app = newID()
+        try await database.append(7, app: app)
+        try await database.addAttempts(app: app)
+        try await database.disarm()
+        try await database.run(
+            """
+            DELETE FROM audit.entries WHERE seq > 5;
+            UPDATE audit.heads AS h SET seq = e.seq, hash = e.hash FROM audit.entries AS e WHERE e.seq = 5
+            """)
+
+        let (status, verdict) = try await database.verify()
+
+        #expect(status == 1)
+        #expect(verdict == Verdict(entries: 5, verified: 5, brokenAt: 6, brokenApp: app, reason: verdict.reason))
+        try await database.drop()
+    }
+
+    @Test("without SELECT on the trail nothing is proven: exit 2, and JSON")
+    func withoutPrivilege() async throws {
+        let database = try await TestDatabase.migrated()
+        try await database.run("REVOKE SELECT ON audit.entries FROM customerd_auditor")
+
+        let ended = try await database.run(["audit", "verify", "--json"], as: "customerd_auditor")
+
+        #expect(ended.status == 2)
+        #expect(ended.memberNames.first == "error")
+        try await database.drop()
     }
 
     @Test("the answer has the contract's members, in its order; exit 1 without a schema, 2 for a bad app")

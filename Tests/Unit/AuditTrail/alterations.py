@@ -22,7 +22,8 @@ def load(path):
     return module
 
 
-def take(walk, entry, head):
+def take(walk, entry, head, part):
+    assert not part
     if entry:
         walk.take(entry)
     if head:
@@ -31,7 +32,7 @@ def take(walk, entry, head):
 
 def main(verifier, export, checkpoints, cases):
     verify = load(verifier)
-    heads, fault = verify.believed(verify.read_text(checkpoints), None)
+    heads, fault = verify.trusted(verify.read_text(checkpoints), None)
     assert heads and not fault
     with open(export, "rb") as file:
         base = [verify.read_line(line) for line in file]
@@ -39,10 +40,10 @@ def main(verifier, export, checkpoints, cases):
     for signed in (False, True):
         walk = verify.Walk(heads if signed else [])
         walks[signed] = []
-        for index, (entry, head) in enumerate(base):
+        for index, item in enumerate(base):
             if index % STEP == 0:
                 walks[signed].append(copy.deepcopy(walk))
-            take(walk, entry, head)
+            take(walk, *item)
     for line in open(cases, encoding="utf-8"):
         case = json.loads(line)
         first = min(splice["from"] for splice in case["splices"]) // STEP
