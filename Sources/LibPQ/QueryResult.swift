@@ -1,26 +1,29 @@
+/// The result of one statement.
+public struct QueryResult: Sendable {
+    /// The names of the columns, from left to right.
+    public let columns: [String]
+    public let rows: [Row]
+    /// What the server reports that it did: `SELECT 3`, `DELETE 1`, `COMMIT`.
+    ///
+    /// Source: PostgreSQL manual, "Message Formats", CommandComplete.
+    let commandTag: String
+}
+
 /// One row of a result, in text format.
 ///
-/// A row keeps the memory of its whole result alive: copy out the values that are to last.
-/// A typed reader answers nil for NULL and for a value that isn't of that type; asking for a column that doesn't
-/// exist is a mistake of the program, which a debug build stops at.
+/// A row keeps the memory of its whole result alive: copy out the values that are to outlive it.
+/// A typed reader returns nil for NULL and for a value of another type. Reading a column that doesn't exist is a
+/// programming error, which stops a debug build.
 public struct Row: Sendable {
     let result: PQResult
     let index: Int32
+}
 
-    public var columns: [String] {
-        result.columns
-    }
-
+extension Row {
     public subscript(_ column: Int) -> String? {
         string(column)
     }
 
-    public subscript(_ column: String) -> String? {
-        string(column)
-    }
-}
-
-extension Row {
     public func string(_ column: Int) -> String? {
         assert(column >= 0 && column < result.columns.count, "there is no column \(column)")
         return result.text(row: index, column: Int32(column))
@@ -51,6 +54,10 @@ extension Row {
 }
 
 extension Row {
+    public subscript(_ column: String) -> String? {
+        string(column)
+    }
+
     public func string(_ column: String) -> String? {
         position(column).flatMap { string($0) }
     }

@@ -1,13 +1,14 @@
-import LibPQ
 import TestSupport
 import Testing
+
+@testable import LibPQ
 
 @Suite("Cancellation and deadlines")
 struct CancellationTests {
     @Test("cancelling the task cancels the statement on the server, and the connection lives on")
     func cancelsStatement() async throws {
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
         let barrier = try await Barrier()
         let task = Task { try await connection.value("SELECT FROM \(barrier.sql)") }
         try await barrier.isReached(by: pid)
@@ -35,7 +36,7 @@ struct CancellationTests {
     @Test("past the deadline the connection is closed, and the server is asked to stop")
     func deadline() async throws {
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
 
         await #expect(throws: DatabaseError.deadlineExceeded) {
             try await connection.query(Statement("SELECT pg_sleep(60)"), deadline: .now + .seconds(1))
@@ -65,7 +66,7 @@ struct CancellationTests {
     @Test("closing a connection ends the statement that is under way")
     func closeWhileBusy() async throws {
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
         let barrier = try await Barrier()
         let task = Task { try await connection.value("SELECT FROM \(barrier.sql)") }
         try await barrier.isReached(by: pid)

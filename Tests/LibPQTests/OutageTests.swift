@@ -1,6 +1,7 @@
-import LibPQ
 import TestSupport
 import Testing
+
+@testable import LibPQ
 
 /// With a cluster of their own, which they stop.
 @Suite("Outages")

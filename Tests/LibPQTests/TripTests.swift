@@ -8,7 +8,7 @@ struct TripTests {
     /// A trip of BEGIN, one statement and COMMIT that was handed over as a whole.
     private func transaction() -> Trip {
         let steps = (0...2).map { Trip.Step.execute(statement: $0, name: nil) }
-        var trip = Trip(statementCount: 3, steps: steps, isPipeline: true)
+        var trip = Trip(statementCount: 3, steps: steps)
         trip.handedOver = 3
         return trip
     }
@@ -21,7 +21,7 @@ struct TripTests {
         .failed(ServerError(severity: severity, sqlstate: sqlstate, message: ""))
     }
 
-    private func outcome(_ replies: [Trip.Reply], lost: Bool = false) -> TransactionOutcome<[QueryResult]> {
+    private func outcome(_ replies: [Trip.Reply], lost: Bool = false) -> TransactionOutcome {
         var trip = transaction()
         for reply in replies { trip.take(reply) }
         if lost { trip.interruption = .connectionLost(nil) }
@@ -32,14 +32,14 @@ struct TripTests {
     func committed() {
         let replies = [answer("BEGIN"), .end, answer("DELETE 1"), .end, answer("COMMIT"), .end, .synced]
 
-        #expect(outcome(replies).committedValue?.map(\.commandTag) == ["DELETE 1"])
+        #expect(outcome(replies).committedResults?.map(\.commandTag) == ["DELETE 1"])
     }
 
     @Test("lost after COMMIT has answered: committed")
     func lostAfterCommitAnswered() {
         let replies = [answer("BEGIN"), .end, answer("DELETE 1"), .end, answer("COMMIT"), .end]
 
-        #expect(outcome(replies, lost: true).committedValue != nil)
+        #expect(outcome(replies, lost: true).committedResults != nil)
     }
 
     @Test("COMMIT that says ROLLBACK: rolled back")
@@ -109,7 +109,7 @@ struct TripTests {
             .execute(statement: 0, name: nil), .prepare(statement: 1, name: "a"), .execute(statement: 1, name: "a"),
             .execute(statement: 2, name: nil),
         ]
-        var trip = Trip(statementCount: 3, steps: steps, isPipeline: true)
+        var trip = Trip(statementCount: 3, steps: steps)
         trip.handedOver = 3
 
         let replies = [answer("BEGIN"), .end, error("42601"), .end, .aborted, .end, .aborted, .end, .synced]
@@ -124,7 +124,7 @@ struct TripTests {
     @Test("what was prepared before the error stays prepared")
     func preparedBeforeError() {
         let steps: [Trip.Step] = [.prepare(statement: 0, name: "a"), .execute(statement: 0, name: "a")]
-        var trip = Trip(statementCount: 1, steps: steps, isPipeline: true)
+        var trip = Trip(statementCount: 1, steps: steps)
 
         for reply in [answer(""), .end, error("22012"), .end, .synced] { trip.take(reply) }
 

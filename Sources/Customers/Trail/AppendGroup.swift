@@ -99,7 +99,7 @@ actor AppendGroup {
             "SELECT id, outcome FROM service.append($1)",
             [.text("[" + entries.map(\.json).joined(separator: ",") + "]")]
         )
-        let rows = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+        let rows = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline).rows
         }

@@ -69,7 +69,7 @@ public struct Recovery: Service {
     @discardableResult
     public func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
-        let report = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+        let report = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
             try await release(connection, deadline: deadline)
             // Recovery first, purge second: what lacks its entry must never be forgotten.
