@@ -45,8 +45,8 @@ extension Connection {
     }
 
     private func canRepeat(_ trip: Trip) -> Bool {
-        guard trip.stalePlan != nil, case .busy(let exchange) = machine.state else { return false }
-        return !hasOpenTransaction && !exchange.isCancelRequested
+        guard trip.stalePlan != nil, case .busy = machine.state else { return false }
+        return !hasOpenTransaction
     }
 
     private func begin(

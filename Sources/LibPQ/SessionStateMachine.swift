@@ -54,8 +54,8 @@ struct SessionStateMachine {
         /// A broken socket has nothing left to read.
         case draining(Exchange, isBroken: Bool)
         /// An error has made the session useless: it closes when the exchange finishes.
-        case retired(Exchange, ServerError)
-        case closed(Reason)
+        indirect case retired(Exchange, ServerError)
+        indirect case closed(Reason)
     }
 
     enum Action: Hashable {

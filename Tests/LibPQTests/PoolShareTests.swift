@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import LibPQ
@@ -204,7 +205,7 @@ struct PoolShareTests {
 
     @Test("whatever happens, no group exceeds its share, and every waiter comes out once", arguments: 1...20)
     func randomEvents(seed: UInt64) {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let size = Int.random(in: 1...9, using: &random)
         let groups: [UUID?] = [nil, one, other]
         var machine = full(size: size)
@@ -250,18 +251,5 @@ struct PoolShareTests {
         perform(machine.shutDown())
         #expect(Set(out.keys) == Set(groupOf.keys))
         #expect(out.values.allSatisfy { $0 == 1 })
-    }
-}
-
-/// A random generator with a seed (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import LibPQ
@@ -300,5 +301,58 @@ struct SessionStateMachineTests {
 
         _ = machine.abandon()
         #expect(machine.cancel(ticket) == [])
+    }
+
+    // MARK: - Any order
+
+    @Test(
+        "in any order of events, a suspension ends once, and a session is closed once and for good", arguments: 1...50)
+    func anyOrder(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var machine = Machine()
+        var ticket: Machine.Ticket?
+        var isSuspended = false
+        var (closings, requests) = (0, 0)
+        func perform(_ actions: [Machine.Action]) {
+            for action in actions {
+                switch action {
+                case .resume:
+                    #expect(isSuspended)
+                    isSuspended = false
+                case .close: closings += 1
+                case .cancelStatement: requests += 1
+                case .read, .readToEnd, .stopWatching, .setTimer: break
+                }
+            }
+        }
+        for step in 0..<60 {
+            let now = at(Double(step) / 10)
+            let error = [nil, nil, cancellation, readOnly, shutdown][Int.random(in: 0..<5, using: &random)]
+            let isIntact = Int.random(in: 0..<10, using: &random) > 0
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0...1 where ticket == nil:
+                ticket = try? machine.begin(isCancellable: Bool.random(using: &random), deadline: at(9), now: now)
+                requests = 0
+            case 2...4 where ticket != nil && !isSuspended:
+                isSuspended = machine.suspend(for: .result, until: now + .seconds(1), now: now) == nil
+            case 5: perform(machine.socketIsReady(isHungUp: !isIntact))
+            case 6:
+                perform(
+                    machine.hasRead(isIntact: isIntact, isBusy: Bool.random(using: &random), lastWords: error))
+            case 7: perform(machine.timerHasFired(now: now))
+            case 8:
+                if let ticket { perform(machine.cancel(ticket)) }
+            case 9 where !isIntact: perform(machine.abandon())
+            default:
+                guard ticket != nil, !isSuspended else { continue }
+                perform(machine.tripEnded(error: error, isInStep: isIntact, lastWords: nil))
+                perform(machine.finish(isInTransaction: false, wasCancelled: error == cancellation, lastWords: nil))
+                ticket = nil
+                #expect(machine.exchange == nil)
+            }
+            #expect(isSuspended == (machine.exchange?.suspension != nil))
+            #expect(closings == (machine.condition.isClosed ? 1 : 0))
+            #expect(requests <= 1)
+        }
     }
 }
