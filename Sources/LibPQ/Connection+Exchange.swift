@@ -3,7 +3,9 @@
 extension Connection {
     /// Sends statements in one round trip and takes all answers.
     func trip(_ sent: [Statement], deadline: ContinuousClock.Instant) async -> Trip {
-        let plan = statements.plan(sent, isPreparing: settings.preparesStatements)
+        // Without prepared statements there may be a pooler in transaction mode: see `SessionParameter`.
+        let isPinning = !settings.preparesStatements && !hasOpenTransaction
+        let plan = statements.plan(sent, isPreparing: settings.preparesStatements, isPinning: isPinning)
         var trip = Trip(statementCount: sent.count, steps: plan.steps)
         await failpoint("before", of: sent)
         let pq: PQConnection
@@ -64,18 +66,18 @@ extension Connection {
     private func hand(_ sent: [Statement], over pq: PQConnection, _ trip: inout Trip) throws(DatabaseError) {
         if trip.isPipeline, !pq.enterPipeline() { throw refusal(pq) }
         for step in trip.steps {
-            trip.handedOver = step.statement + 1
+            if let statement = step.statement { trip.handedOver = statement + 1 }
             guard send(step, of: sent, pq) else { throw refusal(pq) }
         }
         if trip.isPipeline, !pq.sync() { throw refusal(pq) }
     }
 
     private func send(_ step: Trip.Step, of sent: [Statement], _ pq: PQConnection) -> Bool {
-        let statement = sent[step.statement]
-        return switch step {
-        case .prepare(_, let name): pq.prepare(name, statement.sql, statement.parameters)
-        case .execute(_, let name?): pq.send(prepared: name, statement.parameters)
-        case .execute(_, nil): pq.send(statement.sql, statement.parameters)
+        switch step {
+        case .pin: pq.send(SessionParameter.statement, [])
+        case .prepare(let index, let name): pq.prepare(name, sent[index].sql, sent[index].parameters)
+        case .execute(let index, let name?): pq.send(prepared: name, sent[index].parameters)
+        case .execute(let index, nil): pq.send(sent[index].sql, sent[index].parameters)
         }
     }
 

@@ -142,10 +142,6 @@ extension Connection {
 }
 
 extension Connection {
-    /// Named, so that a role's default doesn't choose the level. The access mode is left to the defaults: an operator
-    /// closes a database to writes by `default_transaction_read_only`.
-    private static let beginning = Statement("BEGIN ISOLATION LEVEL READ COMMITTED", prepared: false)
-
     /// Runs `BEGIN ISOLATION LEVEL READ COMMITTED`, the statements and `COMMIT` in one round trip.
     ///
     /// It never cancels anything, and the task's cancellation has no effect: past the deadline it closes the
@@ -159,7 +155,7 @@ extension Connection {
         } catch {
             return .rolledBack(error, completed: [])
         }
-        let all = [Self.beginning] + statements + [Statement("COMMIT", prepared: false)]
+        let all = [.begin] + statements + [Statement("COMMIT", prepared: false)]
         var trip = await trip(all, deadline: deadline)
         await rollBackIfOpen(deadline: deadline)
         if canRepeat(trip) {

@@ -35,16 +35,24 @@ public struct ConnectionSettings: Sendable {
 /// A setting that each session pins, whatever the defaults of server, database and role are.
 public struct SessionParameter: Sendable, Hashable {
     public let name: String
-    /// The value as it stands in `SET name = value`: a list of identifiers or a literal.
     public let value: String
+
+    /// The assignment for `SET` and `ALTER ROLE … SET`: the search_path is a list of identifiers, all others are
+    /// literals.
+    public var assignment: String {
+        name == "search_path" ? "\(name) = \(value)" : "\(name) = '\(value)'"
+    }
 
     /// The settings that change how SQL is read or what it returns. `client_encoding` is sent with the connection's
     /// startup.
     ///
     /// Each session sets them before its first statement, so they hold for the service and for commands, as any role.
-    /// A start parameter (`options`) would save a round trip, but PgBouncer refuses it. In transaction mode PgBouncer
-    /// gives a transaction any of its server sessions, of which only some have seen our `SET`; there, these values
-    /// have to be the defaults of the service's role in its database, too, where they override all other defaults.
+    /// A start parameter (`options`) would save a round trip, but PgBouncer refuses it.
+    ///
+    /// In transaction mode, PgBouncer gives a transaction any of its server sessions, of which only some have seen our
+    /// `SET`. There (``ConnectionSettings/preparesStatements`` is off) each transaction sets them again for itself, in
+    /// the same round trip. Two exceptions: the isolation level of a statement alone is fixed before, and a script
+    /// sets what it needs. So they have to be defaults of the service's role in its database, too.
     ///
     /// Not here: `default_transaction_read_only`, by which an operator closes a database to writes; timeouts and
     /// `synchronous_commit`, which change no result; settings that only a superuser can change.
@@ -53,13 +61,13 @@ public struct SessionParameter: Sendable, Hashable {
         // owner is the session's role, but their author may be another.
         SessionParameter(name: "search_path", value: "pg_catalog, pg_temp"),
         // A statement outside of a transaction block is a transaction, too. Under another level it fails with 40001.
-        SessionParameter(name: "default_transaction_isolation", value: "'read committed'"),
+        SessionParameter(name: "default_transaction_isolation", value: "read committed"),
         // Text forms of dates, times and intervals, and the offset of a timestamptz, in JSON as well.
-        SessionParameter(name: "DateStyle", value: "'ISO, MDY'"),
-        SessionParameter(name: "IntervalStyle", value: "'postgres'"),
-        SessionParameter(name: "TimeZone", value: "'UTC'"),
+        SessionParameter(name: "DateStyle", value: "ISO, MDY"),
+        SessionParameter(name: "IntervalStyle", value: "postgres"),
+        SessionParameter(name: "TimeZone", value: "UTC"),
         // Text forms of bytea and of floating-point numbers, in JSON as well.
-        SessionParameter(name: "bytea_output", value: "'hex'"),
+        SessionParameter(name: "bytea_output", value: "hex"),
         SessionParameter(name: "extra_float_digits", value: "1"),
         // Names that SQL makes into text: regclass, format('%I'), pg_get_constraintdef().
         SessionParameter(name: "quote_all_identifiers", value: "off"),
@@ -72,6 +80,14 @@ public struct SessionParameter: Sendable, Hashable {
         SessionParameter(name: "gin_fuzzy_search_limit", value: "0"),
     ]
 
-    /// All of them, for the simple protocol.
-    static let script = pinned.map { "SET \($0.name) = \($0.value);" }.joined(separator: "\n")
+    /// Sets all of them, for this transaction only.
+    static let statement = "SELECT \(settings(isLocal: true))"
+
+    /// Sets all of them, for the session.
+    static let script = "SELECT \(settings(isLocal: false))"
+
+    /// The function by its schema: the search_path isn't pinned yet.
+    private static func settings(isLocal: Bool) -> String {
+        pinned.map { "pg_catalog.set_config('\($0.name)', '\($0.value)', \(isLocal))" }.joined(separator: ", ")
+    }
 }

@@ -101,6 +101,10 @@ extension Parameter {
 }
 
 extension Statement {
+    /// Names the isolation level, so that a role's default doesn't choose it. The access mode is left to the defaults:
+    /// an operator closes a database to writes by `default_transaction_read_only`.
+    static let begin = Statement("BEGIN ISOLATION LEVEL READ COMMITTED", prepared: false)
+
     /// U+0000 ends a C string, so libpq would drop what follows it without an error.
     var hasZeroByte: Bool {
         sql.hasZeroByte || parameters.contains { if case .text(let text) = $0 { text.hasZeroByte } else { false } }

@@ -31,7 +31,9 @@ struct StatementCache {
     }
 
     /// Plans to prepare what is new to the session, and to execute all statements.
-    mutating func plan(_ statements: [Statement], isPreparing: Bool) -> Plan {
+    ///
+    /// - Parameter isPinning: whether the transaction of these statements sets the session parameters first.
+    mutating func plan(_ statements: [Statement], isPreparing: Bool, isPinning: Bool = false) -> Plan {
         var plan = Plan()
         var fresh: [Key: String] = [:]
         for (index, statement) in statements.enumerated() {
@@ -51,6 +53,7 @@ struct StatementCache {
             plan.keys.append(key)
             plan.steps.append(.execute(statement: index, name: name))
         }
+        if isPinning { plan.steps.insert(.pin, at: statements.first == .begin ? 1 : 0) }
         return plan
     }
 

@@ -19,11 +19,14 @@ struct Trip {
 
     /// What is sent for a statement: its preparation, if it is new to the session, and its execution.
     enum Step: Equatable {
+        /// Sets the session parameters for this transaction. See ``SessionParameter``.
+        case pin
         case prepare(statement: Int, name: String)
         case execute(statement: Int, name: String?)
 
-        var statement: Int {
+        var statement: Int? {
             switch self {
+            case .pin: nil
             case .prepare(let statement, _), .execute(let statement, _): statement
             }
         }
@@ -86,6 +89,7 @@ struct Trip {
         guard stepHasReply, cursor < steps.count else { return }
         if let pending {
             switch steps[cursor] {
+            case .pin: break
             case .prepare: preparedSteps.append(steps[cursor])
             case .execute: results.append(pending)
             }

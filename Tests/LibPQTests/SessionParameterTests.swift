@@ -72,10 +72,10 @@ struct SessionParameterTests {
             try await owner.run("ALTER \(target) SET \(hazard.name) = \(hazard.value)")
         }
 
-        func connect() async throws -> Connection {
-            try await Connection.connect(
-                ConnectionSettings(conninfo: PrivateCluster.shared.url(database: database, user: role)),
-                deadline: .soon)
+        func connect(preparesStatements: Bool = true) async throws -> Connection {
+            let conninfo = PrivateCluster.shared.url(database: database, user: role)
+            return try await Connection.connect(
+                ConnectionSettings(conninfo: conninfo, preparesStatements: preparesStatements), deadline: .soon)
         }
 
         func remove() async throws {
@@ -117,6 +117,33 @@ struct SessionParameterTests {
 
         let value = try await connection.value("SELECT \(hazard.expression)")
         #expect(value != hazard.result)
+        await connection.close()
+        try await place.remove()
+    }
+
+    @Test(
+        "behind a pooler, which may give a transaction a session without them, each transaction pins them again",
+        arguments: SessionParameterTests.hazards)
+    func poolerInTransactionMode(hazard: Hazard) async throws {
+        // Of a statement alone PostgreSQL fixes the level before the statement; the encoding is the connection's.
+        let isPinned = !["default_transaction_isolation", "client_encoding"].contains(hazard.name)
+        let place = try await Place()
+        let connection = try await place.connect(preparesStatements: false)
+        // What the session is like that the pooler gives to the next transaction.
+        try await connection.run("SET \(hazard.name) = \(hazard.value)")
+        let parameter = "SELECT current_setting('\(hazard.name)')"
+        let setting = try await connection.query(Statement(parameter), deadline: .soon).rows[0][0]
+
+        let alone = try await connection.value("SELECT \(hazard.expression)")
+        let outcome = await connection.transaction([Statement("SELECT \(hazard.expression)")], deadline: .soon)
+        let failure = await #expect(throws: DatabaseError.self) { try await connection.value("SELECT 1/0") }
+
+        if isPinned {
+            #expect(alone == hazard.result)
+            #expect(outcome.committedResults?.map { $0.rows[0][0] } == [hazard.result])
+            #expect(setting == SessionParameter.pinned.first { $0.name == hazard.name }?.value ?? setting)
+        }
+        #expect(failure?.sqlstate == "22012")
         await connection.close()
         try await place.remove()
     }

@@ -131,4 +131,20 @@ struct TripTests {
         #expect(trip.preparedSteps == [steps[0]])
         #expect(trip.error?.sqlstate == "22012")
     }
+
+    @Test("the session parameters that a trip sets are none of its results")
+    func pinned() {
+        let steps: [Trip.Step] =
+            [.execute(statement: 0, name: nil), .pin]
+            + (1...2).map { .execute(statement: $0, name: nil) }
+        var trip = Trip(statementCount: 3, steps: steps)
+        trip.handedOver = 3
+
+        let replies = [
+            answer("BEGIN"), .end, answer("SELECT 1"), .end, answer("DELETE 1"), .end, answer("COMMIT"), .end,
+        ]
+        for reply in replies + [.synced] { trip.take(reply) }
+
+        #expect(trip.transactionOutcome.committedResults?.map(\.commandTag) == ["DELETE 1"])
+    }
 }
