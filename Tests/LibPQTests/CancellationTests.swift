@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Cancellation and deadlines")
 struct CancellationTests {
-    @Test("cancelling the task cancels the statement on the server, and the connection lives on")
+    @Test("canceling the task cancels the statement on the server, and the connection stays open")
     func cancelsStatement() async throws {
         let connection = try await Connection.open()
         let pid = try await connection.pid()
@@ -21,7 +21,7 @@ struct CancellationTests {
         await connection.close()
     }
 
-    @Test("a cancelled task sends nothing")
+    @Test("a canceled task sends nothing")
     func alreadyCancelled() async throws {
         let connection = try await Connection.open()
         let task = Task {
@@ -51,7 +51,7 @@ struct CancellationTests {
         await watcher.close()
     }
 
-    @Test("a deadline that has passed already sends nothing, and the connection lives on")
+    @Test("with a deadline that has already passed nothing is sent, and the connection stays open")
     func deadlineBefore() async throws {
         let connection = try await Connection.open()
 
@@ -76,7 +76,7 @@ struct CancellationTests {
         await #expect(throws: DatabaseError.connectionLost(nil)) { try await task.value }
     }
 
-    @Test("forty statements that wait hold up no cooperative thread")
+    @Test("forty waiting statements block no cooperative thread")
     func threadsStayFree() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 40))
         let barrier = try await Barrier()
@@ -90,7 +90,7 @@ struct CancellationTests {
                     }
                 }
             }
-            // If waiting took a thread, there would be as many as there are processors, and nobody to look.
+            // If waiting took a thread, all threads would be taken, and this wouldn't run.
             try await barrier.isReached(byMany: 40)
             await barrier.open()
             try await group.waitForAll()

@@ -35,13 +35,13 @@ struct ErrorTests {
     }
 
     @Test(
-        "the connection lives on after an error",
+        "the connection stays open after an error",
         arguments: [
             ("SELECT 1/0", "22012"), ("SELEC", "42601"), ("SELECT * FROM nowhere", "42P01"),
             ("SELECT 'x'::uuid", "22P02"),
         ]
     )
-    func livesOn(sql: String, sqlstate: SQLState) async throws {
+    func staysOpen(sql: String, sqlstate: SQLState) async throws {
         let connection = try await Connection.open()
 
         let error = await #expect(throws: DatabaseError.self) { try await connection.value(sql) }
@@ -163,7 +163,7 @@ struct ErrorTests {
         await connection.close()
     }
 
-    @Test("a second caller is refused while a statement is under way, and mixes nothing up")
+    @Test("a second caller is refused while a statement runs, and each result is its caller's")
     func interleaving() async throws {
         let connection = try await Connection.open()
         let pid = try await connection.pid()

@@ -5,7 +5,7 @@ import TestSupport
 @testable import LibPQ
 
 extension ContinuousClock.Instant {
-    /// Far enough for anything that works.
+    /// Later than anything that works takes.
     static var soon: ContinuousClock.Instant { .now + .seconds(20) }
 }
 

@@ -7,7 +7,7 @@ import Testing
 @Suite("Outages")
 struct OutageTests {
     @Test(
-        "while the cluster is down everybody is refused at once; when it is back, service resumes",
+        "while the cluster is down all callers are refused immediately; when it is back, service resumes",
         arguments: ["fast", "immediate"])
     func restart(mode: String) async throws {
         let cluster = try await aside { try PrivateCluster() }

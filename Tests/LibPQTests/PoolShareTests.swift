@@ -90,7 +90,7 @@ struct PoolShareTests {
         #expect(served(machine.giveBack(connection(0), isUsable: true, now: at(3))) == [4])
     }
 
-    @Test("a broken connection of a group counts no more")
+    @Test("a broken connection of a group no longer counts")
     func broken() {
         var machine = full(size: 2)
         _ = lease(1...2, for: one, of: &machine)

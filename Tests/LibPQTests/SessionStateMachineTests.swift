@@ -236,7 +236,7 @@ struct SessionStateMachineTests {
         #expect(machine.condition == .closedAsReadOnly)
     }
 
-    @Test("an error that ends the session closes it at once, and is the reason from then on")
+    @Test("an error that ends the session closes it, and is the reason from then on")
     func fatal() throws {
         var (machine, _) = try busy()
 

@@ -48,7 +48,7 @@ struct StreamTests {
         #expect(!connection.isUsable)
     }
 
-    @Test("cancelling the task ends the stream")
+    @Test("canceling the task ends the stream")
     func cancelled() async throws {
         let connection = try await Connection.open()
         let (rows, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))

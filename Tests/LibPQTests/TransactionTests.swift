@@ -195,7 +195,7 @@ struct TransactionTests {
         try await table.drop()
     }
 
-    @Test("a transaction isn't cancelled with its task")
+    @Test("a transaction isn't canceled with its task")
     func neverCancelled() async throws {
         let table = try await Table()
         let connection = try await Connection.open()

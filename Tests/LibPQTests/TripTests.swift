@@ -54,7 +54,7 @@ struct TripTests {
         #expect(outcome([], lost: true).doubt == .connectionLost(nil))
     }
 
-    @Test("a statement's error, then lost: rolled back, because the server never got to COMMIT")
+    @Test("a statement's error, then lost: rolled back, because the server never reached COMMIT")
     func errorThenLost() {
         let rollback = outcome([answer("BEGIN"), .end, error("23503"), .end], lost: true).rollback
 
@@ -62,21 +62,21 @@ struct TripTests {
         #expect(rollback?.completed.isEmpty == true)
     }
 
-    @Test("the session's end within a statement: rolled back")
+    @Test("the session's end during a statement: rolled back")
     func fatalInStatement() {
         let rollback = outcome([answer("BEGIN"), .end, error("57P01", severity: "FATAL")], lost: true).rollback
 
         #expect(rollback?.error == .connectionLost(ServerError(severity: "FATAL", sqlstate: "57P01", message: "")))
     }
 
-    @Test("the session's end within COMMIT: in doubt", arguments: ["FATAL", "PANIC"])
+    @Test("the session's end during COMMIT: in doubt", arguments: ["FATAL", "PANIC"])
     func fatalInCommit(severity: String) {
         let replies = [answer("BEGIN"), .end, answer("DELETE 1"), .end, error("57P01", severity: severity)]
 
         #expect(outcome(replies, lost: true).doubt?.sqlstate == .adminShutdown)
     }
 
-    @Test("COMMIT's own error: rolled back, unless it says that nobody knows")
+    @Test("COMMIT's own error: rolled back, unless it says that the outcome is unknown")
     func errorInCommit() {
         let statements: [Trip.Reply] = [answer("BEGIN"), .end, answer("DELETE 1"), .end]
 
@@ -98,8 +98,8 @@ struct TripTests {
         #expect(trip.transactionOutcome.rollback?.error == .connectionLost(nil))
     }
 
-    @Test("libpq giving up without the server's word counts as lost")
-    func madeUpError() {
+    @Test("an error that libpq made itself counts as a lost connection")
+    func errorOfLibpq() {
         #expect(outcome([answer("BEGIN"), .end, .failed(nil)]).doubt == .connectionLost(nil))
     }
 

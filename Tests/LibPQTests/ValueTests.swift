@@ -26,7 +26,7 @@ struct ValueTests {
         await connection.close()
     }
 
-    @Test("NULL and the empty string are two things")
+    @Test("NULL and the empty string are different")
     func nullIsNotEmpty() async throws {
         let connection = try await Connection.open()
 
@@ -57,7 +57,7 @@ struct ValueTests {
         await connection.close()
     }
 
-    @Test("typed readers answer nil for NULL")
+    @Test("typed readers return nil for NULL")
     func typedReaders() async throws {
         let connection = try await Connection.open()
         let id = UUID()
