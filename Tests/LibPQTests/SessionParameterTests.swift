@@ -16,7 +16,7 @@ struct SessionParameterTests {
         var testDescription: String { name }
     }
 
-    private static let hazards = [
+    static let hazards = [
         Hazard(
             name: "search_path", value: "public, pg_catalog", expression: "length('abc'::varchar)", result: "3"),
         Hazard(
@@ -50,7 +50,7 @@ struct SessionParameterTests {
     ]
 
     /// A database and a login role of the test's own, whose defaults it sets.
-    private struct Place {
+    struct Place {
         let role = uniqueName("hazard")
         let database: String
         private let owner: Connection
