@@ -1,11 +1,11 @@
 /// Establishes one session.
 ///
-/// `PQconnectPoll` looks names up, which blocks, so each of its steps runs on a thread of its own.
+/// `PQconnectPoll` looks up names, which blocks, so each of its steps runs on a thread of its own.
 struct Connector: Sendable {
     private enum Establishment: Sendable {
         case established
         case failed(String)
-        /// This host hasn't answered in its time.
+        /// This host hasn't answered in time.
         case silent(Host)
     }
 
@@ -23,7 +23,7 @@ struct Connector: Sendable {
         _ = PQSignals.ignoreBrokenPipes
         let result = OneShot<Result<PQTransfer, DatabaseError>>()
         let attempt = Task { result.set(await establish()) }
-        // A little later than the attempt's own deadline, which knows better what went wrong.
+        // A little later than the attempt's own deadline, which has the more specific error.
         result.set(.failure(.connectDeadlinePassed), at: deadline + .milliseconds(50))
         return try await withTaskCancellationHandler {
             await result.value
@@ -64,7 +64,7 @@ struct Connector: Sendable {
 
     private var keywords: [PQConnection.Keyword] {
         [
-            // Kerberos would block, and its buffering can hide data from the socket; who wants it can say so.
+            // Kerberos would block, and its buffering can hide data from `poll`. The connection string can enable it.
             PQConnection.Keyword("gssencmode", "disable"),
             PQConnection.Keyword("fallback_application_name", settings.applicationName),
             PQConnection.Keyword("dbname", settings.conninfo),
@@ -121,10 +121,10 @@ extension OneShot {
 }
 
 extension DatabaseError {
-    fileprivate static let connectDeadlinePassed = DatabaseError.unavailable("connecting took too long")
+    static let connectDeadlinePassed = DatabaseError.unavailable("connecting took too long")
 }
 
-/// A host out of those that a connection string names.
+/// One of the hosts that a connection string names.
 private struct Host: Hashable, Sendable {
     var name: String
     var address: String
@@ -143,8 +143,8 @@ private struct Host: Hashable, Sendable {
 
 /// The hosts that a connection string names.
 ///
-/// libpq itself would go on to the next host after `connect_timeout`, but not for who polls; so the connection is
-/// started again with those that are left.
+/// After `connect_timeout` libpq itself tries the next host, but not with `PQconnectPoll`; so the connection is started
+/// again with the hosts that are left.
 private struct HostList {
     private var hosts: [Host]
     private let hasNames: Bool

@@ -1,6 +1,7 @@
+import Dispatch
 import NIOConcurrencyHelpers
 
-/// A value that is set once and awaited once; the first to set it wins.
+/// A value that is set once and awaited once; the first call to set it wins.
 final class OneShot<Value: Sendable>: Sendable {
     private enum State {
         case empty
@@ -29,8 +30,8 @@ final class OneShot<Value: Sendable>: Sendable {
         return isFirst
     }
 
-    // The value goes by way of the lock, not of the continuation: ThreadSanitizer doesn't see the order that a
-    // continuation makes when it is resumed before its task has suspended.
+    // The value goes through the lock, not through the continuation: ThreadSanitizer doesn't see the order that a
+    // continuation establishes when it is resumed before its task has suspended.
     var value: Value {
         get async {
             await withCheckedContinuation { continuation in
@@ -46,5 +47,20 @@ final class OneShot<Value: Sendable>: Sendable {
                 return value
             }
         }
+    }
+}
+
+/// Runs blocking calls on a thread of their own: a serial queue without a target gets one.
+///
+/// Not on the global or the concurrent queues: on Linux their threads are the cooperative ones.
+enum BlockingWork {
+    static func start(_ body: @escaping @Sendable () -> Void) {
+        DispatchQueue(label: "libpq.blocking").async(execute: body)
+    }
+
+    static func run<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        let result = OneShot<Value>()
+        start { result.set(body()) }
+        return await result.value
     }
 }

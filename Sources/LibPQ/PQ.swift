@@ -6,7 +6,7 @@ import CPostgres
     import Darwin
 #endif
 
-// Every call of libpq stands in this file, one to one; nothing here waits, and nothing decides.
+// Every call of libpq is in this file, one to one; nothing here waits, and nothing decides.
 // Source: PostgreSQL manual, chapter "libpq — C Library".
 
 /// libpq's `PGconn`. Not `Sendable`: it belongs to one actor.
@@ -43,7 +43,7 @@ final class PQConnection {
     }
 
     private let raw: OpaquePointer
-    /// What the server said outside of any statement: the reason why it ended the session.
+    /// What the server sends outside of any statement: the reason why it ends the session.
     private let notices = NoticeReceiver()
 
     /// `PQconnectStartParams`, with the connection string expanded in the place of `dbname`.
@@ -67,8 +67,8 @@ final class PQConnection {
         PQfinish(raw)
     }
 
-    /// Whether libpq can make sense of a connection string, which is asked first because its complaint would print
-    /// the string, password and all.
+    /// Whether libpq can parse a connection string. This comes first, because libpq's error message would contain the
+    /// string with its password.
     static func isWellFormed(conninfo: String) -> Bool {
         guard let options = PQconninfoParse(conninfo, nil) else { return false }
         defer { PQconninfoFree(options) }
@@ -76,9 +76,9 @@ final class PQConnection {
         while let keyword = option.pointee.keyword {
             let values = option.pointee.val.map { String(cString: $0).split(separator: ",") } ?? []
             switch String(cString: keyword) {
-            // A password with a stray @ is taken for a part of the host, which error messages print.
+            // With an unescaped @, libpq takes a part of the password as the host, which error messages contain.
             case "host" where values.contains { $0.dropFirst().contains("@") }: return false
-            // libpq itself would only complain about a port when it connects.
+            // libpq itself checks the port only when it connects.
             case "port" where values.contains { UInt16($0) == nil }: return false
             default: option += 1
             }
@@ -139,7 +139,7 @@ final class PQConnection {
     /// Reads what the socket holds. False if the connection is broken; what had come before can still be taken.
     func consumeInput() -> Bool {
         guard PQconsumeInput(raw) == 1 else { return false }
-        // A TLS record may have been read in part: the rest sits in OpenSSL, and the socket won't announce it.
+        // A TLS record may have been read in part: the rest is in OpenSSL's buffer, and `poll` doesn't report it.
         while let tls = PQsslStruct(raw, "OpenSSL"), let pending = sslPending, pending(tls) > 0 {
             guard PQconsumeInput(raw) == 1 else { return false }
         }
@@ -156,7 +156,7 @@ final class PQConnection {
         }
     }
 
-    /// `PQgetResult`: blocks if ``isBusy`` says true and the connection isn't broken.
+    /// `PQgetResult`: blocks if ``isBusy`` is true and the connection isn't broken.
     func nextResult() -> PQResult? { PQgetResult(raw).map { PQResult($0) } }
 
     func enterPipeline() -> Bool { PQenterPipelineMode(raw) == 1 }
@@ -185,14 +185,14 @@ final class PQConnection {
     }
 }
 
-/// A connection on its way from who established it to who uses it.
+/// A connection that is handed from the task that established it to the actor that uses it.
 ///
-/// `@unchecked Sendable`: whoever hands it over doesn't touch it again.
+/// `@unchecked Sendable`: the sender doesn't touch it again.
 struct PQTransfer: @unchecked Sendable {
     let connection: PQConnection
 }
 
-/// Keeps libpq from printing notices, and remembers why the server ended the session.
+/// Prevents libpq from printing notices, and remembers why the server ended the session.
 private final class NoticeReceiver {
     var error: ServerError?
 }
@@ -203,7 +203,7 @@ private func receiveNotice(_ context: UnsafeMutableRawPointer?, _ notice: Opaque
     if receiver.error == nil { receiver.error = error }
 }
 
-/// OpenSSL's `SSL_pending`, out of the library that libpq has loaded.
+/// OpenSSL's `SSL_pending`, from the library that libpq has loaded.
 private let sslPending: (@convention(c) (UnsafeMutableRawPointer) -> Int32)? = dlsym(nil, "SSL_pending").map {
     unsafeBitCast($0, to: (@convention(c) (UnsafeMutableRawPointer) -> Int32).self)
 }
@@ -232,7 +232,7 @@ final class PQCancelToken: @unchecked Sendable {
 
 /// libpq's `PGresult`.
 ///
-/// `@unchecked Sendable`: nobody else holds the pointer, and a finished result is only ever read.
+/// `@unchecked Sendable`: it is the only owner of the pointer, and a finished result is only read.
 final class PQResult: @unchecked Sendable {
     enum Status {
         /// Rows, possibly none.
@@ -291,7 +291,7 @@ final class PQResult: @unchecked Sendable {
 }
 
 extension ServerError {
-    /// The fields of an error or notice; nil if it has no SQLSTATE, which is to say that libpq made it up.
+    /// The fields of an error or notice; nil if it has no SQLSTATE, because libpq itself made it.
     fileprivate init?(fields raw: OpaquePointer) {
         func field(_ code: Unicode.Scalar) -> String? {
             PQresultErrorField(raw, Int32(code.value)).map { String(cString: $0) }
@@ -311,14 +311,14 @@ extension ServerError {
         )
     }
 
-    /// The function in the server's source that raised the error, which tells some 0A000 from others.
+    /// The function in the server's source that raised the error, which distinguishes one 0A000 from another.
     fileprivate static func routine(_ raw: OpaquePointer) -> String? {
         PQresultErrorField(raw, Int32(("R" as Unicode.Scalar).value)).map { String(cString: $0) }
     }
 }
 
 extension PQResult {
-    /// The statement's plan is out of date or gone: preparing it again helps.
+    /// The statement's plan is out of date or gone: prepared again, the statement runs.
     var isStalePlan: Bool {
         guard status == .failed, let state = serverError?.sqlstate else { return false }
         return state == .invalidStatementName
@@ -326,7 +326,7 @@ extension PQResult {
     }
 }
 
-/// Parameters laid out as libpq wants them.
+/// Parameters in libpq's layout.
 private struct PQArguments {
     private static let byteaOID: Oid = 17
 
@@ -375,7 +375,7 @@ private struct PQArguments {
     }
 }
 
-/// A write to a socket that the server has closed must be an error, not the end of the process.
+/// A write to a socket that the server has closed returns an error instead of ending the process.
 enum PQSignals {
     static let ignoreBrokenPipes: Void = {
         _ = signal(SIGPIPE, SIG_IGN)

@@ -1,8 +1,6 @@
-import DequeModule
-
-/// A pool's decisions: events in, actions out. No I/O, no clock, no chance of its own.
+/// The decisions of a pool: events in, actions out. No I/O, no clock, no random numbers.
 ///
-/// Every waiter that ``lease(_:deadline:now:)`` takes in comes out exactly once, as `hand` or `fail`.
+/// Every waiter passed to ``lease(_:for:deadline:now:)`` comes out exactly once, as `hand` or `fail`.
 struct PoolStateMachine {
     typealias Instant = ContinuousClock.Instant
 
@@ -27,14 +25,14 @@ struct PoolStateMachine {
         case opening
         case idle(since: Instant, retireAt: Instant)
         case checking(retireAt: Instant)
-        case leased(retireAt: Instant)
+        case leased(to: UUID?, retireAt: Instant)
 
         var isOpen: Bool {
             if case .opening = self { false } else { true }
         }
     }
 
-    /// What a failed attempt to connect leaves behind.
+    /// The state since connecting last failed.
     fileprivate struct Outage {
         var failures: Int
         var since: Instant
@@ -46,11 +44,9 @@ struct PoolStateMachine {
 
     private let configuration: PoolConfiguration
     private var slots: [ConnectionID: Slot] = [:]
-    /// The idle connections, the one used last at the end: it is handed out first, so its caches are warm.
+    /// The idle connections, the one used last at the end: it is handed out first, since its caches are warm.
     private var idle: [ConnectionID] = []
-    /// Who waits, the longest-waiting first. An entry without a deadline in `deadlines` has left.
-    private var queue: Deque<WaiterID> = []
-    private var deadlines: [WaiterID: Instant] = [:]
+    private var queue = PoolQueue()
     private var outage: Outage?
     private var lastReplacement: Instant?
     private var nextConnection = 0
@@ -63,25 +59,28 @@ struct PoolStateMachine {
 
     // MARK: - Events from callers
 
-    /// Somebody wants a connection.
-    mutating func lease(_ waiter: WaiterID, deadline: Instant, now: Instant) -> [Action] {
+    /// A caller wants a connection.
+    ///
+    /// - Parameter group: it holds at most half of the pool, but one connection in any case; nil for no limit.
+    mutating func lease(
+        _ waiter: WaiterID, for group: UUID? = nil, deadline: Instant, now: Instant
+    ) -> [Action] {
         if isShutDown { return [.fail(waiter, .poolIsClosed)] }
         if deadline <= now { return [.fail(waiter, .poolIsExhausted)] }
         if let outage, isUnreachable, !mayTry(now, isDemanded: true) { return [.fail(waiter, .unreachable(outage))] }
-        queue.append(waiter)
-        deadlines[waiter] = deadline
+        queue.append(waiter, group: group, deadline: deadline)
         return settle(now)
     }
 
-    /// Somebody doesn't want to wait any longer. Nothing happens if the connection has been handed over meanwhile.
+    /// A caller stops waiting. Nothing happens if the connection has been handed over in the meantime.
     mutating func cancel(_ waiter: WaiterID) -> [Action] {
-        guard deadlines.removeValue(forKey: waiter) != nil else { return [] }
-        return [.fail(waiter, .cancelled)]
+        queue.remove(waiter) ? [.fail(waiter, .cancelled)] : []
     }
 
     /// A lease has ended.
     mutating func giveBack(_ connection: ConnectionID, isUsable: Bool, now: Instant) -> [Action] {
-        guard case .leased(let retireAt) = slots[connection] else { return [] }
+        guard case .leased(let group, let retireAt) = slots[connection] else { return [] }
+        queue.release(group)
         return takeBack(connection, isUsable: isUsable, retireAt: retireAt, now: now)
     }
 
@@ -109,7 +108,7 @@ struct PoolStateMachine {
         return failAll(with: .unreachable(outage))
     }
 
-    /// An open connection has come to its end by itself.
+    /// The session of an open connection has ended.
     mutating func lost(_ connection: ConnectionID, now: Instant) -> [Action] {
         switch slots[connection] {
         case .idle:
@@ -117,15 +116,15 @@ struct PoolStateMachine {
             idle.removeAll { $0 == connection }
             return [.close(connection)] + settle(now)
         case .leased, .checking, .opening, nil:
-            // Whoever uses it will say so.
+            // Its user will report it.
             return []
         }
     }
 
-    /// A server has turned read-only, as after a failover. Its sessions live on, of no use: all connections are
+    /// A server has turned read-only, as after a failover. Its sessions stay open, but are useless: all connections are
     /// replaced, those on loan when they come back.
     ///
-    /// Once in a while: a database that stays read-only mustn't be connected to without end.
+    /// At most once in five seconds, so that a database that stays read-only isn't connected to in a loop.
     mutating func foundReadOnly(now: Instant) -> [Action] {
         if let lastReplacement, now < lastReplacement + Self.replacementPause { return [] }
         lastReplacement = now
@@ -134,7 +133,7 @@ struct PoolStateMachine {
             case .opening: break
             case .idle(let since, _): slots[connection] = .idle(since: since, retireAt: now)
             case .checking: slots[connection] = .checking(retireAt: now)
-            case .leased: slots[connection] = .leased(retireAt: now)
+            case .leased(let group, _): slots[connection] = .leased(to: group, retireAt: now)
             }
         }
         return tick(now)
@@ -155,12 +154,7 @@ struct PoolStateMachine {
 
     /// Does what is due.
     mutating func tick(_ now: Instant) -> [Action] {
-        var actions: [Action] = []
-        for waiter in queue where deadlines[waiter].map({ $0 <= now }) ?? false {
-            deadlines[waiter] = nil
-            actions.append(.fail(waiter, .poolIsExhausted))
-        }
-        queue.removeAll { deadlines[$0] == nil }
+        var actions = queue.removeExpired(now).map { Action.fail($0, .poolIsExhausted) }
         for connection in idle {
             guard case .idle(let since, let retireAt) = slots[connection] else { continue }
             if retireAt <= now {
@@ -177,7 +171,7 @@ struct PoolStateMachine {
 
     /// When ``tick(_:)`` has something to do next, if nothing else happens.
     func nextTick(_ now: Instant) -> Instant? {
-        var next = deadlines.values.min()
+        var next = queue.nextDeadline
         func consider(_ instant: Instant) { next = next.map { min($0, instant) } ?? instant }
         guard isMaintained, !isShutDown else { return next }
         consider(now + .seconds(1))
@@ -201,7 +195,7 @@ struct PoolStateMachine {
         let open = slots.values.count { $0.isOpen }
         let leased = slots.values.count { if case .leased = $0 { true } else { false } }
         return PoolStatistics(
-            size: open, idle: idle.count, inUse: leased, waiting: deadlines.count, isReachable: open > 0
+            size: open, idle: idle.count, inUse: leased, waiting: queue.count, isReachable: open > 0
         )
     }
 
@@ -215,7 +209,7 @@ struct PoolStateMachine {
     }
 
     func isWaiting(_ waiter: WaiterID) -> Bool {
-        deadlines[waiter] != nil
+        queue.contains(waiter)
     }
 
     /// The last attempt to connect has failed, and nothing is open.
@@ -246,7 +240,7 @@ struct PoolStateMachine {
     private mutating func settle(_ now: Instant) -> [Action] {
         guard !isShutDown else { return [] }
         var actions: [Action] = []
-        while !deadlines.isEmpty, let connection = idle.popLast() {
+        while served > 0, let connection = idle.popLast() {
             guard case .idle(let since, let retireAt) = slots[connection] else { continue }
             if retireAt <= now {
                 slots[connection] = nil
@@ -255,13 +249,13 @@ struct PoolStateMachine {
                 slots[connection] = .checking(retireAt: retireAt)
                 actions.append(.check(connection))
                 // It counts for one waiter; the others get further connections.
-                if becomingIdle >= deadlines.count { break }
-            } else if let waiter = nextWaiter() {
-                slots[connection] = .leased(retireAt: retireAt)
+                if becomingIdle >= served { break }
+            } else if let (waiter, group) = queue.popFirst(share: share) {
+                slots[connection] = .leased(to: group, retireAt: retireAt)
                 actions.append(.hand(connection, to: waiter))
             }
         }
-        while slots.count < configuration.size, isWanting, mayTry(now, isDemanded: !deadlines.isEmpty) {
+        while slots.count < configuration.size, isWanting, mayTry(now, isDemanded: served > 0) {
             let connection = ConnectionID(value: nextConnection)
             nextConnection += 1
             slots[connection] = .opening
@@ -282,20 +276,22 @@ struct PoolStateMachine {
     }
 
     private var isWanting: Bool {
-        isMaintained || becomingIdle < deadlines.count
+        isMaintained || becomingIdle < served
     }
 
-    private mutating func nextWaiter() -> WaiterID? {
-        while let waiter = queue.popFirst() {
-            if deadlines.removeValue(forKey: waiter) != nil { return waiter }
-        }
-        return nil
+    /// How many waiters would get a connection if enough were idle.
+    private var served: Int {
+        queue.served(share: share)
+    }
+
+    /// How many connections a group may hold. While connecting fails, those that are open are all that there are.
+    private var share: Int {
+        let size = outage == nil ? configuration.size : slots.values.count { $0.isOpen }
+        return max(1, size / 2)
     }
 
     private mutating func failAll(with error: DatabaseError) -> [Action] {
-        var actions: [Action] = []
-        while let waiter = nextWaiter() { actions.append(.fail(waiter, error)) }
-        return actions
+        queue.removeAll().map { .fail($0, error) }
     }
 }
 
@@ -306,4 +302,18 @@ extension DatabaseError {
     fileprivate static func unreachable(_ outage: PoolStateMachine.Outage) -> DatabaseError {
         .unavailable(outage.reason)
     }
+}
+
+/// A pool at one moment.
+struct PoolStatistics: Hashable {
+    /// The connections that are open.
+    var size: Int
+    /// Of these, the ones that wait to be used.
+    var idle: Int
+    /// Of these, the ones that are on loan.
+    var inUse: Int
+    /// The callers that wait for a connection.
+    var waiting: Int
+    /// Whether a connection is open. False before the first has been opened, too.
+    var isReachable: Bool
 }

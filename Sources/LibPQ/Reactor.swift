@@ -9,11 +9,11 @@ import Synchronization
     import Darwin
 #endif
 
-/// One thread that waits for sockets and deadlines, and runs the jobs that come of them.
+/// One thread that waits for sockets and deadlines, and runs the jobs that they cause.
 ///
-/// The connections' actors run on it, and so may the tasks that use them (``taskExecutor``): then a request goes from
-/// statement to statement without a switch of threads, which costs more than the way through libpq. Whatever runs here
-/// mustn't block.
+/// The connections' actors run on it, and the tasks that use them can, too (``taskExecutor``): then a request goes from
+/// statement to statement without a switch of threads, which costs more than libpq's own work. Nothing that runs here
+/// may block.
 ///
 /// Source: POSIX, `poll`; Schmidt et al., "Pattern-Oriented Software Architecture" 2, Reactor.
 public final class Reactor: SerialExecutor {
@@ -21,10 +21,10 @@ public final class Reactor: SerialExecutor {
     public static let shared = Reactor()
 
     typealias Handler = @Sendable () -> Void
-    /// Is told which events of `poll` are there.
+    /// Receives the events that `poll` reported.
     typealias SocketHandler = @Sendable (Int16) -> Void
 
-    /// What a watch or an alarm is known by.
+    /// Identifies a watch or an alarm.
     struct Registration: Hashable, Sendable {
         fileprivate let number: UInt64
     }
@@ -56,12 +56,12 @@ public final class Reactor: SerialExecutor {
             didSet { haveWatchesChanged = true }
         }
         var haveWatchesChanged = true
-        /// What is to be called at an alarm, until it is removed.
+        /// What an alarm calls, until it is removed.
         var handlers: [Registration: Handler] = [:]
-        /// The next one first; removed ones are among them until their time comes.
+        /// The next one first. Removed ones are among them until they are due.
         var alarms: Heap<Alarm> = []
         var lastRegistration: UInt64 = 0
-        /// The thread waits, or is about to: what comes now has to wake it.
+        /// The thread waits, or is about to: a change has to wake it.
         var isWaiting = false
 
         mutating func makeRegistration() -> Registration {
@@ -86,13 +86,13 @@ public final class Reactor: SerialExecutor {
         }
     }
 
-    /// What `poll` is given, and which watch each of it stands for.
+    /// The arguments of `poll`, and the watch that each belongs to.
     private struct Polled {
         var descriptors: [pollfd] = []
         var registrations: [Registration] = []
     }
 
-    /// Jobs lead to jobs: after so many rounds of them the sockets have their turn.
+    /// Jobs enqueue jobs: after this many rounds of them it is the sockets' turn.
     private static let mostRounds = 64
 
     /// A type can't be an executor of actors and of tasks at once, since both take jobs by the same method.
@@ -118,11 +118,11 @@ public final class Reactor: SerialExecutor {
             _ = fcntl(end, F_SETFD, FD_CLOEXEC)
         }
         waking = (ends[0], ends[1])
-        // A serial queue without a target has a thread of its own, which this never gives back.
+        // A serial queue without a target has a thread of its own, which this keeps forever.
         DispatchQueue(label: "libpq.reactor").async { [self] in
             thread.store(Self.currentThread, ordering: .releasing)
-            // Not `taskExecutor` itself, on which a task would go on without a turn of the queue, from step to step: under
-            // a flood of requests whoever needs many turns, for its statements, would wait twice as long for each.
+            // Not `taskExecutor` itself: on it, a task would continue from step to step without queuing. Under a flood
+            // of requests, a task with many statements would wait twice as long for each.
             let tasks = Tasks()
             var polled = Polled()
             while true {
@@ -147,7 +147,7 @@ public final class Reactor: SerialExecutor {
 
     // MARK: - Watches and alarms
 
-    /// Calls the handler whenever one of the events of `poll` is there, until the registration is removed.
+    /// Calls the handler each time that `poll` reports one of the events, until the registration is removed.
     func watch(_ descriptor: Int32, for events: Int32, _ handler: @escaping SocketHandler) -> Registration {
         change { state in
             let registration = state.makeRegistration()
@@ -156,7 +156,7 @@ public final class Reactor: SerialExecutor {
         }
     }
 
-    /// Calls the handler once, not before the instant, unless the registration is removed until then.
+    /// Calls the handler once, not before the instant, unless the registration has been removed by then.
     func alarm(at instant: ContinuousClock.Instant, _ handler: @escaping Handler) -> Registration {
         change { state in
             let registration = state.makeRegistration()
@@ -166,7 +166,7 @@ public final class Reactor: SerialExecutor {
         }
     }
 
-    /// On the reactor's own thread the handler isn't called any more afterwards.
+    /// Called on the reactor's own thread, the handler isn't called again.
     func remove(_ registration: Registration) {
         change { state in
             state.removeAlarm(registration)
@@ -175,7 +175,7 @@ public final class Reactor: SerialExecutor {
         }
     }
 
-    // MARK: - Its thread
+    // MARK: - Thread
 
     private static var currentThread: UInt {
         #if canImport(Glibc)
@@ -201,7 +201,7 @@ public final class Reactor: SerialExecutor {
         }
         if mustWake {
             var byte: UInt8 = 1
-            // A full pipe wakes as well.
+            // A full pipe wakes the thread, too.
             _ = write(waking.write, &byte, 1)
         }
         return result
@@ -224,7 +224,7 @@ public final class Reactor: SerialExecutor {
         }
     }
 
-    /// Waits for a socket, an alarm or work, and calls whom it concerns; doesn't wait while there is work.
+    /// Waits for a socket, an alarm or work, and calls their handlers. It doesn't wait while there is work.
     private func wait(_ polled: inout Polled) {
         let milliseconds = prepare(&polled)
         let count = poll(&polled.descriptors, nfds_t(polled.descriptors.count), milliseconds)
@@ -256,7 +256,7 @@ public final class Reactor: SerialExecutor {
             guard state.work.isEmpty else { return 0 }
             state.isWaiting = true
             guard let first = state.nextAlarm() else { return -1 }
-            // Rounded up, or it would wake too early again and again.
+            // Rounded up: otherwise it would wake too early, repeatedly.
             let remaining = ContinuousClock.now.duration(to: first.instant).boundedNanoseconds
             return Int32((remaining + 999_999) / 1_000_000)
         }

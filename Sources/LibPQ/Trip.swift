@@ -1,17 +1,17 @@
-/// One round trip: the statements that were handed over together, and how far their answers got.
+/// One round trip: the statements that were handed to libpq together, and how far their answers got.
 ///
-/// A pure value; ``Connection`` feeds it with what libpq gives.
+/// A pure value; ``Connection`` passes it what libpq returns.
 struct Trip {
     /// One answer of libpq.
     enum Reply {
         case result(QueryResult)
-        /// nil if libpq gave up without a word from the server.
+        /// nil if libpq gave up without an error from the server.
         case failed(ServerError?, isStalePlan: Bool = false)
         /// Skipped, because an earlier statement of the pipeline had failed.
         case aborted
         /// The end of a pipeline.
         case synced
-        /// A result of single-row mode, a COPY: nothing that a trip can deal with.
+        /// A COPY, or a row of single-row mode where none was requested: nothing that a trip can handle.
         case unexpected
         /// libpq's NULL: the end of one command's results.
         case end
@@ -19,11 +19,14 @@ struct Trip {
 
     /// What is sent for a statement: its preparation, if it is new to the session, and its execution.
     enum Step: Equatable {
+        /// Sets the session parameters for this transaction. See ``SessionParameter``.
+        case pin
         case prepare(statement: Int, name: String)
         case execute(statement: Int, name: String?)
 
-        var statement: Int {
+        var statement: Int? {
             switch self {
+            case .pin: nil
             case .prepare(let statement, _), .execute(let statement, _): statement
             }
         }
@@ -39,7 +42,7 @@ struct Trip {
     private(set) var failure: ServerError?
     /// Why the trip ended before everything was answered.
     var interruption: DatabaseError?
-    /// A statement whose plan is to be forgotten.
+    /// A statement whose plan is out of date or gone: it runs once it is prepared again.
     private(set) var stalePlan: Int?
     /// The steps that have prepared a statement.
     private(set) var preparedSteps: [Step] = []
@@ -48,20 +51,14 @@ struct Trip {
 
     private var cursor = 0
     private var stepHasReply = false
-    private let isPipeline: Bool
     private var pending: QueryResult?
 
-    init(statementCount: Int, steps: [Step], isPipeline: Bool) {
+    init(statementCount: Int, steps: [Step]) {
         self.statementCount = statementCount
         self.steps = steps
-        self.isPipeline = isPipeline
     }
 
-    /// A trip that wasn't begun.
-    init(statementCount: Int, refusedWith error: DatabaseError) {
-        self.init(statementCount: statementCount, steps: [], isPipeline: false)
-        if case .server(let error) = error { failure = error } else { interruption = error }
-    }
+    var isPipeline: Bool { steps.count > 1 }
 
     mutating func take(_ reply: Reply) {
         guard !isComplete else { return }
@@ -92,6 +89,7 @@ struct Trip {
         guard stepHasReply, cursor < steps.count else { return }
         if let pending {
             switch steps[cursor] {
+            case .pin: break
             case .prepare: preparedSteps.append(steps[cursor])
             case .execute: results.append(pending)
             }
@@ -110,16 +108,30 @@ extension Trip {
     }
 }
 
+/// How a transaction ended. A connection lost during COMMIT is neither success nor failure, and the type says so.
+public enum TransactionOutcome: Sendable {
+    /// Committed, with the results of the statements.
+    case committed([QueryResult])
+    /// The transaction has certainly not been committed.
+    ///
+    /// `completed` holds the results of the statements that had succeeded before the failing one, so the failing
+    /// one has the index `completed.count`; as many as there were statements means that COMMIT was refused.
+    case rolledBack(DatabaseError, completed: [QueryResult])
+    /// COMMIT was handed to libpq and its answer never came: the transaction may be committed, may be rolled back,
+    /// and may even be committed later.
+    case inDoubt(DatabaseError)
+}
+
 extension Trip {
     /// What a trip of `BEGIN`, statements and `COMMIT` says about the transaction.
     ///
-    /// The server works in order and answers in order, so an error that it sent for anything before COMMIT is
-    /// certain: it never got to COMMIT.
-    var transactionOutcome: TransactionOutcome<[QueryResult]> {
+    /// The server executes in order and answers in order, so an error that it sent for anything before COMMIT is
+    /// certain: it never reached COMMIT.
+    var transactionOutcome: TransactionOutcome {
         let commit = statementCount - 1
         let completed = Array(results.dropFirst().prefix(commit - 1))
         if results.count == statementCount {
-            return Trip.outcome(commitTag: results[commit].commandTag, value: completed, completed: completed)
+            return Trip.outcome(commitTag: results[commit].commandTag, completed: completed)
         }
         if let failure {
             return results.count < commit
@@ -130,22 +142,20 @@ extension Trip {
         return handedOver < statementCount ? .rolledBack(error, completed: completed) : .inDoubt(error)
     }
 
-    /// After a statement has failed, COMMIT succeeds and says `ROLLBACK`.
-    static func outcome<Value>(
-        commitTag: String, value: Value, completed: [QueryResult], cause: ServerError? = nil
-    ) -> TransactionOutcome<Value> {
-        if commitTag == "COMMIT" { return .committed(value) }
-        let unknownCause = ServerError(
+    /// After a statement has failed, COMMIT succeeds with the tag `ROLLBACK`.
+    private static func outcome(commitTag: String, completed: [QueryResult]) -> TransactionOutcome {
+        if commitTag == "COMMIT" { return .committed(completed) }
+        let error = ServerError(
             sqlstate: .inFailedTransaction,
             message: "the transaction had failed before COMMIT, which answered \(commitTag)"
         )
-        return .rolledBack(.server(cause ?? unknownCause), completed: completed)
+        return .rolledBack(.server(error), completed: completed)
     }
 
     /// An error raised by COMMIT comes before the commit record; the end of the session may come after it.
-    static func outcome<Value>(
+    private static func outcome(
         commitError error: ServerError, completed: [QueryResult]
-    ) -> TransactionOutcome<Value> {
+    ) -> TransactionOutcome {
         let isCertain =
             !error.endsSession && error.sqlstate.errorClass != "08" && error.sqlstate != .completionUnknown
         return isCertain ? .rolledBack(.server(error), completed: completed) : .inDoubt(.connectionLost(error))

@@ -14,7 +14,10 @@ final class SessionCache: Sendable {
     /// Opens a session, with patience: the machine may be busy with many tests.
     static func connect(_ conninfo: String) async throws -> Connection {
         let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: .seconds(120))
-        return try await Connection.connect(settings, deadline: .now + .seconds(120))
+        let connection = try await Connection.connect(settings, deadline: .now + .seconds(120))
+        // The program's own sessions find built-in objects only; tests name tables of the schema public without it.
+        try await connection.script("SET search_path = public", deadline: .now + .seconds(120))
+        return connection
     }
 
     func query(_ statement: Statement) async throws -> QueryResult {

@@ -1,13 +1,14 @@
-import LibPQ
 import TestSupport
 import Testing
 
+@testable import LibPQ
+
 @Suite("Cancellation and deadlines")
 struct CancellationTests {
-    @Test("cancelling the task cancels the statement on the server, and the connection lives on")
+    @Test("canceling the task cancels the statement on the server, and the connection stays open")
     func cancelsStatement() async throws {
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
         let barrier = try await Barrier()
         let task = Task { try await connection.value("SELECT FROM \(barrier.sql)") }
         try await barrier.isReached(by: pid)
@@ -20,7 +21,7 @@ struct CancellationTests {
         await connection.close()
     }
 
-    @Test("a cancelled task sends nothing")
+    @Test("a canceled task sends nothing")
     func alreadyCancelled() async throws {
         let connection = try await Connection.open()
         let task = Task {
@@ -35,7 +36,7 @@ struct CancellationTests {
     @Test("past the deadline the connection is closed, and the server is asked to stop")
     func deadline() async throws {
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
 
         await #expect(throws: DatabaseError.deadlineExceeded) {
             try await connection.query(Statement("SELECT pg_sleep(60)"), deadline: .now + .seconds(1))
@@ -50,7 +51,7 @@ struct CancellationTests {
         await watcher.close()
     }
 
-    @Test("a deadline that has passed already sends nothing, and the connection lives on")
+    @Test("with a deadline that has already passed nothing is sent, and the connection stays open")
     func deadlineBefore() async throws {
         let connection = try await Connection.open()
 
@@ -65,7 +66,7 @@ struct CancellationTests {
     @Test("closing a connection ends the statement that is under way")
     func closeWhileBusy() async throws {
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
         let barrier = try await Barrier()
         let task = Task { try await connection.value("SELECT FROM \(barrier.sql)") }
         try await barrier.isReached(by: pid)
@@ -75,7 +76,7 @@ struct CancellationTests {
         await #expect(throws: DatabaseError.connectionLost(nil)) { try await task.value }
     }
 
-    @Test("forty statements that wait hold up no cooperative thread")
+    @Test("forty waiting statements block no cooperative thread")
     func threadsStayFree() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 40))
         let barrier = try await Barrier()
@@ -89,7 +90,7 @@ struct CancellationTests {
                     }
                 }
             }
-            // If waiting took a thread, there would be as many as there are processors, and nobody to look.
+            // If waiting took a thread, all threads would be taken, and this wouldn't run.
             try await barrier.isReached(byMany: 40)
             await barrier.open()
             try await group.waitForAll()

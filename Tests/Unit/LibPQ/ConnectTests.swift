@@ -19,7 +19,7 @@ struct ConnectTests {
         await connection.close()
     }
 
-    @Test("a server that isn't there is unavailable")
+    @Test("a server that doesn't exist is unavailable")
     func refused() async throws {
         await #expect {
             try await connect("host=127.0.0.1 port=1")
@@ -43,7 +43,7 @@ struct ConnectTests {
         }
     }
 
-    @Test("a server that accepts and says nothing is given up", .enabled(if: canUseGate))
+    @Test("connecting to a server that accepts and never answers ends at the timeout", .enabled(if: canUseGate))
     func silentServer() async throws {
         let gate = try TCPGate.beforeSharedCluster()
         gate.holdReplies()
@@ -70,7 +70,7 @@ struct ConnectTests {
         gate.cut()
     }
 
-    @Test("cancelling the task ends connecting", .enabled(if: canUseGate))
+    @Test("canceling the task ends connecting", .enabled(if: canUseGate))
     func cancelled() async throws {
         let gate = try TCPGate.beforeSharedCluster()
         gate.holdReplies()

@@ -1,10 +1,11 @@
 import Foundation
-import LibPQ
 import Logging
 import TestSupport
 
+@testable import LibPQ
+
 extension ContinuousClock.Instant {
-    /// Far enough for anything that works.
+    /// Later than anything that works takes.
     static var soon: ContinuousClock.Instant { .now + .seconds(20) }
 }
 
@@ -14,6 +15,11 @@ extension Connection {
         user: String = "postgres", preparesStatements: Bool = true, through gate: TCPGate? = nil
     ) async throws(DatabaseError) -> Connection {
         try await connect(.shared(user: user, preparesStatements: preparesStatements, through: gate), deadline: .soon)
+    }
+
+    /// The process that serves the session, as `pg_stat_activity` and `pg_terminate_backend` name it.
+    func pid() async throws(DatabaseError) -> Int32 {
+        try await value("SELECT pg_backend_pid()").flatMap { Int32($0) } ?? 0
     }
 
     /// The only value of the only row.
@@ -56,7 +62,7 @@ extension PrivateCluster {
     }
 }
 
-/// Something on the server for a statement to wait at until the test lets it go.
+/// A lock on the server that a statement waits for until the test releases it.
 struct Barrier {
     private let key = Int.random(in: 0...Int.max)
     private let holder: Connection
@@ -93,14 +99,14 @@ struct Barrier {
     }
 }
 
-/// A table with a name of its own.
+/// A name for a table or a role that no other test uses.
 func uniqueName(_ prefix: String) -> String {
     "\(prefix)_\(UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: ""))"
 }
 
 extension TransactionOutcome {
-    var committedValue: Value? {
-        if case .committed(let value) = self { value } else { nil }
+    var committedResults: [QueryResult]? {
+        if case .committed(let results) = self { results } else { nil }
     }
 
     var rollback: (error: DatabaseError, completed: [QueryResult])? {

@@ -1,12 +1,13 @@
-import LibPQ
 import TestSupport
 import Testing
+
+@testable import LibPQ
 
 /// With a cluster of their own, which they stop.
 @Suite("Outages")
 struct PoolOutageTests {
     @Test(
-        "while the cluster is down everybody is refused at once; when it is back, service resumes",
+        "while the cluster is down all callers are refused immediately; when it is back, service resumes",
         arguments: ["fast", "immediate"])
     func restart(mode: String) async throws {
         let cluster = try await aside { try PrivateCluster() }

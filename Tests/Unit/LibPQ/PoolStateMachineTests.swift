@@ -38,7 +38,7 @@ struct PoolStateMachineTests {
 
     // MARK: - Leasing
 
-    @Test("a connection is opened for whoever asks, and handed over once it is open")
+    @Test("a connection is opened for a caller, and handed over once it is open")
     func opensOnDemand() {
         var machine = machine()
 
@@ -59,7 +59,7 @@ struct PoolStateMachineTests {
         #expect(actions == [[.open(first)], [.open(second)], [], [], []])
     }
 
-    @Test("whoever has waited longest gets the connection that comes back")
+    @Test("the waiter that has waited longest gets the connection that comes back")
     func fairness() {
         var machine = leasedOut()
         for value in 1...3 { _ = machine.lease(waiter(value), deadline: at(10), now: at(0)) }
@@ -69,7 +69,7 @@ struct PoolStateMachineTests {
         #expect(order == (1...3).map { [.hand(first, to: waiter($0))] })
     }
 
-    @Test("a newcomer doesn't overtake who waits while a connection is being opened")
+    @Test("a new caller doesn't overtake a waiter while a connection is being opened")
     func newcomerQueuesUp() {
         var machine = machine(size: 1)
         _ = machine.lease(waiter(0), deadline: at(10), now: at(0))
@@ -92,7 +92,7 @@ struct PoolStateMachineTests {
         #expect(machine.lease(waiter(2), deadline: at(10), now: at(3)) == [.hand(first, to: waiter(2))])
     }
 
-    @Test("a broken connection is replaced for who waits")
+    @Test("a broken connection is replaced for a waiter")
     func replacesBroken() {
         var machine = leasedOut()
         _ = machine.lease(waiter(1), deadline: at(10), now: at(0))
@@ -101,7 +101,7 @@ struct PoolStateMachineTests {
         #expect(machine.opened(second, jitter: 0, now: at(1)) == [.hand(second, to: waiter(1))])
     }
 
-    @Test("when a server has turned read-only, the others' connections to it go as well, on loan or not")
+    @Test("when a server has turned read-only, all connections to it are replaced, on loan or not")
     func readOnly() {
         var machine = machine(size: 2)
         _ = machine.maintain(true, now: at(0))
@@ -149,7 +149,7 @@ struct PoolStateMachineTests {
         #expect(machine.cancel(waiter(1)) == [])
     }
 
-    @Test("a cancelled waiter doesn't get the connection, the next one does")
+    @Test("a canceled waiter doesn't get the connection, the next one does")
     func cancellationBeforeHandover() {
         var machine = leasedOut()
         _ = machine.lease(waiter(1), deadline: at(10), now: at(0))
@@ -160,8 +160,8 @@ struct PoolStateMachineTests {
         #expect(machine.giveBack(first, isUsable: true, now: at(1)) == [.hand(first, to: waiter(2))])
     }
 
-    @Test("a connection that was opened for who has left stays idle")
-    func openedForNobody() {
+    @Test("a connection that was opened for a waiter that has left stays idle")
+    func openedForFormerWaiter() {
         var machine = machine()
         _ = machine.lease(waiter(0), deadline: at(10), now: at(0))
         _ = machine.cancel(waiter(0))
@@ -197,7 +197,7 @@ struct PoolStateMachineTests {
         #expect(machine.lease(waiter(1), deadline: at(10), now: at(3)) == [.open(second)])
     }
 
-    @Test("a deadline that has passed already fails at once")
+    @Test("a lease with a deadline that has already passed fails immediately")
     func deadlineBefore() {
         var machine = machine()
 
@@ -284,7 +284,7 @@ struct PoolStateMachineTests {
 
     // MARK: - Outages
 
-    @Test("when connecting fails and nothing is open, everybody who waits is told at once")
+    @Test("when connecting fails and no connection is open, all waiters fail immediately")
     func failsWaiters() {
         var machine = machine(size: 1)
         _ = machine.lease(waiter(0), deadline: at(10), now: at(0))
@@ -296,7 +296,7 @@ struct PoolStateMachineTests {
         #expect(!machine.statistics.isReachable)
     }
 
-    @Test("while the database is unreachable, who asks is refused at once")
+    @Test("while the database is unreachable, callers are refused immediately")
     func refusesAtOnce() {
         var machine = unreachable()
 
@@ -305,7 +305,7 @@ struct PoolStateMachineTests {
         #expect(actions == [.fail(waiter(1), .unavailable("refused"))])
     }
 
-    @Test("who asks after the pause has the next try made, one at a time")
+    @Test("a caller after the pause triggers the next attempt, one at a time")
     func demandTriesAgain() {
         var machine = unreachable()
 
@@ -338,7 +338,7 @@ struct PoolStateMachineTests {
         }
     }
 
-    @Test("after a long outage, demand has a try made within half a second")
+    @Test("after a long outage, a caller triggers an attempt within half a second")
     func demandCapsBackoff() {
         var machine = machine(size: 1)
         _ = machine.maintain(true, now: at(0))
@@ -369,7 +369,7 @@ struct PoolStateMachineTests {
         #expect(machine.tick(at(0.11)) == [.open(Machine.ConnectionID(value: 2))])
     }
 
-    @Test("when connecting fails while others are open, who waits goes on waiting for these")
+    @Test("when connecting fails while other connections are open, waiters keep waiting for these")
     func waitsForOthers() {
         var machine = machine(size: 2)
         _ = machine.lease(waiter(0), deadline: at(10), now: at(0))
@@ -394,7 +394,7 @@ struct PoolStateMachineTests {
 
     // MARK: - Shutdown
 
-    @Test("shutting down refuses who waits and who comes, and closes what is idle, later what is on loan")
+    @Test("shutting down refuses all callers, waiting or new, and closes idle connections, later those on loan")
     func shutDown() {
         var machine = machine(size: 2)
         _ = machine.lease(waiter(0), deadline: at(10), now: at(0))

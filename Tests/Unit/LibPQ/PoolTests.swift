@@ -1,12 +1,14 @@
-import LibPQ
+import Foundation
 import TestSupport
 import Testing
+
+@testable import LibPQ
 
 @Suite("Pool")
 struct PoolTests {
     private func backend(_ pool: ConnectionPool) async throws(DatabaseError) -> Int32 {
         try await pool.withConnection(deadline: .soon) { connection throws(DatabaseError) in
-            await connection.backendPID
+            try await connection.pid()
         }
     }
 
@@ -22,7 +24,7 @@ struct PoolTests {
         await pool.shutdown()
     }
 
-    @Test("when all are on loan past the deadline, the pool is unavailable, and serves the next one")
+    @Test("when all are on loan past the deadline, the pool is unavailable, and serves the next caller")
     func exhausted() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 1))
 
@@ -30,7 +32,7 @@ struct PoolTests {
             let start = ContinuousClock.now
             do throws(DatabaseError) {
                 try await pool.withConnection(deadline: .now + .milliseconds(50)) { _ in }
-                Issue.record("a connection out of nowhere")
+                Issue.record("the exhausted pool lent a connection")
             } catch {
                 guard case .unavailable = error else { throw error }
             }
@@ -41,7 +43,7 @@ struct PoolTests {
         await pool.shutdown()
     }
 
-    @Test("cancelling who waits ends the waiting, and loses no connection")
+    @Test("canceling a waiter ends its waiting, and loses no connection")
     func cancelledWaiter() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 1))
 
@@ -57,7 +59,7 @@ struct PoolTests {
         await pool.shutdown()
     }
 
-    @Test("deadlines and cancellations that race with the handing over lose no connection")
+    @Test("deadlines and cancellations that race with a handover lose no connection")
     func races() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 2))
 
@@ -95,11 +97,11 @@ struct PoolTests {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 1))
         let pid = try await pool.withConnection(deadline: .soon) { connection throws(DatabaseError) in
             try await connection.run("BEGIN; CREATE TEMP TABLE leftover (n int)")
-            return await connection.backendPID
+            return try await connection.pid()
         }
 
         let (next, leftover) = try await pool.withConnection(deadline: .soon) { connection throws(DatabaseError) in
-            (await connection.backendPID, try await connection.value("SELECT to_regclass('leftover')"))
+            (try await connection.pid(), try await connection.value("SELECT to_regclass('leftover')"))
         }
 
         #expect(next == pid)
@@ -112,7 +114,7 @@ struct PoolTests {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 1))
         let barrier = try await Barrier()
         let pid = try await pool.withConnection(deadline: .soon) { connection throws(DatabaseError) in
-            let pid = await connection.backendPID
+            let pid = try await connection.pid()
             Task { try await connection.value("SELECT FROM \(barrier.sql)") }
             while connection.isUsable, (try? await barrier.isReached(by: pid)) == nil { await Task.yield() }
             return pid
@@ -123,7 +125,7 @@ struct PoolTests {
         await pool.shutdown()
     }
 
-    @Test("a session that ends while it is idle is replaced without anybody noticing")
+    @Test("a session that ends while it is idle is replaced, and no caller notices")
     func endedWhileIdle() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 1))
         let pid = try await backend(pool)
@@ -147,7 +149,7 @@ struct PoolTests {
         await pool.shutdown()
     }
 
-    @Test("who waits is served in order")
+    @Test("waiters are served in order")
     func order() async throws {
         let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 1))
         let (served, continuation) = AsyncStream<Int>.makeStream()
@@ -165,6 +167,25 @@ struct PoolTests {
             if order.count == 20 { break }
         }
         #expect(order == Array(1...20))
+        await pool.shutdown()
+    }
+
+    @Test("a group holds at most half of the pool, and doesn't keep other groups waiting")
+    func shares() async throws {
+        let pool = ConnectionPool.make(configuration: PoolConfiguration(size: 2))
+        let (tenant, other) = (UUID(), UUID())
+
+        try await pool.withConnection(for: tenant, deadline: .soon) { _ throws(DatabaseError) in
+            let refused = await pool.transaction(
+                for: tenant, [Statement("SELECT 1")], deadline: .now + .milliseconds(50))
+            let served = await pool.transaction(for: other, [Statement("SELECT 1")], deadline: .soon)
+
+            #expect(refused.rollback?.error == .poolIsExhausted)
+            #expect(served.committedResults?.count == 1)
+        }
+        let afterwards = await pool.transaction(for: tenant, [Statement("SELECT 1")], deadline: .soon)
+
+        #expect(afterwards.committedResults?.count == 1)
         await pool.shutdown()
     }
 
@@ -207,14 +228,9 @@ struct PoolTests {
         let pool = ConnectionPool.make(ConnectionSettings(conninfo: "host=/nowhere"))
 
         let outcome = await pool.transaction([Statement("SELECT 1")], deadline: .soon)
-        let interactive = await pool.withTransaction(deadline: .soon) { _ in }
 
         guard case .unavailable = outcome.rollback?.error else {
             Issue.record("\(outcome)")
-            return
-        }
-        guard case .unavailable = interactive.rollback?.error else {
-            Issue.record("\(interactive)")
             return
         }
         await pool.shutdown()

@@ -23,7 +23,7 @@ struct ReactorTests {
         #expect(ContinuousClock.now - start >= .milliseconds(40), "none was early")
     }
 
-    @Test("of 1,000 alarms that are set and removed again, and one that isn't, only the one goes off")
+    @Test("of 1,000 alarms that are removed again and one that isn't, only the one goes off")
     func removal() async {
         let rung = NIOLockedValueBox(0)
         let done = OneShot<Void>()

@@ -25,8 +25,8 @@ struct StreamTests {
 
         let error = await #expect(throws: DatabaseError.self) {
             try await connection.stream(
-                Statement("SELECT 1 / (5000 - n) FROM generate_series(1, 10000) n"), deadline: .soon
-            ) { _ in }
+                Statement("SELECT 1 / (5000 - n) FROM generate_series(1, 10000) n"), deadline: .soon, into: ()
+            ) { _, _ in }
         }
 
         #expect(error?.sqlstate == "22012")
@@ -39,7 +39,8 @@ struct StreamTests {
         let connection = try await Connection.open()
 
         await #expect(throws: Enough.self) {
-            try await connection.stream(Statement("SELECT generate_series(1, 100000000)"), deadline: .soon) { row in
+            try await connection.stream(Statement("SELECT generate_series(1, 100000000)"), deadline: .soon, into: ()) {
+                _, row in
                 if row.int(0) == 10 { throw Enough() }
             }
         }
@@ -47,12 +48,13 @@ struct StreamTests {
         #expect(!connection.isUsable)
     }
 
-    @Test("cancelling the task ends the stream")
+    @Test("canceling the task ends the stream")
     func cancelled() async throws {
         let connection = try await Connection.open()
         let (rows, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let task = Task {
-            try await connection.stream(Statement("SELECT generate_series(1, 100000000)"), deadline: .soon) { _ in
+            try await connection.stream(Statement("SELECT generate_series(1, 100000000)"), deadline: .soon, into: ()) {
+                _, _ in
                 continuation.yield()
             }
         }

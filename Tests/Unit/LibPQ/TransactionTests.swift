@@ -1,12 +1,13 @@
-import LibPQ
 import TestSupport
 import Testing
+
+@testable import LibPQ
 
 @Suite("Transactions")
 struct TransactionTests {
     /// A table that is there for every session, and its number of rows.
     struct Table {
-        let name = uniqueName("numbers")
+        let name = "public.\(uniqueName("numbers"))"
         let connection: Connection
 
         init() async throws {
@@ -41,7 +42,7 @@ struct TransactionTests {
             deadline: .soon
         )
 
-        let results = try #require(outcome.committedValue)
+        let results = try #require(outcome.committedResults)
         #expect(results.map(\.commandTag) == ["INSERT 0 1", "SELECT 1", "SELECT 1"])
         #expect(results[1].rows[0].int("n") == 1)
         #expect(results[2].rows[0][0] == "read committed")
@@ -107,7 +108,7 @@ struct TransactionTests {
     func terminatedInStatement() async throws {
         let table = try await Table()
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
         let barrier = try await Barrier()
 
         async let outcome = connection.transaction(
@@ -137,7 +138,7 @@ struct TransactionTests {
     func terminatedBefore() async throws {
         let table = try await Table()
         let connection = try await Connection.open()
-        try await PrivateCluster.terminate(await connection.backendPID)
+        try await PrivateCluster.terminate(connection.pid())
         try await eventually("the connection notices its end") { !connection.isUsable }
 
         let outcome = await connection.transaction([table.insert(1)], deadline: .soon)
@@ -194,11 +195,11 @@ struct TransactionTests {
         try await table.drop()
     }
 
-    @Test("a transaction isn't cancelled with its task")
+    @Test("a transaction isn't canceled with its task")
     func neverCancelled() async throws {
         let table = try await Table()
         let connection = try await Connection.open()
-        let pid = await connection.backendPID
+        let pid = try await connection.pid()
         let barrier = try await Barrier()
         let statements = [table.insert(1), Statement("SELECT FROM \(barrier.sql)")]
         let task = Task { await connection.transaction(statements, deadline: .soon) }
@@ -207,76 +208,8 @@ struct TransactionTests {
         task.cancel()
         await barrier.open()
 
-        #expect(await task.value.committedValue?.count == 2)
+        #expect(await task.value.committedResults?.count == 2)
         #expect(try await table.count() == "1")
-        try await table.drop()
-    }
-
-    @Test("an interactive transaction commits what its body did")
-    func interactiveCommits() async throws {
-        let table = try await Table()
-        let pool = ConnectionPool.make()
-
-        let outcome = await pool.withTransaction(deadline: .soon) { connection throws(DatabaseError) in
-            _ = try await connection.query(table.insert(1), deadline: .soon)
-            return try await connection.value("SELECT count(*) FROM \(table.name)")
-        }
-
-        #expect(outcome.committedValue == "1")
-        #expect(try await table.count() == "1")
-        await pool.shutdown()
-        try await table.drop()
-    }
-
-    @Test("an interactive transaction rolls back when its body throws")
-    func interactiveRollsBack() async throws {
-        let table = try await Table()
-        let pool = ConnectionPool.make()
-
-        let outcome = await pool.withTransaction(deadline: .soon) { connection throws(DatabaseError) in
-            _ = try await connection.query(table.insert(1), deadline: .soon)
-            throw DatabaseError.cancelled
-        }
-
-        #expect(outcome.rollback?.error == .cancelled)
-        #expect(try await table.count() == "0")
-        #expect(pool.statistics.idle == 1)
-        await pool.shutdown()
-        try await table.drop()
-    }
-
-    @Test("COMMIT after an error that the body swallowed is a rollback, with that error as its reason")
-    func swallowedError() async throws {
-        let table = try await Table()
-        let pool = ConnectionPool.make()
-
-        let outcome = await pool.withTransaction(deadline: .soon) { connection in
-            _ = try? await connection.query(table.insert(1), deadline: .soon)
-            _ = try? await connection.query(table.insert(10), deadline: .soon)
-            return "done"
-        }
-
-        #expect(outcome.rollback?.error.sqlstate == .checkViolation)
-        #expect(try await table.count() == "0")
-        await pool.shutdown()
-        try await table.drop()
-    }
-
-    @Test("an interactive COMMIT that is cut off is in doubt", .enabled(if: canUseGate))
-    func interactiveInDoubt() async throws {
-        let table = try await Table()
-        let gate = try TCPGate.beforeSharedCluster()
-        let pool = ConnectionPool.make(.shared(through: gate))
-        let sighting = gate.holdReplies(whenRequestContains: "COMMIT\u{0}")
-
-        async let outcome = pool.withTransaction(deadline: .soon) { connection throws(DatabaseError) in
-            try await connection.query(table.insert(1), deadline: .soon).affectedRows
-        }
-        await sighting.wait()
-        gate.cut()
-
-        #expect(await outcome.doubt == .connectionLost(nil))
-        await pool.shutdown()
         try await table.drop()
     }
 
@@ -284,18 +217,25 @@ struct TransactionTests {
     func retryable() async throws {
         let table = try await Table()
         try await table.connection.run("INSERT INTO \(table.name) VALUES (1)")
-        let pool = ConnectionPool.make()
+        let connection = try await Connection.open()
+        let pid = try await connection.pid()
+        let barrier = try await Barrier()
 
-        let outcome = await pool.withTransaction(deadline: .soon) { connection throws(DatabaseError) in
-            _ = try await connection.query(Statement("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), deadline: .soon)
-            _ = try await connection.value("SELECT n FROM \(table.name)")
-            _ = try await table.connection.query(Statement("UPDATE \(table.name) SET n = 2"), deadline: .soon)
-            _ = try await connection.query(Statement("UPDATE \(table.name) SET n = 3"), deadline: .soon)
-        }
+        async let outcome = connection.transaction(
+            [
+                Statement("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), Statement("SELECT n FROM \(table.name)"),
+                Statement("SELECT FROM \(barrier.sql)"), Statement("UPDATE \(table.name) SET n = 3"),
+            ],
+            deadline: .soon
+        )
+        try await barrier.isReached(by: pid)
+        try await table.connection.run("UPDATE \(table.name) SET n = 2")
+        await barrier.open()
 
-        #expect(outcome.rollback?.error.sqlstate == .serializationFailure)
-        #expect(outcome.rollback?.error.isRetryable == true)
-        await pool.shutdown()
+        let rollback = await outcome.rollback
+        #expect(rollback?.error.sqlstate == .serializationFailure)
+        #expect(rollback?.error.isRetryable == true)
+        await connection.close()
         try await table.drop()
     }
 }

@@ -8,7 +8,7 @@ struct TripTests {
     /// A trip of BEGIN, one statement and COMMIT that was handed over as a whole.
     private func transaction() -> Trip {
         let steps = (0...2).map { Trip.Step.execute(statement: $0, name: nil) }
-        var trip = Trip(statementCount: 3, steps: steps, isPipeline: true)
+        var trip = Trip(statementCount: 3, steps: steps)
         trip.handedOver = 3
         return trip
     }
@@ -21,7 +21,7 @@ struct TripTests {
         .failed(ServerError(severity: severity, sqlstate: sqlstate, message: ""))
     }
 
-    private func outcome(_ replies: [Trip.Reply], lost: Bool = false) -> TransactionOutcome<[QueryResult]> {
+    private func outcome(_ replies: [Trip.Reply], lost: Bool = false) -> TransactionOutcome {
         var trip = transaction()
         for reply in replies { trip.take(reply) }
         if lost { trip.interruption = .connectionLost(nil) }
@@ -32,14 +32,14 @@ struct TripTests {
     func committed() {
         let replies = [answer("BEGIN"), .end, answer("DELETE 1"), .end, answer("COMMIT"), .end, .synced]
 
-        #expect(outcome(replies).committedValue?.map(\.commandTag) == ["DELETE 1"])
+        #expect(outcome(replies).committedResults?.map(\.commandTag) == ["DELETE 1"])
     }
 
     @Test("lost after COMMIT has answered: committed")
     func lostAfterCommitAnswered() {
         let replies = [answer("BEGIN"), .end, answer("DELETE 1"), .end, answer("COMMIT"), .end]
 
-        #expect(outcome(replies, lost: true).committedValue != nil)
+        #expect(outcome(replies, lost: true).committedResults != nil)
     }
 
     @Test("COMMIT that says ROLLBACK: rolled back")
@@ -54,7 +54,7 @@ struct TripTests {
         #expect(outcome([], lost: true).doubt == .connectionLost(nil))
     }
 
-    @Test("a statement's error, then lost: rolled back, because the server never got to COMMIT")
+    @Test("a statement's error, then lost: rolled back, because the server never reached COMMIT")
     func errorThenLost() {
         let rollback = outcome([answer("BEGIN"), .end, error("23503"), .end], lost: true).rollback
 
@@ -62,21 +62,21 @@ struct TripTests {
         #expect(rollback?.completed.isEmpty == true)
     }
 
-    @Test("the session's end within a statement: rolled back")
+    @Test("the session's end during a statement: rolled back")
     func fatalInStatement() {
         let rollback = outcome([answer("BEGIN"), .end, error("57P01", severity: "FATAL")], lost: true).rollback
 
         #expect(rollback?.error == .connectionLost(ServerError(severity: "FATAL", sqlstate: "57P01", message: "")))
     }
 
-    @Test("the session's end within COMMIT: in doubt", arguments: ["FATAL", "PANIC"])
+    @Test("the session's end during COMMIT: in doubt", arguments: ["FATAL", "PANIC"])
     func fatalInCommit(severity: String) {
         let replies = [answer("BEGIN"), .end, answer("DELETE 1"), .end, error("57P01", severity: severity)]
 
         #expect(outcome(replies, lost: true).doubt?.sqlstate == .adminShutdown)
     }
 
-    @Test("COMMIT's own error: rolled back, unless it says that nobody knows")
+    @Test("COMMIT's own error: rolled back, unless it says that the outcome is unknown")
     func errorInCommit() {
         let statements: [Trip.Reply] = [answer("BEGIN"), .end, answer("DELETE 1"), .end]
 
@@ -98,8 +98,8 @@ struct TripTests {
         #expect(trip.transactionOutcome.rollback?.error == .connectionLost(nil))
     }
 
-    @Test("libpq giving up without the server's word counts as lost")
-    func madeUpError() {
+    @Test("an error that libpq made itself counts as a lost connection")
+    func errorOfLibpq() {
         #expect(outcome([answer("BEGIN"), .end, .failed(nil)]).doubt == .connectionLost(nil))
     }
 
@@ -109,7 +109,7 @@ struct TripTests {
             .execute(statement: 0, name: nil), .prepare(statement: 1, name: "a"), .execute(statement: 1, name: "a"),
             .execute(statement: 2, name: nil),
         ]
-        var trip = Trip(statementCount: 3, steps: steps, isPipeline: true)
+        var trip = Trip(statementCount: 3, steps: steps)
         trip.handedOver = 3
 
         let replies = [answer("BEGIN"), .end, error("42601"), .end, .aborted, .end, .aborted, .end, .synced]
@@ -124,11 +124,27 @@ struct TripTests {
     @Test("what was prepared before the error stays prepared")
     func preparedBeforeError() {
         let steps: [Trip.Step] = [.prepare(statement: 0, name: "a"), .execute(statement: 0, name: "a")]
-        var trip = Trip(statementCount: 1, steps: steps, isPipeline: true)
+        var trip = Trip(statementCount: 1, steps: steps)
 
         for reply in [answer(""), .end, error("22012"), .end, .synced] { trip.take(reply) }
 
         #expect(trip.preparedSteps == [steps[0]])
         #expect(trip.error?.sqlstate == "22012")
+    }
+
+    @Test("the session parameters that a trip sets are none of its results")
+    func pinned() {
+        let steps: [Trip.Step] =
+            [.execute(statement: 0, name: nil), .pin]
+            + (1...2).map { .execute(statement: $0, name: nil) }
+        var trip = Trip(statementCount: 3, steps: steps)
+        trip.handedOver = 3
+
+        let replies = [
+            answer("BEGIN"), .end, answer("SELECT 1"), .end, answer("DELETE 1"), .end, answer("COMMIT"), .end,
+        ]
+        for reply in replies + [.synced] { trip.take(reply) }
+
+        #expect(trip.transactionOutcome.committedResults?.map(\.commandTag) == ["DELETE 1"])
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
-import LibPQ
 import Testing
+
+@testable import LibPQ
 
 @Suite("Values")
 struct ValueTests {
@@ -20,14 +21,12 @@ struct ValueTests {
     )
     func roundTrip(type: String, value: String) async throws {
         let connection = try await Connection.open()
-        try await connection.run("SET timezone = 'UTC'")
-
         #expect(try await connection.value("SELECT $1::\(type)", [.text(value)]) == value)
 
         await connection.close()
     }
 
-    @Test("NULL and the empty string are two things")
+    @Test("NULL and the empty string are different")
     func nullIsNotEmpty() async throws {
         let connection = try await Connection.open()
 
@@ -58,7 +57,7 @@ struct ValueTests {
         await connection.close()
     }
 
-    @Test("typed readers answer nil for NULL")
+    @Test("typed readers return nil for NULL")
     func typedReaders() async throws {
         let connection = try await Connection.open()
         let id = UUID()
@@ -126,14 +125,14 @@ struct ValueTests {
         let text = String(repeating: "0123456789", count: 400_000)
         let statement = Statement("SELECT $1::text", [.text(text)])
 
-        let results = try await connection.pipelined(Array(repeating: statement, count: 8), deadline: .soon)
+        let outcome = await connection.transaction(Array(repeating: statement, count: 8), deadline: .soon)
 
-        #expect(results.allSatisfy { $0.rows[0][0] == text })
+        #expect(outcome.committedResults?.map { $0.rows[0][0] == text } == Array(repeating: true, count: 8))
         await connection.close()
     }
 
     @Test("the command tag tells how many rows were touched")
-    func affectedRows() async throws {
+    func commandTag() async throws {
         let connection = try await Connection.open()
         try await connection.run("CREATE TEMP TABLE numbers (n int)")
 
@@ -143,8 +142,7 @@ struct ValueTests {
         let deleted = try await connection.query(Statement("DELETE FROM numbers WHERE n > 5"), deadline: .soon)
 
         #expect(inserted.commandTag == "INSERT 0 7")
-        #expect(inserted.affectedRows == 7)
-        #expect(deleted.affectedRows == 2)
+        #expect(deleted.commandTag == "DELETE 2")
         await connection.close()
     }
 }

@@ -1,4 +1,13 @@
-// Foundation reads and writes identifiers by `sscanf` and `snprintf`, which take longer than much of a request.
+// Foundation for the whole module, without its internationalization where the two are separate, as on Linux: that part
+// would be half of the program.
+#if canImport(FoundationEssentials)
+    @_exported import FoundationEssentials
+#else
+    @_exported import Foundation
+#endif
+
+// The text form of identifiers. Foundation reads and writes it by `sscanf` and `snprintf`, which cost more than most of
+// the rest of a request.
 extension UUID {
     /// The 8-4-4-4-12 form of RFC 9562 in lower case, as PostgreSQL writes it.
     package var hexadecimal: String {
@@ -19,7 +28,7 @@ extension UUID {
         }
     }
 
-    /// Reads the 8-4-4-4-12 form in any case, and nothing else; Foundation also takes signs and blanks for digits.
+    /// Reads the 8-4-4-4-12 form in either case, and nothing else; Foundation also accepts signs and blanks as digits.
     package init?(hexadecimal text: String) {
         var text = text
         var value: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -46,5 +55,17 @@ extension UUID {
 
     private static func character(_ digit: UInt8) -> UInt8 {
         digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+    }
+}
+
+extension UInt8 {
+    /// The value of an ASCII character as a hexadecimal digit, in either case; nil if it isn't one.
+    package var hexadecimalDigit: UInt8? {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
+        default: nil
+        }
     }
 }
