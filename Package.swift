@@ -61,6 +61,15 @@ let package = Package(
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Administration",
+            dependencies: [
+                "Customers",
+                "LibPQ",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             exclude: ["embedded.txt"],
             swiftSettings: settings,
             plugins: ["EmbedText"]
@@ -105,10 +114,15 @@ let package = Package(
         .executableTarget(
             name: "customerd",
             dependencies: [
+                "Administration",
                 "CustomerHTTP",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -189,6 +203,7 @@ let package = Package(
         .testTarget(
             name: "CustomersTests",
             dependencies: [
+                "Administration",
                 "Customers",
                 "LibPQ",
                 "TestSupport",

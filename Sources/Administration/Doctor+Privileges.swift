@@ -1,5 +1,47 @@
 import LibPQ
 
+/// What the roles need, by the database's own list: `service.privileges`, made by `sql/grants.sql`.
+enum Privileges {
+    /// - Parameters:
+    ///   - role: the role to be examined, or the literal `current_user`.
+    ///   - kind: as the list calls it: `service` or `auditor`.
+    /// - Returns: what it lacks: `DELETE on public.customers`. A function that is missing counts.
+    static func missing(
+        to role: String, as kind: String, _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> [String] {
+        try await connection.query(
+            Statement(
+                """
+                SELECT p.privilege || ' on ' || CASE p.kind WHEN 'schema' THEN 'schema ' ELSE '' END || p.object
+                FROM service.privileges AS p
+                CROSS JOIN (SELECT CASE $1::text WHEN 'current_user' THEN current_user ELSE $1::name END) AS r (role)
+                WHERE p.role = $2
+                  AND NOT CASE p.kind
+                          WHEN 'schema' THEN has_schema_privilege(r.role, p.object, p.privilege)
+                          WHEN 'table' THEN EXISTS (
+                              SELECT
+                              FROM pg_class AS t
+                              JOIN pg_namespace AS n ON n.oid = t.relnamespace
+                              WHERE n.nspname = split_part(p.object, '.', 1)
+                                AND t.relname = split_part(p.object, '.', 2)
+                                AND has_table_privilege(r.role, t.oid, p.privilege))
+                          WHEN 'function' THEN (
+                              SELECT coalesce(bool_and(has_function_privilege(r.role, f.oid, p.privilege)), false)
+                              FROM pg_proc AS f
+                              JOIN pg_namespace AS n ON n.oid = f.pronamespace
+                              WHERE n.nspname = split_part(p.object, '.', 1)
+                                AND f.proname = split_part(p.object, '.', 2))
+                          END
+                ORDER BY p.kind <> 'schema', 1
+                """,
+                [.text(role), .text(kind)],
+                prepared: false
+            ),
+            deadline: deadline
+        ).rows.compactMap { $0[0] }
+    }
+}
+
 extension Doctor {
     // MARK: - Who may do what
 
@@ -8,9 +50,9 @@ extension Doctor {
             """
             SELECT r.rolname, r.rolsuper, r.rolcanlogin,
                    EXISTS (SELECT
-                           FROM pg_catalog.pg_roles AS o
+                           FROM pg_roles AS o
                            WHERE o.rolname = $1 AND pg_has_role(r.oid, o.oid, 'MEMBER'))
-            FROM pg_catalog.pg_roles AS r
+            FROM pg_roles AS r
             WHERE r.rolname = ANY ($2::name[])
             """,
             [.text(roles.owner), .array([roles.owner, roles.service, roles.auditor])]
@@ -24,99 +66,123 @@ extension Doctor {
             guard role != roles.owner else { continue }
             if row.bool(1) == true {
                 findings.append(
-                    Finding("roles", .failure, "\(role) is a superuser, who could alter the trail: take that from it."))
+                    Finding(
+                        "roles", .failure,
+                        "\(role) is a superuser, so it could alter the audit trail: ALTER ROLE \(role) NOSUPERUSER."))
             } else if row.bool(3) == true {
                 findings.append(
-                    Finding("roles", .failure, "\(role) is a member of \(roles.owner), so it could alter the trail."))
+                    Finding(
+                        "roles", .failure,
+                        """
+                        \(role) is a member of \(roles.owner), so it could alter the audit trail: REVOKE \(roles.owner) \
+                        FROM \(role).
+                        """))
             }
             if row.bool(2) == false {
-                findings.append(Finding("roles", .warning, "\(role) can't log in: ALTER ROLE … LOGIN."))
+                findings.append(Finding("roles", .warning, "\(role) can't log in: ALTER ROLE \(role) LOGIN."))
             }
         }
         return findings.isEmpty
-            ? [Finding("roles", .ok, "The roles are there, and none of those that log in is more than it should be.")]
-            : findings
+            ? [Finding("roles", .ok, "All roles exist and have the expected attributes.")] : findings
     }
 
+    /// Privileges beyond the list.
     func grants() async throws(DatabaseError) -> [Finding] {
-        guard try await exists("audit.entries"), try await roleExists(roles.service) else { return [] }
-        let forbidden = try await rows(
+        guard try await exists("service.privileges") else { return [] }
+        let findings = try await rows(
             """
-            SELECT r.rolname, p.name, string_agg(p.privilege, ', ' ORDER BY p.privilege)
-            FROM pg_catalog.pg_roles AS r
-            CROSS JOIN (VALUES ('audit.entries', 'INSERT'), ('audit.entries', 'UPDATE'), ('audit.entries', 'DELETE'),
-                               ('audit.entries', 'TRUNCATE'), ('audit.entries', 'TRIGGER'),
-                               ('audit.heads', 'INSERT'), ('audit.heads', 'UPDATE'), ('audit.heads', 'DELETE'),
-                               ('audit.heads', 'TRUNCATE'),
-                               ('service.api_keys', 'SELECT'), ('service.api_keys', 'INSERT'),
-                               ('service.api_keys', 'UPDATE'), ('service.api_keys', 'DELETE'),
-                               ('service.attempts', 'SELECT'), ('service.attempts', 'INSERT'),
-                               ('service.attempts', 'UPDATE'), ('service.attempts', 'DELETE')) AS p (name, privilege)
-            WHERE r.rolname = ANY ($1::name[])
-              AND NOT r.rolsuper
-              AND NOT pg_has_role(r.oid, (SELECT relowner FROM pg_catalog.pg_class
-                                          WHERE oid = 'audit.entries'::regclass), 'MEMBER')
-              AND CASE WHEN p.privilege IN ('INSERT', 'UPDATE', 'SELECT')
-                       THEN has_table_privilege(r.oid, p.name, p.privilege)
-                            OR has_any_column_privilege(r.oid, p.name, p.privilege)
-                       ELSE has_table_privilege(r.oid, p.name, p.privilege) END
-            GROUP BY r.rolname, p.name
-            ORDER BY r.rolname, p.name
+            SELECT r.rolname, o.name, string_agg(o.privilege, ', ' ORDER BY o.privilege)
+            FROM unnest($1::name[], '{service,auditor}'::text[]) AS w (name, role)
+            JOIN pg_roles AS r ON r.rolname = w.name
+            CROSS JOIN LATERAL (
+                SELECT 'table', n.nspname || '.' || t.relname, p.privilege
+                FROM pg_class AS t
+                JOIN pg_namespace AS n ON n.oid = t.relnamespace
+                CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER}'::text[]) AS p (privilege)
+                WHERE n.nspname IN ('audit', 'service')
+                  AND t.relkind IN ('r', 'p', 'v', 'm')
+                  AND NOT pg_has_role(r.oid, t.relowner, 'MEMBER')
+                  AND CASE WHEN p.privilege IN ('SELECT', 'INSERT', 'UPDATE')
+                           THEN has_table_privilege(r.oid, t.oid, p.privilege)
+                                OR has_any_column_privilege(r.oid, t.oid, p.privilege)
+                           ELSE has_table_privilege(r.oid, t.oid, p.privilege) END
+                UNION ALL
+                SELECT 'function', n.nspname || '.' || f.proname, 'EXECUTE'
+                FROM pg_proc AS f
+                JOIN pg_namespace AS n ON n.oid = f.pronamespace
+                WHERE n.nspname IN ('audit', 'service')
+                  AND NOT pg_has_role(r.oid, f.proowner, 'MEMBER')
+                  AND has_function_privilege(r.oid, f.oid, 'EXECUTE')) AS o (kind, name, privilege)
+            WHERE NOT r.rolsuper
+              AND NOT EXISTS (
+                  SELECT
+                  FROM service.privileges AS p
+                  WHERE (p.role, p.kind, p.object, p.privilege) = (w.role, o.kind, o.name, o.privilege))
+            GROUP BY r.rolname, o.name
+            ORDER BY r.rolname, o.name
             """,
             [.array([roles.service, roles.auditor])]
         ).map { row in
-            Finding("grants", .failure, "\(row[0] ?? "") has \(row[2] ?? "") on \(row[1] ?? ""), which it must not.")
+            Finding(
+                "grants", .failure,
+                "\(row[0] ?? "") has \(row[2] ?? "") on \(row[1] ?? ""), which it must not: run `customerd migrate`.")
         }
-        let missing = try await missingGrants()
-        let findings = forbidden + missing
         return findings.isEmpty
-            ? [Finding("grants", .ok, "\(roles.service) can do its work and can't alter the trail.")] : findings
+            ? [Finding("grants", .ok, "No role has more privileges than it should; none can alter the audit trail.")]
+            : findings
     }
 
-    private func missingGrants() async throws(DatabaseError) -> [Finding] {
-        let missing = try await rows(
-            """
-            SELECT p.privilege || ' on ' || p.name
-            FROM (VALUES ('public.customers', 'SELECT'), ('public.customers', 'INSERT'),
-                         ('public.customers', 'UPDATE'), ('public.customers', 'DELETE'),
-                         ('audit.entries', 'SELECT'), ('service.migrations', 'SELECT')) AS p (name, privilege)
-            WHERE NOT has_table_privilege($1, p.name, p.privilege)
-            UNION ALL
-            SELECT 'EXECUTE on ' || f.oid::regprocedure
-            FROM pg_catalog.pg_proc AS f
-            WHERE f.pronamespace = 'service'::regnamespace
-              AND f.proname IN ('admit', 'hold', 'finish', 'settle', 'append', 'recover', 'purge')
-              AND NOT has_function_privilege($1, f.oid, 'EXECUTE')
-            ORDER BY 1
-            """,
-            [.text(roles.service)]
-        ).compactMap { $0[0] }
-        guard !missing.isEmpty else { return [] }
-        return [Finding("grants", .failure, "\(roles.service) lacks \(missing.joined(separator: ", ")).")]
+    /// Privileges of the list that are missing.
+    func privileges() async throws(DatabaseError) -> [Finding] {
+        guard try await exists("service.privileges") else { return [] }
+        var findings: [Finding] = []
+        for (role, kind) in [(roles.service, "service"), (roles.auditor, "auditor")] where try await roleExists(role) {
+            let missing = try await Privileges.missing(to: role, as: kind, connection, deadline: deadline)
+            guard !missing.isEmpty else { continue }
+            findings.append(
+                Finding(
+                    "privileges", .failure,
+                    "\(role) lacks \(missing.joined(separator: ", ")): run `customerd migrate`."))
+        }
+        return findings.isEmpty
+            ? [Finding("privileges", .ok, "The roles have every privilege that they need.")] : findings
     }
 
     private func roleExists(_ role: String) async throws(DatabaseError) -> Bool {
-        try await !rows("SELECT FROM pg_catalog.pg_roles WHERE rolname = $1", [.text(role)]).isEmpty
+        try await !rows("SELECT FROM pg_roles WHERE rolname = $1", [.text(role)]).isEmpty
     }
 
-    /// Both triggers must fire ALWAYS, or `session_replication_role` would silence them.
-    func trailTriggers() async throws(DatabaseError) -> [Finding] {
-        guard try await exists("audit.entries") else { return [] }
-        let findings = try await rows(
+    /// Where others may create objects, a session without a pinned search_path can be made to run their code.
+    func creators() async throws(DatabaseError) -> [Finding] {
+        let creators = try await rows(
             """
-            SELECT w.name, t.tgenabled
-            FROM (VALUES ('entries_are_never_changed'), ('entries_are_never_truncated')) AS w (name)
-            LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = 'audit.entries'::regclass AND t.tgname = w.name
-            WHERE t.tgenabled IS DISTINCT FROM 'A'
-            ORDER BY w.name
-            """
-        ).map { row in
-            let name = row[0] ?? ""
-            return row[1] == nil
-                ? Finding("trail", .failure, "The trigger \(name) is missing, so audit.entries isn't append-only.")
-                : Finding("trail", .failure, "The trigger \(name) can be silenced: it must be ENABLE ALWAYS.")
+            SELECT coalesce(r.rolname, 'PUBLIC')
+            FROM pg_namespace AS n
+            CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
+            LEFT JOIN pg_roles AS r ON r.oid = a.grantee
+            WHERE n.nspname = 'public'
+              AND a.privilege_type = 'CREATE'
+              AND a.grantee <> n.nspowner
+              AND (a.grantee = 0
+                   OR r.rolname <> $1
+                      AND EXISTS (
+                          SELECT
+                          FROM pg_roles AS l
+                          WHERE l.rolcanlogin AND NOT l.rolsuper AND pg_has_role(l.oid, r.oid, 'MEMBER')))
+            ORDER BY 1
+            """,
+            [.text(roles.owner)]
+        ).compactMap { $0[0] }
+        guard !creators.isEmpty else {
+            return [Finding("creators", .ok, "Only the owner creates objects in schema public.")]
         }
-        return findings.isEmpty
-            ? [Finding("trail", .ok, "audit.entries is append-only, for its owner too.")] : findings
+        return creators.map { role in
+            Finding(
+                "creators", .warning,
+                """
+                \(role) may create objects in schema public, so other sessions of this database could be made to run its \
+                code: REVOKE CREATE ON SCHEMA public FROM \(role).
+                """)
+        }
     }
 }

@@ -1,6 +1,30 @@
+import Customers
 public import LibPQ
 
-/// Looks whether a database keeps what the service promises on its behalf. It changes nothing.
+/// What one check of ``Doctor`` has found.
+public struct Finding: Sendable, Hashable {
+    public enum Level: String, Sendable, Hashable, CaseIterable {
+        case ok
+        /// It works, but not as it should.
+        case warning
+        /// A promise of the service doesn't hold.
+        case failure
+    }
+
+    /// What was checked: `schema`, `grants` …
+    public let check: String
+    public let level: Level
+    /// What is wrong, and what to do about it.
+    public let message: String
+
+    public init(_ check: String, _ level: Level, _ message: String) {
+        self.check = check
+        self.level = level
+        self.message = message
+    }
+}
+
+/// Checks whether a database keeps what the service promises. It changes nothing.
 public struct Doctor: Sendable {
     let connection: Connection
     let roles: DatabaseRoles
@@ -9,7 +33,7 @@ public struct Doctor: Sendable {
     /// - Parameters:
     ///   - connection: a session of any role that may read `service.migrations`; replication shows to superusers and
     ///     members of `pg_monitor` only.
-    ///   - roles: the roles that there ought to be.
+    ///   - roles: the roles that should exist.
     public init(connection: Connection, roles: DatabaseRoles, deadline: ContinuousClock.Instant) {
         self.connection = connection
         self.roles = roles
@@ -25,9 +49,11 @@ public struct Doctor: Sendable {
         findings += try await examine("schema", schema)
         findings += try await examine("roles", existingRoles)
         findings += try await examine("grants", grants)
+        findings += try await examine("privileges", privileges)
+        findings += try await examine("creators", creators)
         findings += try await examine("trail", trailTriggers)
-        findings += try await examine("references", references)
-        findings += try await examine("triggers", customerTriggers)
+        findings += try await examine("chains", chains)
+        findings += try await examine("references", protection)
         findings += try await examine("durability", durability)
         findings += try await examine("replication", replication)
         findings += try await examine("clock", clock)
@@ -41,7 +67,7 @@ public struct Doctor: Sendable {
             return try await body()
         } catch {
             guard case .server(let error) = error else { throw error }
-            return [Finding(check, .failure, "This couldn't be checked: \(error.message).")]
+            return [Finding(check, .failure, "This check failed: \(error.message).")]
         }
     }
 
@@ -53,7 +79,7 @@ public struct Doctor: Sendable {
         try await rows("SELECT current_setting($1)", [.text(name)]).first?[0] ?? ""
     }
 
-    /// Whether a table is there; without the schema most checks have nothing to look at.
+    /// Whether a table exists; without the schema most checks have nothing to examine.
     func exists(_ table: String) async throws(DatabaseError) -> Bool {
         try await rows("SELECT to_regclass($1) IS NOT NULL", [.text(table)]).first?.bool(0) == true
     }
@@ -85,12 +111,118 @@ extension Doctor {
 
     private func schema() async throws(DatabaseError) -> [Finding] {
         do {
-            try await Schema.check(connection, deadline: deadline)
-            return [Finding("schema", .ok, "The schema is at version \(Schema.version), as this customerd needs it.")]
+            let version = try await Schema.check(connection, deadline: deadline)
+            let isNewer = version > Schema.current.version
+            return [
+                Finding(
+                    "schema", .ok,
+                    isNewer
+                        ? "The schema has version \(version), newer than this customerd, which works with it."
+                        : "The schema has version \(version), as this customerd needs it.")
+            ]
         } catch {
             if case .database(let error) = error { throw error }
             return [Finding("schema", .failure, "\(error)")]
         }
+    }
+
+    /// Everything that ``Protection`` looks at, with an `ok` for each check that found nothing.
+    private func protection() async throws(DatabaseError) -> [Finding] {
+        guard try await exists("public.customers") else { return [] }
+        let found = try await Protection(connection: connection, role: roles.service, deadline: deadline).findings()
+        let keys = try await rows(
+            """
+            SELECT count(*)
+            FROM pg_constraint
+            WHERE contype = 'f' AND confrelid = 'public.customers'::regclass AND conparentid = 0
+            """
+        ).first?.int(0)
+        let healthy = [
+            ("references", "All \(keys ?? 0) foreign keys on customers prevent deletions and are indexed."),
+            ("triggers", "No trigger, rule or row-level security stands between the service and customers."),
+            ("settings", "The settings of the service's role neither weaken the protocol nor log personal data."),
+        ]
+        return healthy.flatMap { check, message in
+            let findings = found.filter { $0.check == check }
+            return findings.isEmpty ? [Finding(check, .ok, message)] : findings
+        }
+    }
+
+    /// Both triggers must fire ALWAYS, or `session_replication_role` would silence them.
+    private func trailTriggers() async throws(DatabaseError) -> [Finding] {
+        guard try await exists("audit.entries") else { return [] }
+        let findings = try await rows(
+            """
+            SELECT w.name, t.tgenabled
+            FROM (VALUES ('entries_are_never_changed'), ('entries_are_never_truncated')) AS w (name)
+            LEFT JOIN pg_trigger AS t ON t.tgrelid = 'audit.entries'::regclass AND t.tgname = w.name
+            WHERE t.tgenabled IS DISTINCT FROM 'A'
+            ORDER BY w.name
+            """
+        ).map { row in
+            let name = row[0] ?? ""
+            return row[1] == nil
+                ? Finding("trail", .failure, "The trigger \(name) is missing, so audit.entries isn't append-only.")
+                : Finding(
+                    "trail", .failure,
+                    """
+                    The trigger \(name) can be bypassed: ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER \(name).
+                    """)
+        }
+        return findings.isEmpty
+            ? [Finding("trail", .ok, "audit.entries is append-only, for its owner too.")] : findings
+    }
+
+    /// A chain whose head is missing or wrong takes no further entries.
+    private func chains() async throws(DatabaseError) -> [Finding] {
+        guard try await exists("audit.entries"), try await exists("audit.heads") else { return [] }
+        let findings = try await rows(
+            """
+            -- From one app to the next by the primary key, without reading all entries.
+            WITH RECURSIVE apps (app_id) AS (
+                (SELECT e.app_id
+                 FROM audit.entries AS e
+                 ORDER BY e.app_id
+                 LIMIT 1)
+                UNION ALL
+                SELECT (SELECT e.app_id
+                        FROM audit.entries AS e
+                        WHERE e.app_id > a.app_id
+                        ORDER BY e.app_id
+                        LIMIT 1)
+                FROM apps AS a
+                WHERE a.app_id IS NOT NULL)
+            SELECT coalesce(last.app_id, h.app_id), h.seq, last.seq
+            FROM (SELECT a.app_id, e.seq, e.hash
+                  FROM apps AS a
+                  CROSS JOIN LATERAL (
+                      SELECT e.seq, e.hash
+                      FROM audit.entries AS e
+                      WHERE e.app_id = a.app_id
+                      ORDER BY e.seq DESC
+                      LIMIT 1) AS e) AS last
+            FULL JOIN audit.heads AS h ON h.app_id = last.app_id
+            WHERE (h.seq, h.hash) IS DISTINCT FROM (last.seq, last.hash)
+              AND NOT (h.seq = 0 AND last.seq IS NULL)
+            ORDER BY 1
+            """
+        ).map { row in
+            let app = row[0] ?? ""
+            let repair = "Check the chain with `customerd audit verify --app \(app)`, then restore its head from a backup."
+            return switch (row.int(1), row.int(2)) {
+            case (nil, let last?):
+                Finding("chains", .failure, "The chain of app \(app) has \(last) entries but no head. \(repair)")
+            case (let head?, let last):
+                Finding(
+                    "chains", .failure,
+                    head == last
+                        ? "The head of the chain of app \(app) has another hash than entry \(head). \(repair)"
+                        : "The head of the chain of app \(app) is at entry \(head), but the last one is \(last ?? 0). \(repair)")
+            case (nil, nil):
+                Finding("chains", .failure, "The chain of app \(app) can't be read. \(repair)")
+            }
+        }
+        return findings.isEmpty ? [Finding("chains", .ok, "Every chain has its head.")] : findings
     }
 
     private func durability() async throws(DatabaseError) -> [Finding] {
@@ -105,11 +237,11 @@ extension Doctor {
                 Finding(
                     "durability", .warning,
                     """
-                    synchronous_commit is off by default: the service turns it on for what it answers for, but other \
-                    clients' commits may be lost in a crash.
+                    synchronous_commit is off by default: the service turns it on for its own commits, but those of other \
+                    clients may be lost in a crash.
                     """))
         }
-        return findings.isEmpty ? [Finding("durability", .ok, "What is committed survives a crash.")] : findings
+        return findings.isEmpty ? [Finding("durability", .ok, "Committed transactions survive a crash.")] : findings
     }
 
     private func replication() async throws(DatabaseError) -> [Finding] {
@@ -139,7 +271,7 @@ extension Doctor {
         ).first?.int(0)
         let after = Timestamp.now().microseconds
         let skew = Double(Int64(there ?? 0) - (before + after) / 2) / 1_000_000
-        guard abs(skew) > 2 else { return [Finding("clock", .ok, "The clocks of database and machine agree.")] }
+        guard abs(skew) > 2 else { return [Finding("clock", .ok, "The clocks of the database and of this machine agree.")] }
         let direction = skew > 0 ? "ahead of" : "behind"
         return [
             Finding(

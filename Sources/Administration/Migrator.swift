@@ -2,42 +2,61 @@ public import LibPQ
 
 /// Brings a database to the schema of this binary.
 ///
-/// The roles come first, since they belong to the cluster. Then everything happens in one transaction under an
-/// advisory lock that ends with it: any number of migrators at once are safe, behind a pooler too, and a failure leaves
-/// the database as it was.
+/// First, read-only, it refuses what it must not touch. Then it prepares the roles, which belong to the cluster, in a
+/// transaction of their own as the migrating role. Then everything else happens in one transaction as the owner. Both
+/// transactions hold an advisory lock that ends with them: any number of migrators at once are safe, behind a pooler too,
+/// and a failure leaves the schema as it was. The role is set once, as the first statement, because Citus can't change it
+/// in the middle of a transaction.
 public struct Migrator: Sendable {
     /// The key of the advisory lock: "customer" in ASCII.
     private static let lock: Int64 = 0x6375_7374_6f6d_6572
-    /// Default settings of the service's role. They are set where nothing else is, so an operator's own choice stays.
-    private static let defaults = [
-        ("statement_timeout", "15s"),
-        ("lock_timeout", "5s"),
-        ("idle_in_transaction_session_timeout", "30s"),
-        // A session that waits for the rest of a trip isn't idle; when the machine of its client is dead, it has to let
-        // go of the attempt within 20 s.
-        ("tcp_keepalives_idle", "5"),
-        ("tcp_keepalives_interval", "5"),
-        ("tcp_keepalives_count", "3"),
-        ("search_path", "public"),
-        // One statement alone is a transaction too, and the protocol is written for this level.
-        ("default_transaction_isolation", "read committed"),
-    ]
+    /// Where the record is kept of what has been applied; needed before the first file can be.
+    private static let record = """
+        CREATE SCHEMA IF NOT EXISTS service;
+        CREATE TABLE IF NOT EXISTS service.migrations (
+            version    int         NOT NULL,
+            name       text        NOT NULL,
+            checksum   bytea       NOT NULL,
+            applied_at timestamptz NOT NULL DEFAULT now(),
+            CONSTRAINT migrations_pkey PRIMARY KEY (version),
+            CONSTRAINT migrations_checksum_is_sha_256 CHECK (octet_length(checksum) = 32)
+        );
+        COMMENT ON TABLE service.migrations IS 'The files of sql/tables that customerd migrate has applied to this database.';
+        COMMENT ON COLUMN service.migrations.version IS 'Number of the file: 1, 2, 3 … Versions 1 to 999 are one major line.';
+        COMMENT ON COLUMN service.migrations.name IS 'Path of the file below sql/, without the ending.';
+        COMMENT ON COLUMN service.migrations.checksum IS 'SHA-256 of the file; an edited one is refused.';
+        COMMENT ON COLUMN service.migrations.applied_at IS 'When it was applied.';
+        CREATE TABLE IF NOT EXISTS service.applied_functions (
+            name       text        NOT NULL,
+            checksum   bytea       NOT NULL,
+            applied_at timestamptz NOT NULL DEFAULT now(),
+            CONSTRAINT applied_functions_pkey PRIMARY KEY (name),
+            CONSTRAINT applied_functions_checksum_is_sha_256 CHECK (octet_length(checksum) = 32)
+        );
+        COMMENT ON TABLE service.applied_functions IS
+            'The files of sql/functions as they were applied last; one is applied again when its text has changed.';
+        COMMENT ON COLUMN service.applied_functions.name IS 'Path of the file below sql/, without the ending.';
+        COMMENT ON COLUMN service.applied_functions.checksum IS 'SHA-256 of the file.';
+        COMMENT ON COLUMN service.applied_functions.applied_at IS 'When it was applied last.';
+        """
 
     private let connection: Connection
     private let roles: DatabaseRoles
-    private let migrations: [Migration]
+    private let schema: Schema
 
-    public init(connection: Connection, roles: DatabaseRoles, migrations: [Migration] = Migration.all) {
+    public init(connection: Connection, roles: DatabaseRoles, schema: Schema = .current) {
         self.connection = connection
         self.roles = roles
-        self.migrations = migrations
+        self.schema = schema
     }
 
     public struct Report: Sendable, Hashable {
-        /// What was applied now, in order; empty when there was nothing to do.
-        public let applied: [Migration]
+        /// The files that were applied now, in order, apart from the grants; empty when there was nothing to do.
+        public let applied: [SchemaFile]
         /// The version that the schema has now.
         public let version: Int
+        /// Whether the schema is newer than this binary; then nothing was changed.
+        public let isNewer: Bool
     }
 
     /// Applies what is missing.
@@ -47,10 +66,10 @@ public struct Migrator: Sendable {
             do {
                 return try await migrate(deadline: deadline)
             } catch {
-                // Catalogue rows of the cluster are shared with migrators of its other databases.
-                guard case .database(let cause) = error, cause.isCatalogueRace, round < 20 else { throw error }
+                // Catalog rows of the cluster are shared with migrators of its other databases.
+                guard case .database(let cause) = error, cause.isCatalogRace, round < 20 else { throw error }
                 round += 1
-                await Backoff.pause(round: round, until: deadline)
+                try? await Task.sleep(until: min(.now + .milliseconds(.random(in: 10...50 * round)), deadline))
             }
         }
     }
@@ -58,165 +77,117 @@ public struct Migrator: Sendable {
     private func migrate(deadline: ContinuousClock.Instant) async throws(MigrationError) -> Report {
         let encoding = try await wrapping { () throws(DatabaseError) in
             try await connection.query(
-                Statement("SELECT current_setting('server_encoding')", prepared: false), deadline: deadline
+                Statement("SELECT pg_catalog.current_setting('server_encoding')", prepared: false), deadline: deadline
             ).rows.first?[0]
         }
-        guard encoding == "UTF8" else { throw .encoding(encoding ?? "an unknown way") }
-        try await wrapping { () throws(DatabaseError) in
-            try await CreateRoles(roles: roles)(connection, deadline: deadline)
-            try await begin(deadline: deadline)
+        guard encoding == "UTF8" else { throw .encoding(encoding ?? "an unknown encoding") }
+        if let report = try await examine(deadline) { return report }
+        try await transaction("", deadline) { () throws(MigrationError) in
+            try await PrepareRoles(roles: roles, connection: connection, deadline: deadline)()
         }
+        return try await transaction("SET LOCAL ROLE \(roles.owner.quotedIdentifier);", deadline) {
+            () throws(MigrationError) in
+            // Another migrator may have been faster.
+            if let report = try await examine(deadline) { return report }
+            return try await apply(deadline)
+        }
+    }
+
+    /// Runs a body in a transaction under the advisory lock, and rolls back when it throws.
+    private func transaction<Value: Sendable>(
+        _ first: String, _ deadline: ContinuousClock.Instant, _ body: () async throws(MigrationError) -> Value
+    ) async throws(MigrationError) -> Value {
         do {
-            let applied = try await applyMissing(deadline: deadline)
-            try await wrapping { () throws(DatabaseError) in
-                try await connection.script("COMMIT", deadline: deadline)
-            }
-            return Report(applied: applied, version: migrations.last?.version ?? 0)
+            try await script(
+                """
+                BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+                SET LOCAL search_path = pg_catalog, pg_temp;
+                \(first)
+                SET LOCAL statement_timeout = 0;
+                SET LOCAL idle_in_transaction_session_timeout = 0;
+                SET LOCAL lock_timeout = 0;
+                SET LOCAL client_min_messages = warning;
+                SET LOCAL standard_conforming_strings = on;
+                SELECT pg_catalog.pg_advisory_xact_lock(\(Self.lock));
+                -- A session that waits for a table's lock holds up all that come after it.
+                SET LOCAL lock_timeout = '10s';
+                """, deadline)
+            let value = try await body()
+            try await script("COMMIT", deadline)
+            return value
         } catch {
             try? await connection.script("ROLLBACK", deadline: .now + .seconds(2))
             throw error
         }
     }
 
-    private func begin(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
-        try await connection.script(
-            """
-            BEGIN ISOLATION LEVEL READ COMMITTED;
-            SET LOCAL statement_timeout = 0;
-            SET LOCAL idle_in_transaction_session_timeout = 0;
-            SET LOCAL lock_timeout = 0;
-            SET LOCAL client_min_messages = warning;
-            SELECT pg_catalog.pg_advisory_xact_lock(\(Self.lock));
-            -- Whoever waits for a table's lock holds up everybody who comes after it.
-            SET LOCAL lock_timeout = '10s';
-            SET LOCAL search_path = pg_catalog, pg_temp;
-            """,
-            deadline: deadline
-        )
-    }
-
-    private func applyMissing(deadline: ContinuousClock.Instant) async throws(MigrationError) -> [Migration] {
-        let missing = try await missing(deadline: deadline)
-        if !missing.isEmpty {
-            try await wrapping { () throws(DatabaseError) in try await prepare(deadline: deadline) }
+    /// Looks at what is there, without running anything of it.
+    ///
+    /// - Returns: the report where nothing is to be done, because the schema is newer.
+    /// - Throws: if the database must not be touched.
+    private func examine(_ deadline: ContinuousClock.Instant) async throws(MigrationError) -> Report? {
+        let foreign = try await wrapping { () throws(DatabaseError) in
+            try await ForeignObjects(owner: roles.owner).names(connection, deadline: deadline)
         }
-        for migration in missing { try await apply(migration, deadline: deadline) }
-        try await wrapping { () throws(DatabaseError) in try await setDefaults(deadline: deadline) }
-        return missing
-    }
-
-    private func missing(deadline: ContinuousClock.Instant) async throws(MigrationError) -> [Migration] {
-        let applied: [AppliedMigration]
+        guard foreign.isEmpty else { throw .foreign(foreign, owner: roles.owner) }
+        let applied = try await appliedSchema(deadline)
         do {
-            applied = try await AppliedMigration.all(connection, deadline: deadline)
+            try applied.check(against: schema)
         } catch {
-            throw .init(error)
+            throw .schema(error)
         }
-        if let edited = applied.first(where: { $0.differs(from: migrations) }) { throw .edited(name: edited.name) }
-        let known = migrations.last?.version ?? 0
-        if let last = applied.last, last.version > known { throw .newer(version: last.version, known: known) }
-        return migrations.filter { migration in !applied.contains { $0.version == migration.version } }
+        guard applied.version > schema.version else { return nil }
+        return Report(applied: [], version: applied.version, isNewer: true)
     }
 
-    /// Lets the owner make its objects here, and goes on as the owner.
-    private func prepare(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
-        let owner = roles.owner.quotedIdentifier
-        let rights = try await connection.query(
-            Statement(
-                """
-                SELECT current_database(),
-                       has_database_privilege($1, current_database(), 'CREATE'),
-                       has_schema_privilege($1, 'public', 'CREATE') AND has_schema_privilege($1, 'public', 'USAGE'),
-                       has_database_privilege($2, current_database(), 'CONNECT')
-                       AND has_database_privilege($3, current_database(), 'CONNECT')
-                """,
-                [.text(roles.owner), .text(roles.service), .text(roles.auditor)],
-                prepared: false
-            ),
-            deadline: deadline
-        ).rows[0]
-        let database = (rights[0] ?? "").quotedIdentifier
-        if rights.bool(1) != true {
-            try await connection.script("GRANT CREATE ON DATABASE \(database) TO \(owner)", deadline: deadline)
-        }
-        if rights.bool(2) != true {
-            try await connection.script("GRANT CREATE, USAGE ON SCHEMA public TO \(owner)", deadline: deadline)
-        }
-        if rights.bool(3) != true {
-            let readers = "\(roles.service.quotedIdentifier), \(roles.auditor.quotedIdentifier)"
-            try await connection.script("GRANT CONNECT ON DATABASE \(database) TO \(readers)", deadline: deadline)
-        }
-        try await connection.script("SET LOCAL ROLE \(owner)", deadline: deadline)
-        try await connection.script(
-            """
-            CREATE SCHEMA IF NOT EXISTS service;
-            CREATE TABLE IF NOT EXISTS service.migrations (
-                version    int         NOT NULL,
-                name       text        NOT NULL,
-                checksum   bytea       NOT NULL,
-                applied_at timestamptz NOT NULL DEFAULT now(),
-                CONSTRAINT migrations_pkey PRIMARY KEY (version),
-                CONSTRAINT migrations_checksum_is_sha_256 CHECK (octet_length(checksum) = 32)
-            );
-            COMMENT ON TABLE service.migrations IS 'What customerd migrate has applied to this database.';
-            COMMENT ON COLUMN service.migrations.version IS 'Number of the file in sql/migrations: 1, 2, 3 …';
-            COMMENT ON COLUMN service.migrations.name IS 'Its name without the ending.';
-            COMMENT ON COLUMN service.migrations.checksum IS 'SHA-256 of the file; an edited one is refused.';
-            COMMENT ON COLUMN service.migrations.applied_at IS 'When it was applied.';
-            """,
-            deadline: deadline
-        )
-    }
-
-    private func apply(_ migration: Migration, deadline: ContinuousClock.Instant) async throws(MigrationError) {
-        do {
-            try await connection.script(migration.sql(for: roles), deadline: deadline)
-            _ = try await connection.query(
-                Statement(
-                    """
+    private func apply(_ deadline: ContinuousClock.Instant) async throws(MigrationError) -> Report {
+        try await script(Self.record, deadline)
+        let present = try await appliedSchema(deadline)
+        let tables = present.missing(from: schema)
+        for file in tables {
+            try await apply(
+                file, deadline,
+                recordedBy: """
                     INSERT INTO service.migrations (version, name, checksum)
                     VALUES ($1, $2, $3)
-                    """,
-                    [.int(migration.version), .text(migration.name), .bytes(migration.checksum)],
-                    prepared: false
-                ),
-                deadline: deadline
-            )
+                    """, [.int(file.version), .text(file.name), .bytes(file.checksum)])
+        }
+        // A tables file may have dropped functions, so all of them are made again after one.
+        let functions = tables.isEmpty ? present.outdated(in: schema) : schema.functions
+        for file in functions {
+            try await apply(
+                file, deadline,
+                recordedBy: """
+                    INSERT INTO service.applied_functions (name, checksum)
+                    VALUES ($1, $2)
+                    ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = excluded.applied_at
+                    """, [.text(file.name), .bytes(file.checksum)])
+        }
+        for file in schema.grants { try await apply(file, deadline, recordedBy: nil, []) }
+        return Report(applied: tables + functions, version: schema.version, isNewer: false)
+    }
+
+    private func apply(
+        _ file: SchemaFile, _ deadline: ContinuousClock.Instant, recordedBy record: String?, _ parameters: [Parameter]
+    ) async throws(MigrationError) {
+        do {
+            try await connection.script(file.sql(for: roles), deadline: deadline)
+            guard let record else { return }
+            _ = try await connection.query(Statement(record, parameters, prepared: false), deadline: deadline)
         } catch {
             guard case .server(let cause) = error, cause.sqlstate != .insufficientPrivilege else { throw .init(error) }
-            // Another database of the cluster is at it as well: worth another try.
-            guard cause.sqlstate == .duplicateObject || !error.isCatalogueRace else { throw .database(error) }
-            throw .failed(name: migration.name, cause)
+            // A migrator of another database of the cluster is in the way: worth another try.
+            guard cause.sqlstate == .duplicateObject || !error.isCatalogRace else { throw .database(error) }
+            throw .failed(name: file.name, cause)
         }
     }
 
-    /// By ALTER ROLE rather than start parameters, which a pooler would drop.
-    private func setDefaults(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
-        try await connection.script("RESET ROLE", deadline: deadline)
-        let row = try await connection.query(
-            Statement(
-                """
-                SELECT current_database(),
-                       array_to_json(array(
-                           SELECT split_part(setting, '=', 1)
-                           FROM pg_db_role_setting AS s
-                           CROSS JOIN unnest(s.setconfig) AS setting
-                           WHERE s.setrole = $1::regrole
-                             AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))))
-                """,
-                [.text(roles.service.quotedIdentifier)],
-                prepared: false
-            ),
-            deadline: deadline
-        ).rows[0]
-        let database = (row[0] ?? "").quotedIdentifier
-        let present = row[1] ?? ""
-        for (name, value) in Self.defaults where !present.contains("\"\(name)\"") {
-            try await connection.script(
-                "ALTER ROLE \(roles.service.quotedIdentifier) IN DATABASE \(database) SET \(name) = '\(value)'",
-                deadline: deadline
-            )
-        }
+    private func appliedSchema(_ deadline: ContinuousClock.Instant) async throws(MigrationError) -> AppliedSchema {
+        try await wrapping { () throws(DatabaseError) in try await AppliedSchema(connection, deadline: deadline) }
+    }
+
+    private func script(_ sql: String, _ deadline: ContinuousClock.Instant) async throws(MigrationError) {
+        try await wrapping { () throws(DatabaseError) in try await connection.script(sql, deadline: deadline) }
     }
 
     private func wrapping<Value>(
@@ -230,12 +201,119 @@ public struct Migrator: Sendable {
     }
 }
 
-extension MigrationError {
+/// What others have put where only the owner's objects belong. The migrator would run it with its own privileges.
+struct ForeignObjects: Sendable {
+    let owner: String
+
+    /// - Returns: kind, name and owner of each; empty in a database that is safe to migrate.
+    func names(_ connection: Connection, deadline: ContinuousClock.Instant) async throws(DatabaseError) -> [String] {
+        // Every name and operator is qualified: this runs before anything else, in whatever search_path.
+        try await connection.query(
+            Statement(
+                """
+                SELECT pg_catalog.format('%s %s of %s', o.kind, o.name, pg_catalog.pg_get_userbyid(o.owner))
+                FROM (
+                    SELECT 'schema', n.nspname::pg_catalog.text, n.nspowner
+                    FROM pg_catalog.pg_namespace AS n
+                    WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
+                    UNION ALL
+                    SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN 'view' ELSE 'table' END,
+                           pg_catalog.format('%s.%s', n.nspname, c.relname), c.relowner
+                    FROM pg_catalog.pg_class AS c
+                    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                    WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
+                       OR n.nspname OPERATOR(pg_catalog.=) 'public'
+                          AND c.relname OPERATOR(pg_catalog.=) ANY (
+                              '{customers,invoices,payment_links,transactions,liquidation_addresses}'::pg_catalog.name[])
+                    UNION ALL
+                    SELECT 'function', pg_catalog.format('%s.%s', n.nspname, p.proname), p.proowner
+                    FROM pg_catalog.pg_proc AS p
+                    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+                    WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
+                    UNION ALL
+                    SELECT 'type', pg_catalog.format('%s.%s', n.nspname, t.typname), t.typowner
+                    FROM pg_catalog.pg_type AS t
+                    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+                    WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
+                    UNION ALL
+                    SELECT 'operator', pg_catalog.format('%s.%s', n.nspname, r.oprname), r.oprowner
+                    FROM pg_catalog.pg_operator AS r
+                    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.oprnamespace
+                    WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
+                    UNION ALL
+                    SELECT 'trigger', pg_catalog.format('%s of %s.%s', t.tgname, n.nspname, c.relname), p.proowner
+                    FROM pg_catalog.pg_trigger AS t
+                    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+                    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+                    WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
+                      AND NOT t.tgisinternal
+                ) AS o (kind, name, owner)
+                WHERE pg_catalog.pg_get_userbyid(o.owner) OPERATOR(pg_catalog.<>) $1::pg_catalog.name
+                ORDER BY 1
+                """,
+                [.text(owner)],
+                prepared: false
+            ),
+            deadline: deadline
+        ).rows.compactMap { $0[0] }
+    }
+}
+
+/// Why the schema wasn't migrated. It is as it was before.
+public enum MigrationError: Error, Sendable, Hashable {
+    case schema(SchemaMismatch)
+    /// The database isn't encoded in UTF-8, so it couldn't hold every name.
+    case encoding(String)
+    /// Other roles have objects in customerd's schemas.
+    case foreign([String], owner: String)
+    /// The migrating role lacks a privilege; the server says which.
+    case insufficientPrivilege(ServerError)
+    /// The migrating role can't grant what the roles need.
+    case cannotGrant([String])
+    /// A file failed.
+    case failed(name: String, ServerError)
+    case database(DatabaseError)
+
     init(_ error: DatabaseError) {
         if case .server(let error) = error, error.sqlstate == .insufficientPrivilege {
             self = .insufficientPrivilege(error)
         } else {
             self = .database(error)
+        }
+    }
+}
+
+extension MigrationError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .schema(let mismatch):
+            "\(mismatch)"
+        case .encoding(let encoding):
+            """
+            The database is encoded in \(encoding) and can't hold every name; create it with \
+            CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'.
+            """
+        case .foreign(let objects, let owner):
+            """
+            Objects in customerd's schemas don't belong to \(owner), so nothing was run or changed: \
+            \(objects.prefix(5).joined(separator: ", "))\(objects.count > 5 ? " and \(objects.count - 5) more" : ""). \
+            Drop them or give them to \(owner) (ALTER … OWNER TO), and check CUSTOMERD_ROLE_PREFIX.
+            """
+        case .insufficientPrivilege(let error):
+            """
+            The migrating role lacks a privilege (\(error.message)): it must be a superuser, or own the database and \
+            have CREATEROLE.
+            """
+        case .cannotGrant(let statements):
+            """
+            The roles need privileges on schema public that the migrating role can't grant. As a superuser, run: \
+            \(statements.joined(separator: "; ")).
+            """
+        case .failed(let name, let error):
+            "\(name).sql failed: \(error)"
+        case .database(let error):
+            "\(error)"
         }
     }
 }
