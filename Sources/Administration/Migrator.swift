@@ -69,7 +69,8 @@ public struct Migrator: Sendable {
                 // Catalog rows of the cluster are shared with migrators of its other databases.
                 guard case .database(let cause) = error, cause.isCatalogRace, round < 20 else { throw error }
                 round += 1
-                try? await Task.sleep(until: min(.now + .milliseconds(.random(in: 10...50 * round)), deadline))
+                let pause = Duration.milliseconds(Int.random(in: 10...(50 * round)))
+                try? await Task.sleep(until: min(.now + pause, deadline))
             }
         }
     }

@@ -50,7 +50,7 @@ struct Serve: AsyncParsableCommand {
         let service = ConnectionSettings(conninfo: settings.serviceConninfo)
         return try await CommandRunner.connected(service, deadline: deadline) { connection in
             try await ServeGuard.check(connection, allowOwner: settings.allowOwner, deadline: deadline)
-            do {
+            do throws(DatabaseError) {
                 return try await Protection(connection: connection, deadline: deadline).findings()
             } catch {
                 guard case .server(let error) = error else { throw error }
@@ -73,7 +73,7 @@ actor StopSignals {
         let isServing = CommandLine.arguments.dropFirst().first == "serve"
         // What a shell in the background has switched off stays off, unless nothing else could end this process.
         for number in getpid() == 1 ? [SIGTERM, SIGINT] : [SIGTERM] {
-            signal(number, isServing ? { _ in _exit(0) } : { number in _exit(128 + number) })
+            if isServing { signal(number) { _ in _exit(0) } } else { signal(number) { number in _exit(128 + number) } }
         }
     }
 

@@ -43,14 +43,14 @@ SELECT is_empty($$
     FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
     JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisprimary
     JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
-    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname NOT IN ('migrations', 'applied_functions')
       AND a.attname <> 'app_id' $$,
     'every primary key begins with app_id');
 -- A schema distributed by app_id (docs/scale.md) can't keep a key without it.
 SELECT bag_eq($$
     SELECT i.indexrelid::regclass::text
     FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
-    WHERE n.nspname IN ('public', 'audit', 'service') AND i.indisunique AND t.relname <> 'migrations'
+    WHERE n.nspname IN ('public', 'audit', 'service') AND i.indisunique AND t.relname NOT IN ('migrations', 'applied_functions')
       AND NOT EXISTS (
           SELECT FROM pg_attribute AS a
           WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) $$,
@@ -59,7 +59,7 @@ SELECT bag_eq($$
 SELECT is_empty($$
     SELECT t.oid::regclass
     FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
-    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname NOT IN ('migrations', 'applied_functions')
       AND NOT EXISTS (SELECT FROM pg_attribute AS a
                       WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.atttypid = 'uuid'::regtype AND a.attnotnull) $$,
     'every table has the column by which it is distributed');
