@@ -1,6 +1,6 @@
 -- What the schema promises to those who read it.
 BEGIN;
-SELECT plan(12);
+SELECT plan(14);
 
 SELECT is_empty($$
     SELECT n.nspname || '.' || t.relname
@@ -23,9 +23,25 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE n.nspname IN ('public', 'audit', 'service') AND p.prosecdef
-      AND NOT coalesce(p.proconfig::text LIKE '%search_path=pg_catalog%', false) $$,
-    'every function with its owner''s rights pins its search_path');
+    WHERE (n.nspname IN ('audit', 'service') OR p.prosecdef AND n.nspname = 'public')
+      AND p.prosqlbody IS NULL
+      AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false) $$,
+    'every function pins its search_path, or has a body whose names were resolved when it was made');
+SELECT is_empty($$
+    SELECT p.privilege, p.kind, p.object
+    FROM service.privileges AS p
+    WHERE p.kind = 'function' AND NOT EXISTS (
+        SELECT FROM pg_proc AS f JOIN pg_namespace AS n ON n.oid = f.pronamespace
+        WHERE n.nspname || '.' || f.proname = p.object)
+       OR p.kind = 'table' AND to_regclass(p.object) IS NULL
+       OR p.kind = 'schema' AND to_regnamespace(p.object) IS NULL $$,
+    'every object in the list of privileges exists');
+SELECT is_empty($$
+    SELECT n.nspname, f.proname
+    FROM pg_proc AS f JOIN pg_namespace AS n ON n.oid = f.pronamespace
+    CROSS JOIN LATERAL aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS a
+    WHERE n.nspname IN ('audit', 'service') AND a.grantee = 0 $$,
+    'no function is PUBLIC''s');
 SELECT is_empty($$
     SELECT c.conname
     FROM pg_constraint AS c
