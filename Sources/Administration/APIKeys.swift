@@ -64,7 +64,8 @@ public struct APIKeys: Sendable {
         app: UUID, role: Role, name: String, lifetime: Duration? = nil, deadline: ContinuousClock.Instant
     ) async throws(APIKeyError) -> IssuedKey {
         let key = IssuedKey(
-            clientKey: Secrets.keyPrefix + Self.random(bytes: 24), secret: Secrets.secretPrefix + Self.random(bytes: 32),
+            clientKey: Secrets.keyPrefix + Self.random(bytes: 24),
+            secret: Secrets.secretPrefix + Self.random(bytes: 32),
             appID: app, role: role.rawValue
         )
         _ = try await rows(

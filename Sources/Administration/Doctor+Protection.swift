@@ -58,7 +58,7 @@ public struct Protection: Sendable {
             if row.bool(1) != true {
                 problem = "\(table) has no foreign key on customers: customers with \(table) can be deleted."
             } else if let action = row[2] {
-                problem = "The foreign key of \(table) has ON DELETE \(action): deleting a customer takes its \(table) along."
+                problem = "The foreign key of \(table) has ON DELETE \(action), so it doesn't prevent a deletion."
             } else if row.bool(4) == false {
                 problem = "The foreign key of \(table) isn't enforced: customers with \(table) can be deleted."
             } else if row.bool(3) == false {
@@ -127,7 +127,7 @@ public struct Protection: Sendable {
             add("The foreign key \(key) of \(table) isn't validated: existing rows may be orphaned. Validate it.")
         }
         if let nullable = row[4] {
-            add("\(nullable) of \(table) may be NULL, and the foreign key \(key) doesn't check such rows: set it NOT NULL.")
+            add("\(nullable) of \(table) may be NULL, which the foreign key \(key) doesn't check: set it NOT NULL.")
         }
         if row.bool(6) == false {
             add("\(table) has no index on (\(row[5] ?? "")), so every deletion reads the whole table: create one.")
@@ -185,7 +185,8 @@ public struct Protection: Sendable {
                 ? Finding("triggers", .warning, "The trigger \(name) of customers is disabled.")
                 : Finding(
                     "triggers", .warning,
-                    "The trigger \(name) of customers runs before each deletion and may prevent it: check what it does.")
+                    "The trigger \(name) of customers runs before each deletion and may prevent it: check what it does."
+                )
         }
         let rules = try await rows(
             """
@@ -244,8 +245,8 @@ public struct Protection: Sendable {
     private func sessionSettings() async throws(DatabaseError) -> [Finding] {
         let names = [
             "session_replication_role", "default_transaction_isolation", "log_min_duration_statement", "log_statement",
-            "log_min_duration_sample", "log_statement_sample_rate", "log_transaction_sample_rate", "log_parameter_max_length",
-            "log_parameter_max_length_on_error",
+            "log_min_duration_sample", "log_statement_sample_rate", "log_transaction_sample_rate",
+            "log_parameter_max_length", "log_parameter_max_length_on_error",
         ]
         var values: [String: String] = [:]
         if role != nil {

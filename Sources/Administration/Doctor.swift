@@ -208,19 +208,18 @@ extension Doctor {
             """
         ).map { row in
             let app = row[0] ?? ""
-            let repair = "Check the chain with `customerd audit verify --app \(app)`, then restore its head from a backup."
-            return switch (row.int(1), row.int(2)) {
-            case (nil, let last?):
-                Finding("chains", .failure, "The chain of app \(app) has \(last) entries but no head. \(repair)")
-            case (let head?, let last):
-                Finding(
-                    "chains", .failure,
-                    head == last
-                        ? "The head of the chain of app \(app) has another hash than entry \(head). \(repair)"
-                        : "The head of the chain of app \(app) is at entry \(head), but the last one is \(last ?? 0). \(repair)")
-            case (nil, nil):
-                Finding("chains", .failure, "The chain of app \(app) can't be read. \(repair)")
-            }
+            let problem =
+                switch (row.int(1), row.int(2)) {
+                case (nil, let last): "has \(last ?? 0) entries but no head"
+                case (let head?, let last) where head == last: "has a head with another hash than entry \(head)"
+                case (let head?, let last): "has a head at entry \(head), but its last entry is \(last ?? 0)"
+                }
+            return Finding(
+                "chains", .failure,
+                """
+                The chain of app \(app) \(problem). Check it with `customerd audit verify --app \(app)`, then restore its \
+                head from a backup.
+                """)
         }
         return findings.isEmpty ? [Finding("chains", .ok, "Every chain has its head.")] : findings
     }
@@ -271,7 +270,9 @@ extension Doctor {
         ).first?.int(0)
         let after = Timestamp.now().microseconds
         let skew = Double(Int64(there ?? 0) - (before + after) / 2) / 1_000_000
-        guard abs(skew) > 2 else { return [Finding("clock", .ok, "The clocks of the database and of this machine agree.")] }
+        guard abs(skew) > 2 else {
+            return [Finding("clock", .ok, "The clocks of the database and of this machine agree.")]
+        }
         let direction = skew > 0 ? "ahead of" : "behind"
         return [
             Finding(

@@ -249,6 +249,10 @@ struct ForeignObjects: Sendable {
                     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
                     WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
                       AND NOT t.tgisinternal
+                      AND NOT EXISTS (
+                          SELECT
+                          FROM pg_catalog.pg_roles AS r
+                          WHERE r.oid OPERATOR(pg_catalog.=) p.proowner AND r.rolsuper)
                 ) AS o (kind, name, owner)
                 WHERE pg_catalog.pg_get_userbyid(o.owner) OPERATOR(pg_catalog.<>) $1::pg_catalog.name
                 ORDER BY 1

@@ -87,7 +87,8 @@ private struct Probe {
             }
         return try await channel.executeThenClose { responses, requests in
             let headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
-            try await requests.write(.head(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)))
+            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)
+            try await requests.write(.head(head))
             try await requests.write(.end(nil))
             for try await case .head(let head) in responses { return Int(head.status.code) }
             throw Unreachable(reason: "it closed the connection")

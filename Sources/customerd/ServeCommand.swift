@@ -54,7 +54,8 @@ struct Serve: AsyncParsableCommand {
                 return try await Protection(connection: connection, deadline: deadline).findings()
             } catch {
                 guard case .server(let error) = error else { throw error }
-                return [Finding("references", .warning, "The foreign keys on customers couldn't be checked: \(error.message).")]
+                let message = "The foreign keys on customers couldn't be checked: \(error.message)."
+                return [Finding("references", .warning, message)]
             }
         }
     }

@@ -192,12 +192,12 @@ struct DoctorTests {
         Trouble(
             oneEntry + "DELETE FROM audit.heads", "chains", .failure, "has 1 entries but no head", "audit verify"),
         Trouble(
-            oneEntry + "UPDATE audit.heads SET seq = 7", "chains", .failure, "is at entry 7, but the last one is 1"),
+            oneEntry + "UPDATE audit.heads SET seq = 7", "chains", .failure, "at entry 7, but its last entry is 1"),
         Trouble(
             oneEntry + "UPDATE audit.heads SET hash = sha256('')", "chains", .failure, "another hash"),
         Trouble(
             "INSERT INTO audit.heads (app_id, seq, hash) VALUES (gen_random_uuid(), 3, sha256(''))", "chains", .failure,
-            "is at entry 3, but the last one is 0"),
+            "at entry 3, but its last entry is 0"),
         Trouble(
             """
             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$

@@ -263,7 +263,8 @@ struct KeysTests {
         let ended = try await database.run(["keys", "create", "--app", app, "--role", "admin", "--name", "second"])
 
         #expect(ended.status == 1)
-        #expect(try await database.value("SELECT count(*) FROM service.api_keys WHERE app_id = $1", [.text(app)]) == "1")
+        #expect(
+            try await database.value("SELECT count(*) FROM service.api_keys WHERE app_id = $1", [.text(app)]) == "1")
         try await database.drop()
     }
 

@@ -24,7 +24,8 @@ struct SchemaTests {
 
         func found(_ text: String) async throws -> Set<String> {
             let rows = try await database.rows(
-                "SELECT first_name FROM public.customers WHERE searchable_name LIKE service.containing($1)", [.text(text)])
+                "SELECT first_name FROM public.customers WHERE searchable_name LIKE service.containing($1)",
+                [.text(text)])
             return Set(rows.compactMap { $0["first_name"] })
         }
         #expect(try await found("o'b") == ["O'Brien"])

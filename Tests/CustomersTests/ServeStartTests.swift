@@ -5,6 +5,10 @@ import Testing
 /// The start of `customerd serve`, and the probe that asks whether it has started.
 @Suite("The start of serve")
 struct ServeStartTests {
+    private static func url(_ database: TestDatabase, through gate: TCPGate) -> String {
+        "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
+    }
+
     /// Starts it with a database behind a gate.
     private static func serve(
         _ database: TestDatabase, through gate: TCPGate, under wrapper: [String] = []
@@ -12,7 +16,7 @@ struct ServeStartTests {
         try ChildProcess(
             wrapper + [Customerd.path, "serve"],
             environment: Customerd.environment([
-                "DATABASE_URL": "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable",
+                "DATABASE_URL": url(database, through: gate),
                 "CUSTOMERD_PORT": "\(RunningService.freePort())",
             ]))
     }
@@ -49,7 +53,9 @@ struct ServeStartTests {
         gate.cut()
     }
 
-    private static let processOne = ["/usr/bin/unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    private static let processOne = [
+        "/usr/bin/unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child",
+    ]
     private static let canMakeProcessOne: Bool = {
         guard let child = try? ChildProcess(processOne + ["/bin/true"], environment: [:]) else { return false }
         while child.isRunning { usleep(10_000) }
@@ -79,8 +85,7 @@ struct ServeStartTests {
         let database = try await Shared.database.value
         let gate = try TCPGate(before: try #require(database.cluster.socketPath))
         let service = try await RunningService.start(
-            on: database,
-            ["DATABASE_URL": "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"])
+            on: database, ["DATABASE_URL": Self.url(database, through: gate)])
         let settings = ["CUSTOMERD_PORT": "\(service.port)", "CUSTOMERD_HOST": "0.0.0.0"]
 
         let ready = try await Customerd.run(["health", "--json"], settings)
