@@ -5,6 +5,12 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// `customerd health`: a probe that knows the settings, so that it finds the service behind TLS and on any port.
 struct Health: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -70,8 +76,14 @@ private struct Probe {
         } catch let error as Unreachable {
             throw HealthError(host: host, port: port, reason: error.reason)
         } catch {
-            throw HealthError(host: host, port: port, reason: "\(error)")
+            throw HealthError(host: host, port: port, reason: Self.reason(error))
         }
+    }
+
+    /// Without the addresses that were tried: the sentence names them already.
+    private static func reason(_ error: any Error) -> String {
+        let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
+        return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
     }
 
     private func status(of path: String) async throws -> Int {

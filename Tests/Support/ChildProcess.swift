@@ -10,7 +10,8 @@ import Foundation
 ///
 /// It ends with the process of the tests, however that ends.
 public final class ChildProcess: Sendable {
-    public let id: pid_t
+    let id: pid_t
+    public var processID: Int32 { id }
     private let exit = Once<Int32>()
     private let directory: URL
 
