@@ -26,7 +26,7 @@ struct Health: AsyncParsableCommand {
     func run() async throws {
         try await CommandRunner.run { settings in
             let path = live ? "/health/live" : "/health/ready"
-            let status = try await Probe(settings).status(of: path, within: .seconds(5))
+            let status = try await Probe(settings).status(of: path, within: .seconds(2))
             let isHealthy = status == 200
             output.print(
                 ["healthy": .bool(isHealthy), "status": .int(status)],
