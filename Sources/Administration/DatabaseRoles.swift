@@ -65,6 +65,7 @@ struct PrepareRoles: Sendable {
             try await create()
             try await joinOwner()
             try await grantOnDatabase()
+            try await grantOnLanguages()
             try await grantOnPublic()
             try await letOwnerCount()
             try await setDefaults()
@@ -127,6 +128,22 @@ struct PrepareRoles: Sendable {
         if row?.bool(2) != true {
             let readers = "\(roles.service.quotedIdentifier), \(roles.auditor.quotedIdentifier)"
             try await connection.script("GRANT CONNECT ON DATABASE \(database) TO \(readers)", deadline: deadline)
+        }
+    }
+
+    /// A hardened database may have taken the languages from PUBLIC.
+    private func grantOnLanguages() async throws(DatabaseError) {
+        let missing = try await rows(
+            """
+            SELECT l.lanname
+            FROM pg_language AS l
+            WHERE l.lanname IN ('sql', 'plpgsql') AND NOT has_language_privilege($1, l.oid, 'USAGE')
+            """,
+            [.text(roles.owner)]
+        ).compactMap { $0[0] }
+        for language in missing {
+            let owner = roles.owner.quotedIdentifier
+            try await connection.script("GRANT USAGE ON LANGUAGE \(language) TO \(owner)", deadline: deadline)
         }
     }
 

@@ -152,15 +152,16 @@ extension Doctor {
         try await !rows("SELECT FROM pg_roles WHERE rolname = $1", [.text(role)]).isEmpty
     }
 
-    /// Where others may create objects, a session without a pinned search_path can be made to run their code.
+    /// Where others may create objects, a session without a pinned search_path can be made to run their code; and a trigger
+    /// runs with the privileges of the session that writes.
     func creators() async throws(DatabaseError) -> [Finding] {
         let creators = try await rows(
             """
-            SELECT coalesce(r.rolname, 'PUBLIC')
+            SELECT coalesce(r.rolname, 'PUBLIC'), n.nspname
             FROM pg_namespace AS n
             CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
             LEFT JOIN pg_roles AS r ON r.oid = a.grantee
-            WHERE n.nspname = 'public'
+            WHERE n.nspname IN ('public', 'audit', 'service')
               AND a.privilege_type = 'CREATE'
               AND a.grantee <> n.nspowner
               AND (a.grantee = 0
@@ -169,20 +170,44 @@ extension Doctor {
                           SELECT
                           FROM pg_roles AS l
                           WHERE l.rolcanlogin AND NOT l.rolsuper AND pg_has_role(l.oid, r.oid, 'MEMBER')))
-            ORDER BY 1
+            ORDER BY 2, 1
             """,
             [.text(roles.owner)]
-        ).compactMap { $0[0] }
-        guard !creators.isEmpty else {
-            return [Finding("creators", .ok, "Only the owner creates objects in schema public.")]
+        ).map { row in
+            let role = row[0] ?? ""
+            let schema = row[1] ?? ""
+            return Finding(
+                "creators", schema == "public" ? .warning : .failure,
+                """
+                \(role) may create objects in schema \(schema), so sessions of this database could be made to run its code: \
+                REVOKE CREATE ON SCHEMA \(schema) FROM \(role).
+                """)
         }
-        return creators.map { role in
+        let triggers = try await rows(
+            """
+            SELECT t.tgname, n.nspname || '.' || c.relname, r.rolname
+            FROM pg_trigger AS t
+            JOIN pg_class AS c ON c.oid = t.tgrelid
+            JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            JOIN pg_proc AS p ON p.oid = t.tgfoid
+            JOIN pg_roles AS r ON r.oid = p.proowner
+            WHERE c.relowner = (SELECT o.oid FROM pg_roles AS o WHERE o.rolname = $1)
+              AND NOT t.tgisinternal
+              AND p.proowner <> c.relowner
+              AND NOT r.rolsuper
+            ORDER BY 2, 1
+            """,
+            [.text(roles.owner)]
+        ).map { row in
             Finding(
                 "creators", .warning,
                 """
-                \(role) may create objects in schema public, so other sessions of this database could be made to run its \
-                code: REVOKE CREATE ON SCHEMA public FROM \(role).
+                The trigger \(row[0] ?? "") of \(row[1] ?? "") runs a function of \(row[2] ?? "") with the privileges of \
+                whichever role writes: check what it does.
                 """)
         }
+        let findings = creators + triggers
+        return findings.isEmpty
+            ? [Finding("creators", .ok, "Only the owner creates objects in customerd's schemas.")] : findings
     }
 }

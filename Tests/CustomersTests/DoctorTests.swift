@@ -190,6 +190,14 @@ struct DoctorTests {
         Trouble("GRANT CREATE ON SCHEMA public TO PUBLIC", "creators", .warning, "PUBLIC", "REVOKE CREATE"),
         Trouble("GRANT CREATE ON SCHEMA public TO customerd_service", "creators", .warning, "customerd_service"),
         Trouble(
+            "GRANT CREATE ON SCHEMA audit TO customerd_auditor", "creators", .failure, "customerd_auditor", "audit"),
+        Trouble(
+            """
+            CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+            ALTER FUNCTION public.spy() OWNER TO customerd_auditor;
+            CREATE TRIGGER spying BEFORE INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.spy()
+            """, "creators", .warning, "spying", "public.invoices", "customerd_auditor"),
+        Trouble(
             oneEntry + "DELETE FROM audit.heads", "chains", .failure, "has 1 entries but no head", "audit verify"),
         Trouble(
             oneEntry + "UPDATE audit.heads SET seq = 7", "chains", .failure, "at entry 7, but its last entry is 1"),
@@ -222,10 +230,10 @@ struct DoctorTests {
             table("reversed", "app_id uuid NOT NULL, customer_id uuid NOT NULL, at timestamptz")
                 + "CREATE INDEX ON public.reversed (customer_id, app_id, at)",
             """
-            CREATE TABLE public.parted (\(keyed),
-                CONSTRAINT parted_key FOREIGN KEY (app_id, customer_id) REFERENCES public.customers (app_id, id))
+            CREATE TABLE public.split (\(keyed),
+                CONSTRAINT split_key FOREIGN KEY (app_id, customer_id) REFERENCES public.customers (app_id, id))
                 PARTITION BY HASH (app_id);
-            CREATE TABLE public.part PARTITION OF public.parted FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+            CREATE TABLE public.part PARTITION OF public.split FOR VALUES WITH (MODULUS 1, REMAINDER 0);
             """,
         ])
     func noTrouble(sql: String) async throws {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Names can't be hijacked: whoever may create objects in schema public never has code run by a command or by the start of
+/// Names can't be hijacked: a role that may create objects in schema public never has its code run by a command or by the start of
 /// the service. For every function and operator that our SQL calls by an unqualified name there is a better match.
 @Suite("Hijacked names")
 struct HijackTests {

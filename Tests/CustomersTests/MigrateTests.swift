@@ -268,7 +268,8 @@ struct MigrateTests {
         try await database.run(
             """
             REVOKE ALL ON SCHEMA public FROM PUBLIC;
-            REVOKE ALL ON DATABASE \(database.name) FROM PUBLIC
+            REVOKE ALL ON DATABASE \(database.name) FROM PUBLIC;
+            REVOKE ALL ON LANGUAGE sql, plpgsql FROM PUBLIC
             """)
 
         try await database.customerd(["migrate"])
@@ -328,7 +329,7 @@ struct MigrateTests {
         try await database.drop()
     }
 
-    @Test("many at once, in two databases and with roles that nobody has made yet, apply everything once")
+    @Test("many at once, in two databases and with roles that do not exist yet, apply everything once")
     func atOnce() async throws {
         let prefix = "p\(newID().prefix(8))"
         let databases = [try await TestDatabase.empty(), try await TestDatabase.empty()]

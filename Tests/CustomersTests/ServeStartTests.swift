@@ -45,7 +45,8 @@ struct ServeStartTests {
         let parent = try Self.serve(database, through: gate, under: Self.processOne)
 
         await sighting.wait()
-        let children = try String(contentsOfFile: "/proc/\(parent.processID)/task/\(parent.processID)/children", encoding: .utf8)
+        let children = try String(
+            contentsOfFile: "/proc/\(parent.processID)/task/\(parent.processID)/children", encoding: .utf8)
         let child = try #require(Int32(children.split(separator: " ").first ?? ""))
         kill(child, SIGTERM)
 

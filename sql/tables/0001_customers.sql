@@ -101,7 +101,7 @@ CREATE INDEX payment_links_by_customer ON public.payment_links (app_id, customer
 COMMENT ON TABLE public.payment_links IS 'Payment links made for one customer. Any of them forbids deletion.';
 COMMENT ON COLUMN public.payment_links.app_id IS 'The tenant.';
 COMMENT ON COLUMN public.payment_links.id IS 'The payment link, unique within its app.';
-COMMENT ON COLUMN public.payment_links.customer_id IS 'For whom it was made.';
+COMMENT ON COLUMN public.payment_links.customer_id IS 'The customer that it was made for.';
 COMMENT ON COLUMN public.payment_links.url IS 'Where the customer pays.';
 COMMENT ON COLUMN public.payment_links.status IS 'State as the payment provider names it.';
 COMMENT ON COLUMN public.payment_links.amount IS 'Amount asked for, two decimals.';
