@@ -516,12 +516,10 @@ struct MigrateTests {
         try await database.drop()
     }
 
-    /// A setting as the service's role finds it.
-    private func setting(_ name: String, in database: TestDatabase) async throws -> String? {
-        let connection = try await database.connect(as: "customerd_service")
-        let result = try await connection.query(Statement("SHOW \(name)"), deadline: .now + .seconds(60))
-        await connection.close()
-        return result.rows.first?[0]
+    /// A setting as a session of the service's role finds it that brings none of its own.
+    private func setting(_ name: String, in database: TestDatabase) async throws -> String {
+        try await database.cluster.psql("SHOW \(name)", database: database.name, user: "customerd_service")
+            .trimmingCharacters(in: .newlines)
     }
 
     private func dropRoles(_ prefix: String) async throws {
