@@ -33,7 +33,8 @@ public struct Protection: Sendable {
                    k.oid IS NOT NULL,
                    CASE k.confdeltype WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' END,
                    k.convalidated,
-                   (to_jsonb(k) ->> 'conenforced')::boolean
+                   (to_jsonb(k) ->> 'conenforced')::boolean,
+                   quote_ident(k.conname)
             FROM unnest('{invoices,payment_links,transactions,liquidation_addresses}'::name[])
                 WITH ORDINALITY AS w (name, position)
             LEFT JOIN pg_class AS t ON t.relname = w.name AND t.relnamespace = 'public'::regnamespace
@@ -65,11 +66,12 @@ public struct Protection: Sendable {
                 problem = "The foreign key of \(table) isn't validated: existing rows may be orphaned."
             }
             guard let problem else { return [Finding]() }
+            let replaced = row[5].map { "DROP CONSTRAINT \($0), " } ?? ""
             let repair = """
-                Restore it: ALTER TABLE public.\(table) ADD CONSTRAINT \(table)_belong_to_a_customer FOREIGN KEY (app_id, \
-                customer_id) REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT.
+                Restore it: ALTER TABLE public.\(table) \(replaced)ADD CONSTRAINT \(table)_belong_to_a_customer FOREIGN KEY \
+                (app_id, customer_id) REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT.
                 """
-            let validate = "Run ALTER TABLE public.\(table) VALIDATE CONSTRAINT \(table)_belong_to_a_customer."
+            let validate = "Run ALTER TABLE public.\(table) VALIDATE CONSTRAINT \(row[5] ?? "")."
             let isOnlyUnchecked = row.bool(1) == true && row[2] == nil && row.bool(4) != false
             return [Finding("references", .failure, "\(problem) \(isOnlyUnchecked ? validate : repair)")]
         }
