@@ -71,6 +71,15 @@ let package = Package(
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Administration",
+            dependencies: [
+                "Customers",
+                "LibPQ",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             exclude: ["embedded.txt"],
             swiftSettings: settings,
             plugins: ["EmbedText"]
@@ -115,6 +124,7 @@ let package = Package(
         .executableTarget(
             name: "customerd",
             dependencies: [
+                "Administration",
                 "AuditTrail",
                 "CustomerHTTP",
                 "Customers",
@@ -125,6 +135,10 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -173,6 +187,7 @@ let package = Package(
         .testTarget(
             name: "UnitTests",
             dependencies: [
+                "Administration",
                 "AuditTrail",
                 "ChaosJudge",
                 "CustomerHTTP",

@@ -1,58 +1,116 @@
--- Who may do what. Applied last, at every migration, so this page is the whole truth:
+-- Who may do what. Applied last, at every migration: what is missing is granted, what isn't listed is revoked from the
+-- two roles and from PUBLIC. Other roles keep what an operator granted them.
 --
---                                    service                        auditor
---   public.customers                 SELECT INSERT UPDATE DELETE    –
---   public: what refers to them      SELECT                         –
---   audit: tables and views          SELECT                         SELECT
---   audit: functions                 –                              EXECUTE
---   service.migrations, dependents,  SELECT                         –
---   redactions
---   service: functions of the        EXECUTE                        –
---   protocol
---
--- The tables of the protocol are reached through its functions alone.
+-- The list is a view, so that `serve` and `doctor` check what the database itself says the roles need. The tables of the
+-- protocol aren't in it: they are reached through the protocol's functions alone. `schema.*` stands for everything of
+-- that kind in the schema.
 
-REVOKE ALL ON ALL TABLES IN SCHEMA audit, service FROM PUBLIC, :"service", :"auditor";
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA audit, service FROM PUBLIC, :"service", :"auditor";
+CREATE OR REPLACE VIEW service.privileges (role, privilege, kind, object) AS
+SELECT l.role, p.privilege, l.kind, o.name
+FROM (VALUES
+    ('service', 'USAGE', 'schema', '{public,audit,service}'::text[]),
+    ('service', 'SELECT INSERT UPDATE DELETE', 'table', '{public.customers}'),
+    ('service', 'SELECT', 'table', '{
+        public.invoices, public.payment_links, public.transactions, public.liquidation_addresses,
+        audit.*,
+        service.migrations, service.applied_functions, service.privileges, service.dependents, service.redactions}'),
+    ('service', 'EXECUTE', 'function', '{
+        service.rfc3339, service.record, service.image, service.etag, service.redacted, service.changed_members,
+        service.invoice, service.payment_link, service.transaction, service.liquidation_address,
+        service.audit_entry, service.audit_proof, service.is_under_redaction, service.fold, service.containing,
+        service.authorize, service.admit, service.hold, service.finish, service.settle, service.append,
+        service.append_each, service.release, service.overdue, service.recover, service.purge, service.audit_lag,
+        service.is_reference_to_customers, service.deletion_check,
+        service.await_redactions, service.redact, service.erase, service.erase_next,
+        service.record_deletion, service.last_deletion, service.insert_image,
+        service.open_item, service.check_item, service.finish_bulk}'),
+    ('auditor', 'USAGE', 'schema', '{audit}'),
+    ('auditor', 'SELECT', 'table', '{audit.*}'),
+    ('auditor', 'EXECUTE', 'function', '{audit.*}')
+) AS l (role, privileges, kind, objects)
+CROSS JOIN LATERAL unnest(string_to_array(l.privileges, ' ')) AS p (privilege)
+CROSS JOIN LATERAL (
+    SELECT w.name
+    FROM unnest(l.objects) AS w (name)
+    WHERE right(w.name, 2) <> '.*'
+    UNION
+    SELECT n.nspname || '.' || t.relname
+    FROM pg_class AS t
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE l.kind = 'table' AND n.nspname || '.*' = ANY (l.objects) AND t.relkind IN ('r', 'p', 'v', 'm')
+    UNION
+    SELECT n.nspname || '.' || f.proname
+    FROM pg_proc AS f
+    JOIN pg_namespace AS n ON n.oid = f.pronamespace
+    WHERE l.kind = 'function' AND n.nspname || '.*' = ANY (l.objects)) AS o (name);
+COMMENT ON VIEW service.privileges IS
+    'What the service''s role and the auditor''s role may do: customerd migrate grants exactly this, serve and doctor check it.';
+
 -- For all schemas: a default of one schema can only add to what PUBLIC has by itself, never take from it.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA public, audit, service TO :"service";
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.customers TO :"service";
-GRANT SELECT ON public.invoices, public.payment_links, public.transactions, public.liquidation_addresses TO :"service";
-GRANT SELECT ON ALL TABLES IN SCHEMA audit TO :"service";
-GRANT SELECT ON service.migrations, service.dependents, service.redactions TO :"service";
-GRANT EXECUTE ON FUNCTION
-    service.rfc3339, service.record, service.image, service.etag, service.redacted, service.changed_members,
-    service.invoice, service.payment_link, service.transaction, service.liquidation_address,
-    service.audit_entry, service.audit_proof, service.is_under_redaction,
-    service.authorize, service.admit, service.hold, service.finish, service.settle, service.append, service.append_each,
-    service.release, service.overdue, service.recover, service.purge, service.audit_lag,
-    service.is_reference_to_customers, service.deletion_check,
-    service.await_redactions, service.redact, service.erase, service.erase_next,
-    service.record_deletion, service.last_deletion, service.insert_image,
-    service.open_item, service.check_item, service.finish_bulk
-TO :"service";
+SELECT set_config('customerd.service', :'service', true), set_config('customerd.auditor', :'auditor', true);
 
-GRANT USAGE ON SCHEMA audit TO :"auditor";
-GRANT SELECT ON ALL TABLES IN SCHEMA audit TO :"auditor";
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO :"auditor";
-
--- The deletion-check counts rows of tables that are added later and may belong to any role. A foreign key is checked with
--- the rights of the table's owner; to count, the owner of the schema, which can't log in, needs to read them. A superuser
--- can allow it; failing that, at least what the migrating role adds can be read.
-RESET ROLE;
 DO $$
 DECLARE
-    v_owner regrole := (SELECT nspowner FROM pg_namespace WHERE nspname = 'service');
+    v_statement text;
 BEGIN
-    IF NOT pg_has_role(v_owner, 'pg_read_all_data', 'USAGE') THEN
-        EXECUTE format('GRANT pg_read_all_data TO %s', v_owner);
-    END IF;
-EXCEPTION WHEN insufficient_privilege THEN
-    EXECUTE format('ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO %s', v_owner);
-WHEN unique_violation THEN
-    NULL;  -- Another database of the cluster allowed it at this moment.
+    FOR v_statement IN
+        WITH grantees (role, oid) AS (
+            VALUES ('service', to_regrole(quote_ident(current_setting('customerd.service')))::oid),
+                   ('auditor', to_regrole(quote_ident(current_setting('customerd.auditor')))::oid),
+                   ('PUBLIC', 0::oid)
+        ), present (kind, object, target, acl) AS (
+            -- Schema public belongs to the database; the migrator looks after it.
+            SELECT 'schema', n.nspname::text, n.nspname::text, coalesce(n.nspacl, acldefault('n', n.nspowner))
+            FROM pg_namespace AS n
+            WHERE n.nspname IN ('audit', 'service')
+            UNION ALL
+            SELECT 'table', o.name, o.name, coalesce(t.relacl, acldefault('r', t.relowner))
+            FROM pg_class AS t
+            JOIN pg_namespace AS n ON n.oid = t.relnamespace
+            CROSS JOIN LATERAL (SELECT n.nspname || '.' || t.relname) AS o (name)
+            WHERE t.relkind IN ('r', 'p', 'v', 'm')
+              AND (n.nspname IN ('audit', 'service') OR o.name IN (SELECT w.object FROM service.privileges AS w))
+            UNION ALL
+            SELECT 'function', n.nspname || '.' || f.proname, f.oid::regprocedure::text,
+                   coalesce(f.proacl, acldefault('f', f.proowner))
+            FROM pg_proc AS f
+            JOIN pg_namespace AS n ON n.oid = f.pronamespace
+            WHERE n.nspname IN ('audit', 'service')
+        ), present_columns AS (
+            SELECT n.nspname || '.' || t.relname AS object, a.attname, x.grantee, x.privilege_type
+            FROM pg_attribute AS a
+            JOIN pg_class AS t ON t.oid = a.attrelid
+            JOIN pg_namespace AS n ON n.oid = t.relnamespace
+            CROSS JOIN LATERAL aclexplode(a.attacl) AS x
+            WHERE n.nspname IN ('audit', 'service')
+        )
+        SELECT format('REVOKE %s ON %s %s FROM %s', x.privilege_type, h.kind, h.target,
+                      CASE g.oid WHEN 0 THEN 'PUBLIC' ELSE g.oid::regrole::text END)
+        FROM present AS h
+        CROSS JOIN LATERAL aclexplode(h.acl) AS x
+        JOIN grantees AS g ON g.oid = x.grantee
+        WHERE NOT EXISTS (
+            SELECT
+            FROM service.privileges AS w
+            WHERE (w.role, w.privilege, w.kind, w.object) = (g.role, x.privilege_type, h.kind, h.object))
+        UNION ALL
+        SELECT format('REVOKE %s (%I) ON TABLE %s FROM %s', c.privilege_type, c.attname, c.object,
+                      CASE g.oid WHEN 0 THEN 'PUBLIC' ELSE g.oid::regrole::text END)
+        FROM present_columns AS c
+        JOIN grantees AS g ON g.oid = c.grantee
+        UNION ALL
+        SELECT format('GRANT %s ON %s %s TO %s', w.privilege, h.kind, h.target, g.oid::regrole)
+        FROM service.privileges AS w
+        JOIN grantees AS g ON g.role = w.role
+        JOIN present AS h ON (h.kind, h.object) = (w.kind, w.object)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM aclexplode(h.acl) AS x
+            WHERE x.grantee = g.oid AND x.privilege_type = w.privilege)
+    LOOP
+        EXECUTE v_statement;
+    END LOOP;
 END
 $$;
-SET LOCAL ROLE :"owner";

@@ -12,26 +12,33 @@ enum CommandRunner {
         as name: String, _ body: (Settings, Connection) async throws -> Value
     ) async throws -> Value {
         try await run { settings in
-            let connection = try await Connection.connect(
-                ConnectionSettings(
-                    conninfo: settings.ownerConninfo,
-                    applicationName: "customerd \(name)",
-                    preparesStatements: settings.preparesStatements
-                ),
-                deadline: .now + .seconds(10)
+            let owner = ConnectionSettings(
+                conninfo: settings.ownerConninfo,
+                applicationName: "customerd \(name)",
+                preparesStatements: settings.preparesStatements
             )
-            do {
-                let value = try await body(settings, connection)
-                await connection.close()
-                return value
-            } catch {
-                await connection.close()
-                throw error
+            return try await connected(owner, deadline: .now + .seconds(10)) { connection in
+                try await body(settings, connection)
             }
         }
     }
 
-    /// Runs the body with a log on standard error, so that standard output is the answer's alone.
+    /// Opens a session for the body and closes it afterwards.
+    static func connected<Value>(
+        _ settings: ConnectionSettings, deadline: ContinuousClock.Instant, _ body: (Connection) async throws -> Value
+    ) async throws -> Value {
+        let connection = try await Connection.connect(settings, deadline: deadline)
+        do {
+            let value = try await body(connection)
+            await connection.close()
+            return value
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
+
+    /// Runs the body with a log on standard error, so that standard output holds only the answer.
     static func logging<Value>(
         _ settings: Settings, _ body: (Logger) async throws -> Value
     ) async throws -> Value {

@@ -1,16 +1,18 @@
 import ArgumentParser
+import Customers
 
-/// The command line. Exit codes: 0 success, 1 a negative answer, 2 bad usage or settings, 3 no database.
+/// The command line. Exit codes: 0 success, 1 a negative answer, 2 bad usage or settings, 3 no database or no service.
 @main
 struct Customerd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "customerd",
-        abstract: "Deletes customers, provably: the service, and the commands around it.",
+        abstract: "Deletes customers and proves it: the service and its commands.",
         discussion: "Settings come from the environment; .env.example lists them all.",
-        subcommands: [Serve.self, Migrate.self, Seed.self, Keys.self, Audit.self, Diagnose.self]
+        subcommands: [Serve.self, Health.self, Migrate.self, Seed.self, Keys.self, Audit.self, Diagnose.self]
     )
 
     static func main() async {
+        StopSignals.installEarly()
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

@@ -1,13 +1,16 @@
+import Administration
 import ArgumentParser
 import Customers
 import LibPQ
 
-/// `customerd doctor`: is everything as it should be?
+/// `customerd doctor`: does the database keep what the service promises?
 struct Diagnose: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Look whether the database keeps what the service promises; exit 1 where it doesn't.",
-        discussion: "It changes nothing. Warnings don't count."
+        abstract: "Check that the database keeps what the service promises.",
+        discussion: """
+            It changes nothing. Exit 1 after a failure, 2 if the failures are missing privileges; warnings don't count.
+            """
     )
 
     @OptionGroup var output: OutputOptions
@@ -19,11 +22,17 @@ struct Diagnose: AsyncParsableCommand {
                 let doctor = Doctor(connection: connection, roles: settings.roles, deadline: deadline)
                 let findings = try await doctor() + service(settings, deadline: deadline)
                 report(findings)
-                if findings.contains(where: { $0.level == .failure }) { throw ExitCode.failure }
+                let failed = Set(findings.filter { $0.level == .failure }.map(\.check))
+                if failed.isEmpty { return }
+                throw failed.isSubset(of: ["privileges", "service"]) && failed.contains("privileges")
+                    ? ExitCode.badUsage : ExitCode.failure
             }
         } catch let error as DatabaseError {
-            if output.json { report([Finding("database", .failure, Termination(error).message)]) }
-            throw error
+            guard output.json else { throw error }
+            let termination = Termination(error)
+            report([Finding("database", .failure, termination.message)])
+            StandardError.print(termination.message)
+            throw ExitCode(termination.code)
         }
     }
 
@@ -33,11 +42,10 @@ struct Diagnose: AsyncParsableCommand {
         // Where DATABASE_URL isn't set, the service may be meant to run with other variables than these.
         let trouble: Finding.Level = settings.serviceConninfo.isEmpty ? .warning : .failure
         do {
-            let connection = try await Connection.connect(
-                ConnectionSettings(conninfo: settings.serviceConninfo), deadline: deadline
-            )
-            defer { Task { await connection.close() } }
-            try await ServeGuard.check(connection, allowOwner: settings.allowOwner, deadline: deadline)
+            let service = ConnectionSettings(conninfo: settings.serviceConninfo)
+            try await CommandRunner.connected(service, deadline: deadline) { connection in
+                try await ServeGuard.check(connection, allowOwner: settings.allowOwner, deadline: deadline)
+            }
             return [Finding("service", .ok, "serve can start with its own connection.")]
         } catch let error as ServeGuardError {
             return [Finding("service", trouble, "\(error)")]
@@ -53,6 +61,11 @@ struct Diagnose: AsyncParsableCommand {
             else: findings.map(\.line).joined(separator: "\n")
         )
     }
+}
+
+extension ExitCode {
+    /// Bad usage or settings, a missing privilege too.
+    static let badUsage = ExitCode(2)
 }
 
 extension Finding {

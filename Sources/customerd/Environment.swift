@@ -1,6 +1,6 @@
 import Configuration
 
-/// The variables of the environment, read with a sentence for every value that won't do. An empty one counts as absent.
+/// The variables of the environment, read with a sentence for every invalid value. An empty one counts as absent.
 struct Environment {
     private let reader: ConfigReader
 
@@ -37,5 +37,18 @@ struct Environment {
         case "0", "false": return false
         default: throw SettingsError(variable: variable, expectation: "1 or 0 (or true or false)", value: text)
         }
+    }
+}
+
+/// An invalid setting.
+struct SettingsError: Error, CustomStringConvertible {
+    let variable: String
+    /// What the variable may be: the end of a sentence that begins "… must be".
+    let expectation: String
+    /// The invalid value; nil where it may be a secret.
+    let value: String?
+
+    var description: String {
+        "\(variable) must be \(expectation)\(value.map { ", not \"\($0)\"" } ?? "")."
     }
 }

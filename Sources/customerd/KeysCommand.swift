@@ -1,3 +1,4 @@
+import Administration
 public import ArgumentParser
 import Customers
 
@@ -5,7 +6,8 @@ import Customers
 struct Keys: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keys",
-        abstract: "Make, list, rotate and revoke API keys.",
+        abstract: "Create, list, rotate and revoke API keys.",
+        discussion: "Each change leaves an entry in the audit trail of the key's app.",
         subcommands: [Create.self, List.self, Rotate.self, Revoke.self]
     )
 
@@ -17,16 +19,16 @@ struct Keys: AsyncParsableCommand {
 extension Keys {
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a key. Its secret is shown once; only a digest is kept."
+            abstract: "Create a key. Its secret is shown once; only a digest is kept."
         )
 
-        @Option(help: "The app for which the key acts, a UUID.", transform: parseApp)
+        @Option(help: "The app that the key belongs to, a UUID.", transform: parseApp)
         var app: UUID
-        @Option(help: "What the key may do.")
+        @Option(help: "The role, which decides what the key may do.")
         var role: Role
-        @Option(help: "What operators call it, 200 characters at most.")
+        @Option(help: "A name for operators, at most 200 characters.")
         var name: String
-        @Option(help: "After how many seconds it stops working; without this it never does.")
+        @Option(help: "Expire the key after this many seconds; by default it doesn't expire.")
         var expiresIn: Int?
         @OptionGroup var output: OutputOptions
 
@@ -50,7 +52,7 @@ extension Keys {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List keys, without secrets.")
 
-        @Option(help: "Only those of this app, a UUID.", transform: parseApp)
+        @Option(help: "Only the keys of this app, a UUID.", transform: parseApp)
         var app: UUID?
         @OptionGroup var output: OutputOptions
 
@@ -68,13 +70,13 @@ extension Keys {
 
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a key another secret; the old one works on for a while.",
-            discussion: "A secret that an earlier rotation had left over ends at once."
+            abstract: "Rotate a key's secret; the old secret stays valid during the overlap.",
+            discussion: "A secret that an earlier rotation left valid becomes invalid immediately."
         )
 
-        @Argument(help: "The key, as x-client-key names it.")
+        @Argument(help: "The client key, as in x-client-key.")
         var clientKey: String
-        @Option(help: "For how many seconds the old secret works beside the new one; 0 for not at all.")
+        @Option(help: "How many seconds the old secret stays valid; 0 to invalidate it immediately.")
         var overlap: Int
         @OptionGroup var output: OutputOptions
 
@@ -95,9 +97,9 @@ extension Keys {
     }
 
     struct Revoke: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Take a key out of use, at once and for good.")
+        static let configuration = CommandConfiguration(abstract: "Revoke a key, immediately and permanently.")
 
-        @Argument(help: "The key, as x-client-key names it.")
+        @Argument(help: "The client key, as in x-client-key.")
         var clientKey: String
         @OptionGroup var output: OutputOptions
 
@@ -124,7 +126,7 @@ extension OutputOptions {
             else: """
                 x-client-key:    \(key.clientKey)
                 x-client-secret: \(key.secret)
-                (app \(key.appID.text), role \(key.role); the secret is shown this once)
+                (app \(key.appID.text), role \(key.role); the secret is shown only once)
                 """
         )
     }

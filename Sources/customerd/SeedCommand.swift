@@ -1,3 +1,4 @@
+import Administration
 import ArgumentParser
 import Customers
 
@@ -5,17 +6,17 @@ import Customers
 struct Seed: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "seed",
-        abstract: "Make demo customers, some of them with records that forbid deletion.",
-        discussion: "The same --seed makes the same data. Running it again adds as many more."
+        abstract: "Create demo customers, some of them with records that prevent their deletion.",
+        discussion: "The same --seed creates the same data. Running it again adds as many more."
     )
 
-    @Option(help: "How many customers to make.")
+    @Option(help: "How many customers to create.")
     var customers: Int
-    @Option(help: "The app to which they belong, a UUID; without this the demo app.", transform: parseApp)
+    @Option(help: "The app that they belong to, a UUID; by default the demo app.", transform: parseApp)
     var app: UUID = DemoApp.id
-    @Option(help: "Which share of them has records that forbid deletion, from 0 to 1.")
+    @Option(help: "The fraction of them with records that prevent deletion, from 0 to 1.")
     var blockedFraction = 0.2
-    @Option(help: "A number that decides what the data looks like.")
+    @Option(help: "A number that determines the data.")
     var seed = 1
     @OptionGroup var output: OutputOptions
 
@@ -42,7 +43,7 @@ struct Seed: AsyncParsableCommand {
                     "liquidation_addresses": .int(report.liquidationAddresses), "seconds": .raw(elapsed.decimal),
                 ],
                 else: """
-                    Made \(report.customers) customers of app \(app.text) in \(elapsed.decimal) s, \(report.blocked) of them with \
+                    Created \(report.customers) customers of app \(app.text) in \(elapsed.decimal) s, \(report.blocked) of them with \
                     records: \(report.invoices) invoices, \(report.paymentLinks) payment links, \
                     \(report.transactions) transactions, \(report.liquidationAddresses) liquidation addresses.
                     """

@@ -1,3 +1,4 @@
+import Administration
 import Configuration
 import CustomerHTTP
 import Customers
@@ -11,9 +12,9 @@ struct Settings: Sendable {
     /// Where to listen: CUSTOMERD_HOST, CUSTOMERD_PORT (0 for any free port).
     let host: String
     let port: Int
-    /// HTTP connections at one time: CUSTOMERD_MAX_CONNECTIONS; nil for what the process may have.
+    /// HTTP connections at one time: CUSTOMERD_MAX_CONNECTIONS; nil for as many as the descriptors allow.
     let maxConnections: Int?
-    /// How long a client may let a connection be: CUSTOMERD_IDLE_TIMEOUT_SECONDS.
+    /// How long a client may leave a connection idle: CUSTOMERD_IDLE_TIMEOUT_SECONDS.
     let idleTimeout: Duration
     /// Connections for requests: CUSTOMERD_POOL_SIZE.
     let poolSize: Int
@@ -33,7 +34,7 @@ struct Settings: Sendable {
     let serviceConninfo: String
     /// What the other commands connect with: CUSTOMERD_MIGRATE_DATABASE_URL. It may hold a password.
     let ownerConninfo: String
-    /// To be switched off behind a pooler in transaction mode: CUSTOMERD_PREPARE_STATEMENTS.
+    /// Off behind a pooler in transaction mode: CUSTOMERD_PREPARE_STATEMENTS.
     let preparesStatements: Bool
     /// PEM files to serve TLS with, both or none: CUSTOMERD_TLS_CERTIFICATE, CUSTOMERD_TLS_KEY.
     let tlsCertificate: String?
@@ -44,7 +45,7 @@ struct Settings: Sendable {
 }
 
 extension Settings {
-    /// - Throws: for the first value that won't do.
+    /// - Throws: for the first invalid value.
     init(_ provider: EnvironmentVariablesProvider = EnvironmentVariablesProvider()) throws(SettingsError) {
         let environment = Environment(provider)
         host = environment.string("CUSTOMERD_HOST") ?? "127.0.0.1"
@@ -85,7 +86,7 @@ extension Settings {
         guard (try? TrustedProxies(text)) != nil else {
             throw SettingsError(
                 variable: "CUSTOMERD_TRUSTED_PROXIES",
-                expectation: "a list of addresses or CIDR blocks such as 10.0.0.0/8, parted by commas or spaces",
+                expectation: "a list of addresses or CIDR blocks such as 10.0.0.0/8, separated by commas or spaces",
                 value: text
             )
         }
@@ -141,8 +142,32 @@ extension Limits {
             rateWindow: .seconds(try environment.int("CUSTOMERD_RATE_WINDOW_SECONDS", in: 1...86_400, default: 60)),
             idempotencyTTL: .seconds(
                 try environment.int("CUSTOMERD_IDEMPOTENCY_TTL_SECONDS", in: 1...31_536_000, default: 86_400)),
-            // The lease is five seconds longer, and nobody may have to wait longer than thirty for the true outcome.
+            // The lease is five seconds longer, and no retry may have to wait longer than thirty for the true outcome.
             requestTimeout: .seconds(try environment.int("CUSTOMERD_REQUEST_TIMEOUT_SECONDS", in: 1...25, default: 10))
         )
+    }
+}
+
+extension Settings {
+    /// More would only take memory.
+    private static let mostConnections = 20_000
+
+    /// The limit of HTTP connections that leaves enough descriptors for the database's.
+    ///
+    /// - Parameter descriptors: how many the process may have open.
+    /// - Throws: if the descriptors don't suffice for the configured number.
+    func connections(descriptors: Int) throws(SettingsError) -> Int {
+        // libpq's socket and the duplicate that is watched, for every pool and again while they are replaced.
+        let reserved = 64 + 4 * (poolSize + 3)
+        let possible = max(1, descriptors - reserved)
+        guard let maxConnections else { return min(Self.mostConnections, possible) }
+        guard maxConnections <= possible else {
+            throw SettingsError(
+                variable: "CUSTOMERD_MAX_CONNECTIONS",
+                expectation: "at most \(possible) where the process may open \(descriptors) descriptors (ulimit -Hn)",
+                value: "\(maxConnections)"
+            )
+        }
+        return maxConnections
     }
 }

@@ -1,14 +1,15 @@
+import Administration
 import ArgumentParser
 import CustomerHTTP
 import Customers
 import LibPQ
 import SystemPackage
 
-/// How a command ends that didn't succeed: the one place that maps errors to exit codes and sentences.
+/// How a command that failed ends: the only place that maps errors to exit codes and sentences.
 struct Termination {
     private static let negative: Int32 = 1
     private static let badUsage: Int32 = 2
-    private static let noDatabase: Int32 = 3
+    private static let unreachable: Int32 = 3
 
     let code: Int32
     let message: String
@@ -23,13 +24,17 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(variable): \(error)")
         } else if let error = Self.databaseError(in: error) {
             self.init(error)
+        } else if error is HealthError {
+            self.init(code: Self.unreachable, message: "\(error)")
         } else if error is ServeGuardError {
-            // The database or the role that the settings name won't do.
+            // The settings name an unsuitable database or role.
             self.init(code: Self.badUsage, message: "\(error)")
-        } else if error is MigrationError || error is APIKeyError {
+        } else if let error = error as? MigrationError {
+            self.init(code: error.isMissingPrivilege ? Self.badUsage : Self.negative, message: "\(error)")
+        } else if error is APIKeyError {
             self.init(code: Self.negative, message: "\(error)")
         } else {
-            // Help, a mistake in the arguments, an exit code: the parser's own.
+            // The parser's own: help, wrong arguments, an exit code.
             let code = Customerd.exitCode(for: error)
             self.init(
                 code: code == .validationFailure ? Self.badUsage : code.rawValue,
@@ -47,15 +52,15 @@ struct Termination {
         switch error {
         case .unavailable(let reason):
             self.init(
-                code: Self.noDatabase,
+                code: Self.unreachable,
                 message: "The database can't be reached: \(reason.replacing("\t", with: ""))"
             )
         case .connectionLost(let reason?):
-            self.init(code: Self.noDatabase, message: "The connection to the database was lost: \(reason.message)")
+            self.init(code: Self.unreachable, message: "The connection to the database was lost: \(reason.message)")
         case .connectionLost(nil):
-            self.init(code: Self.noDatabase, message: "The connection to the database was lost.")
+            self.init(code: Self.unreachable, message: "The connection to the database was lost.")
         case .deadlineExceeded:
-            self.init(code: Self.noDatabase, message: "The database didn't answer in time.")
+            self.init(code: Self.unreachable, message: "The database didn't answer in time.")
         case .cancelled:
             self.init(code: Self.negative, message: "Cancelled.")
         case .unexpected(let answer):
@@ -98,5 +103,14 @@ struct Termination {
             }
         }
         Customerd.exit(withError: ExitCode(code))
+    }
+}
+
+extension MigrationError {
+    fileprivate var isMissingPrivilege: Bool {
+        switch self {
+        case .insufficientPrivilege, .cannotGrant: true
+        case .schema, .encoding, .foreign, .failed, .database: false
+        }
     }
 }

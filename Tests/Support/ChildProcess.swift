@@ -11,6 +11,7 @@ import Foundation
 /// It ends with the process of the tests, however that ends.
 public final class ChildProcess: Sendable {
     let id: pid_t
+    public var processID: Int32 { id }
     private let exit = Once<Int32>()
     private let directory: URL
 
@@ -99,7 +100,7 @@ public final class ChildProcess: Sendable {
         return exit.current
     }
 
-    func send(signal: Int32) {
+    public func send(signal: Int32) {
         if isRunning { kill(id, signal) }
     }
 

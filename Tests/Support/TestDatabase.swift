@@ -135,9 +135,9 @@ public struct TestDatabase: Sendable {
     }
 
     /// Everything that is in the database, as `pg_dump` writes it.
-    public func dump() async throws -> String {
+    public func dump(_ options: [String] = ["--inserts"]) async throws -> String {
         let child = try ChildProcess(
-            ["/usr/bin/env", "pg_dump", "--inserts", "-d", url()], environment: Customerd.environment([:])
+            ["/usr/bin/env", "pg_dump"] + options + ["-d", url()], environment: Customerd.environment([:])
         )
         guard await child.exitStatus(within: .seconds(60)) == 0 else {
             throw NeverHappened("pg_dump worked: \(child.errors)")

@@ -54,10 +54,10 @@ public struct TrailEntry: Sendable {
 }
 
 extension TestDatabase {
-    /// One app's trail, oldest first; that of strangers when nil.
+    /// One app's trail, oldest first, without what `customerd keys` did; that of strangers when nil.
     public func entries(app: String?) async throws -> [TrailEntry] {
         try await rows(
-            "SELECT * FROM audit.entries WHERE app_id = $1 ORDER BY seq",
+            "SELECT * FROM audit.entries WHERE app_id = $1 AND action NOT LIKE 'key.%' ORDER BY seq",
             [.text(app ?? "00000000-0000-0000-0000-000000000000")]
         ).map(TrailEntry.init)
     }

@@ -101,7 +101,7 @@ CREATE INDEX payment_links_by_customer ON public.payment_links (app_id, customer
 COMMENT ON TABLE public.payment_links IS 'Payment links made for one customer. Any of them forbids deletion.';
 COMMENT ON COLUMN public.payment_links.app_id IS 'The tenant.';
 COMMENT ON COLUMN public.payment_links.id IS 'The payment link, unique within its app.';
-COMMENT ON COLUMN public.payment_links.customer_id IS 'For whom it was made.';
+COMMENT ON COLUMN public.payment_links.customer_id IS 'The customer that it was made for.';
 COMMENT ON COLUMN public.payment_links.url IS 'Where the customer pays.';
 COMMENT ON COLUMN public.payment_links.status IS 'State as the payment provider names it.';
 COMMENT ON COLUMN public.payment_links.amount IS 'Amount asked for, two decimals.';
@@ -168,16 +168,46 @@ COMMENT ON COLUMN public.liquidation_addresses.updated_at IS 'When the row was l
 CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA public;
 
--- What is looked for, kept in lower case: a name is found by any substring of "first last", which has both names as
--- substrings. By ICU, since what lower() does by itself depends on the locale of the database: under C it leaves É as
--- it is. Stored, since it takes ten times as long to make as to compare. Redaction changes it along with its source.
-ALTER TABLE public.customers
-    ADD COLUMN searchable_name text COLLATE "und-x-icu"
-        GENERATED ALWAYS AS (lower((first_name || ' ' || last_name) COLLATE "und-x-icu")) STORED,
-    ADD COLUMN searchable_email text COLLATE "und-x-icu"
-        GENERATED ALWAYS AS (lower(email COLLATE "und-x-icu")) STORED;
-COMMENT ON COLUMN public.customers.searchable_name IS 'Personal data: both names in lower case, for the list''s filter.';
-COMMENT ON COLUMN public.customers.searchable_email IS 'Personal data: the email in lower case, for the list''s filter.';
+-- What is searched, folded: a name is found by any substring of "first last", which has both names as substrings,
+-- whatever its case and however its accents are encoded. Upper case after lower case makes σ and ς, ß and SS equal. Stored,
+-- since folding takes ten times as long as comparing. Redaction changes it along with its source.
+--
+-- What upper() does depends on a collation; that of the database may be C, under which É stays as it is. The first that the
+-- server has is taken: ICU's, the built-in ones of versions 18 and 17, the C library's. None but the first two turns ß
+-- into SS, so replace() does. The expression can't change later, since what is stored depends on it; that is why
+-- service.fold stands here and not among the functions.
+CREATE SCHEMA IF NOT EXISTS service;  -- The migrator makes it, for service.migrations.
+DO $$
+DECLARE
+    v_collation text := (
+        SELECT format('COLLATE %I.%I', n.nspname, c.collname)
+        FROM unnest('{und-x-icu,pg_unicode_fast,pg_c_utf8,C.utf8,C.UTF-8,en_US.utf8,en_US}'::name[])
+            WITH ORDINALITY AS w (name, position)
+        JOIN pg_collation AS c ON c.collname = w.name AND c.collencoding IN (-1, pg_char_to_encoding('UTF8'))
+        JOIN pg_namespace AS n ON n.oid = c.collnamespace AND n.nspname = 'pg_catalog'
+        ORDER BY w.position
+        LIMIT 1);
+    v_fold text := format(
+        $fold$pg_catalog.replace(pg_catalog.upper(pg_catalog.lower(pg_catalog.normalize(%%s, 'NFKC') %1$s) %1$s),
+                                 'ß', 'SS') COLLATE pg_catalog."C"$fold$,
+        coalesce(v_collation, ''));
+BEGIN
+    EXECUTE format(
+        'ALTER TABLE public.customers
+             ADD COLUMN searchable_name text COLLATE "C" GENERATED ALWAYS AS (%s) STORED,
+             ADD COLUMN searchable_email text COLLATE "C" GENERATED ALWAYS AS (%s) STORED',
+        format(v_fold, $e$(first_name || ' ' || last_name)$e$), format(v_fold, 'email'));
+    -- One expression, so that it becomes part of the query: a pattern is folded once.
+    EXECUTE format(
+        'CREATE FUNCTION service.fold(p_text text) RETURNS text
+         LANGUAGE sql IMMUTABLE PARALLEL SAFE
+         RETURN %s', format(v_fold, 'p_text'));
+END
+$$;
+COMMENT ON FUNCTION service.fold(text) IS
+    'A text as the searchable columns hold it: what differs only in case or in the encoding of accents becomes equal.';
+COMMENT ON COLUMN public.customers.searchable_name IS 'Personal data: both names, folded, for the list''s filter.';
+COMMENT ON COLUMN public.customers.searchable_email IS 'Personal data: the email, folded, for the list''s filter.';
 
 -- What was inserted lately waits in a pending list, which makes inserting several times faster; every search reads it,
 -- so it is kept short.

@@ -53,7 +53,7 @@ CREATE INDEX entries_by_actor ON audit.entries (app_id, actor_client_key, seq) W
 CREATE INDEX entries_by_outcome ON audit.entries (app_id, outcome, seq);
 CREATE INDEX entries_by_actor_name ON audit.entries (app_id, actor_name, seq) WHERE actor_name IS NOT NULL;
 CREATE INDEX entries_by_claimed_actor ON audit.entries (app_id, actor_claimed, seq) WHERE actor_claimed IS NOT NULL;
-COMMENT ON TABLE audit.entries IS 'One row an attempt: who tried what on whom, when, from where, and how it ended. Append-only.';
+COMMENT ON TABLE audit.entries IS 'One row an attempt: who tried what on which customer, when, from where, and how it ended. Append-only.';
 COMMENT ON COLUMN audit.entries.seq IS 'Position in the chain of the app: 1, 2, 3 … without gaps, in commit order.';
 COMMENT ON COLUMN audit.entries.id IS 'The attempt; made when the request arrived, so appending it twice is impossible.';
 COMMENT ON COLUMN audit.entries.app_id IS 'The tenant, or the zero UUID for attempts that never authenticated.';
@@ -62,7 +62,7 @@ COMMENT ON COLUMN audit.entries.recorded_at IS 'When the entry was appended, by 
 COMMENT ON COLUMN audit.entries.action IS 'What was attempted: customer.delete …';
 COMMENT ON COLUMN audit.entries.outcome IS 'How it ended, from a closed list.';
 COMMENT ON COLUMN audit.entries.status_code IS 'HTTP status of the answer; NULL when there was none (INTERRUPTED).';
-COMMENT ON COLUMN audit.entries.customer_id IS 'Whom it was about; NULL when the path held no UUID.';
+COMMENT ON COLUMN audit.entries.customer_id IS 'The customer of the attempt; NULL when the path held no UUID.';
 COMMENT ON COLUMN audit.entries.before_image IS 'The full record before the attempt, as the API renders it. NULL when none was found, or after redaction.';
 COMMENT ON COLUMN audit.entries.actor_key_id IS 'The API key that authenticated.';
 COMMENT ON COLUMN audit.entries.actor_client_key IS 'Its client key; for a failed authentication only if such a key exists.';

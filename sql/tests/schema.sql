@@ -1,6 +1,6 @@
 -- What the schema promises to those who read it.
 BEGIN;
-SELECT plan(12);
+SELECT plan(14);
 
 SELECT is_empty($$
     SELECT n.nspname || '.' || t.relname
@@ -23,9 +23,25 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE n.nspname IN ('public', 'audit', 'service') AND p.prosecdef
-      AND NOT coalesce(p.proconfig::text LIKE '%search_path=pg_catalog%', false) $$,
-    'every function with its owner''s rights pins its search_path');
+    WHERE (n.nspname IN ('audit', 'service') OR p.prosecdef AND n.nspname = 'public')
+      AND p.prosqlbody IS NULL
+      AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false) $$,
+    'every function pins its search_path, or has a body whose names were resolved when it was made');
+SELECT is_empty($$
+    SELECT p.privilege, p.kind, p.object
+    FROM service.privileges AS p
+    WHERE p.kind = 'function' AND NOT EXISTS (
+        SELECT FROM pg_proc AS f JOIN pg_namespace AS n ON n.oid = f.pronamespace
+        WHERE n.nspname || '.' || f.proname = p.object)
+       OR p.kind = 'table' AND to_regclass(p.object) IS NULL
+       OR p.kind = 'schema' AND to_regnamespace(p.object) IS NULL $$,
+    'every object in the list of privileges exists');
+SELECT is_empty($$
+    SELECT n.nspname, f.proname
+    FROM pg_proc AS f JOIN pg_namespace AS n ON n.oid = f.pronamespace
+    CROSS JOIN LATERAL aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) AS a
+    WHERE n.nspname IN ('audit', 'service') AND a.grantee = 0 $$,
+    'no function is PUBLIC''s');
 SELECT is_empty($$
     SELECT c.conname
     FROM pg_constraint AS c
@@ -43,14 +59,14 @@ SELECT is_empty($$
     FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
     JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisprimary
     JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
-    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname NOT IN ('migrations', 'applied_functions')
       AND a.attname <> 'app_id' $$,
     'every primary key begins with app_id');
 -- A schema distributed by app_id (docs/scale.md) can't keep a key without it.
 SELECT bag_eq($$
     SELECT i.indexrelid::regclass::text
     FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
-    WHERE n.nspname IN ('public', 'audit', 'service') AND i.indisunique AND t.relname <> 'migrations'
+    WHERE n.nspname IN ('public', 'audit', 'service') AND i.indisunique AND t.relname NOT IN ('migrations', 'applied_functions')
       AND NOT EXISTS (
           SELECT FROM pg_attribute AS a
           WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) $$,
@@ -59,7 +75,7 @@ SELECT bag_eq($$
 SELECT is_empty($$
     SELECT t.oid::regclass
     FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
-    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname <> 'migrations'
+    WHERE n.nspname IN ('public', 'audit', 'service') AND t.relkind = 'r' AND t.relname NOT IN ('migrations', 'applied_functions')
       AND NOT EXISTS (SELECT FROM pg_attribute AS a
                       WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.atttypid = 'uuid'::regtype AND a.attnotnull) $$,
     'every table has the column by which it is distributed');

@@ -185,7 +185,7 @@ private actor AppendQueue {
         if statements.count == 1 {
             results = [try await perform(statements[0], pool, deadline: deadline)]
         } else {
-            results = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+            results = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
                 connection throws(DatabaseError) in
                 switch await connection.transaction(statements, deadline: deadline) {
                 case .committed(let results): return results
@@ -285,7 +285,7 @@ private actor AppendQueue {
     private func perform(
         _ statement: Statement, _ pool: ConnectionPool, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> QueryResult {
-        try await pool.withConnection(orOf: substitute, deadline: deadline) { connection throws(DatabaseError) in
+        try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) { connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline)
         }
     }

@@ -74,7 +74,7 @@ public struct Recovery: Service {
     @discardableResult
     public func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
-        let report = try await pool.withConnection(orOf: substitute, deadline: deadline) {
+        let report = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
             try await release(connection, deadline: deadline)
             var report = Report()

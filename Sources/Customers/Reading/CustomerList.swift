@@ -48,8 +48,8 @@ extension CustomerQueries {
                 WHERE c.app_id = $1
                   AND c.archived_at IS NULL
                   AND ($2::text IS NULL OR c.status = $2)
-                  AND ($3::text IS NULL OR c.searchable_name LIKE lower($3 COLLATE "und-x-icu"))
-                  AND ($4::text IS NULL OR c.searchable_email LIKE lower($4 COLLATE "und-x-icu"))),
+                  AND ($3::text IS NULL OR c.searchable_name LIKE service.containing($3))
+                  AND ($4::text IS NULL OR c.searchable_email LIKE service.containing($4))),
             page AS (
                 SELECT m.id
                 FROM matching AS m
@@ -62,8 +62,8 @@ extension CustomerQueries {
                    (SELECT count(*) FROM matching) AS total
             """,
             [
-                .uuid(caller.appID), .text(search.status?.rawValue), .text(search.name?.containedLiterally),
-                .text(search.email?.containedLiterally), .int(search.page.skip), .int(search.page.take),
+                .uuid(caller.appID), .text(search.status?.rawValue), .text(search.name),
+                .text(search.email), .int(search.page.skip), .int(search.page.take),
             ],
             prepared: false
         )

@@ -19,19 +19,3 @@ public struct CustomerSearch: Sendable, Hashable {
         name != nil || email != nil
     }
 }
-
-extension String {
-    /// A pattern for LIKE that is matched by whatever contains this text, taken literally.
-    ///
-    /// Source: PostgreSQL manual, "Pattern Matching", LIKE: backslash is the escape character.
-    var containedLiterally: String {
-        let special: Set<Unicode.Scalar> = ["%", "_", "\\"]
-        var pattern = "%".unicodeScalars
-        for scalar in unicodeScalars {
-            if special.contains(scalar) { pattern.append("\\") }
-            pattern.append(scalar)
-        }
-        pattern.append("%")
-        return String(pattern)
-    }
-}

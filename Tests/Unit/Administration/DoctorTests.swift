@@ -1,4 +1,4 @@
-import Customers
+import Administration
 import LibPQ
 import TestSupport
 import Testing
@@ -43,8 +43,8 @@ struct DoctorTests {
         #expect(report.healthy)
         #expect(report.checks.filter { $0.status != "ok" }.map(\.message) == [])
         let expected = [
-            "database", "encoding", "schema", "roles", "grants", "trail", "references", "triggers", "durability",
-            "replication", "clock", "service",
+            "database", "encoding", "schema", "roles", "grants", "privileges", "creators", "trail", "chains",
+            "references", "triggers", "settings", "durability", "replication", "clock", "service",
         ]
         #expect(report.checks.map(\.check) == expected)
         try cluster.stop(mode: "immediate")
@@ -75,14 +75,25 @@ struct DoctorTests {
 
     private static let keyed = "app_id uuid NOT NULL, customer_id uuid NOT NULL, PRIMARY KEY (app_id, customer_id)"
 
+    private static let oneEntry = """
+        SELECT service.append('aaaaaaaa-0000-4000-8000-000000000001', jsonb_build_array(jsonb_build_object(
+            'id', gen_random_uuid(), 'occurred_at', now(), 'action', 'customer.delete', 'outcome', 'NOT_FOUND')));
+
+        """
+
+    private static func inThisDatabase(_ sql: String) -> String {
+        "DO $$ BEGIN EXECUTE format('\(sql)', current_database()); END $$"
+    }
+
     static let troubles: [Trouble] = [
         Trouble("GRANT UPDATE ON audit.entries TO customerd_service", "grants", .failure, "UPDATE", "audit.entries"),
         Trouble("GRANT DELETE, INSERT ON audit.entries TO PUBLIC", "grants", .failure, "DELETE", "customerd_auditor"),
         Trouble("GRANT UPDATE (outcome) ON audit.entries TO customerd_service", "grants", .failure, "UPDATE"),
         Trouble("GRANT TRUNCATE ON audit.heads TO customerd_service", "grants", .failure, "TRUNCATE", "audit.heads"),
         Trouble("GRANT SELECT ON service.api_keys TO customerd_service", "grants", .failure, "service.api_keys"),
-        Trouble("REVOKE DELETE ON public.customers FROM customerd_service", "grants", .failure, "DELETE"),
-        Trouble("REVOKE EXECUTE ON FUNCTION service.append FROM customerd_service", "grants", .failure, "append"),
+        Trouble("REVOKE DELETE ON public.customers FROM customerd_service", "privileges", .failure, "DELETE"),
+        Trouble(
+            "REVOKE EXECUTE ON FUNCTION service.append FROM customerd_service", "privileges", .failure, "append"),
         Trouble(
             "ALTER TABLE audit.entries DISABLE TRIGGER entries_are_never_changed", "trail", .failure,
             "entries_are_never_changed"),
@@ -119,7 +130,82 @@ struct DoctorTests {
             CREATE TRIGGER idle AFTER DELETE ON public.customers FOR EACH ROW EXECUTE FUNCTION public.nothing();
             ALTER TABLE public.customers DISABLE TRIGGER idle
             """, "triggers", .warning, "idle"),
-        Trouble("DELETE FROM service.migrations WHERE version = 5", "schema", .failure, "migrate"),
+        Trouble("DELETE FROM service.migrations WHERE version = 3", "schema", .failure, "migrate"),
+        Trouble("DELETE FROM service.applied_functions", "schema", .failure, "functions/admission", "migrate"),
+        // What protects no longer.
+        Trouble(
+            "ALTER TABLE public.invoices DROP CONSTRAINT invoices_belong_to_a_customer", "references", .failure,
+            "invoices has no foreign key", "ADD CONSTRAINT"),
+        Trouble("DROP TABLE public.payment_links CASCADE", "references", .failure, "payment_links"),
+        Trouble(
+            """
+            ALTER TABLE public.transactions DROP CONSTRAINT transactions_belong_to_a_customer,
+                ADD CONSTRAINT transactions_belong_to_a_customer FOREIGN KEY (app_id, customer_id)
+                REFERENCES public.customers (app_id, id) ON DELETE CASCADE
+            """, "references", .failure, "transactions", "CASCADE"),
+        Trouble(
+            """
+            ALTER TABLE public.invoices DROP CONSTRAINT invoices_belong_to_a_customer,
+                ADD CONSTRAINT invoices_belong_to_a_customer FOREIGN KEY (app_id, customer_id)
+                REFERENCES public.customers (app_id, id) NOT VALID
+            """, "references", .failure, "invoices", "VALIDATE CONSTRAINT"),
+        Trouble("ALTER TABLE public.invoices DISABLE TRIGGER ALL", "references", .failure, "invoices", "disabled"),
+        Trouble(
+            """
+            DO $$
+            DECLARE v_trigger name := (
+                SELECT t.tgname FROM pg_trigger AS t
+                WHERE t.tgrelid = 'public.customers'::regclass AND t.tgisinternal
+                  AND t.tgconstrrelid = 'public.invoices'::regclass ORDER BY t.tgtype DESC LIMIT 1);
+            BEGIN
+                EXECUTE format('ALTER TABLE public.customers ENABLE REPLICA TRIGGER %I', v_trigger);
+            END $$
+            """, "references", .failure, "invoices", "replica", "ENABLE TRIGGER"),
+        Trouble(
+            inThisDatabase("ALTER DATABASE %I SET session_replication_role = replica"), "references", .failure,
+            "session_replication_role", "RESET"),
+        Trouble(
+            inThisDatabase("ALTER ROLE customerd_service IN DATABASE %I SET session_replication_role = replica"),
+            "references", .failure, "session_replication_role", "customerd_service"),
+        Trouble(
+            """
+            CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+            CREATE TRIGGER keeper BEFORE DELETE ON public.customers FOR EACH ROW EXECUTE FUNCTION public.keep()
+            """, "triggers", .warning, "keeper"),
+        Trouble(
+            "CREATE RULE keep AS ON DELETE TO public.customers DO INSTEAD NOTHING", "triggers", .warning, "rule keep"),
+        Trouble(
+            "ALTER TABLE public.customers ENABLE ROW LEVEL SECURITY", "triggers", .warning, "Row-level security",
+            "DISABLE"),
+        Trouble(
+            inThisDatabase("ALTER DATABASE %I SET log_min_duration_statement = 1000"), "settings", .warning,
+            "log_min_duration_statement", "log_parameter_max_length = 0"),
+        Trouble(
+            inThisDatabase("ALTER ROLE customerd_service IN DATABASE %I SET log_statement = \"all\""), "settings",
+            .warning, "log_statement", "personal data"),
+        Trouble(
+            inThisDatabase(
+                "ALTER ROLE customerd_service IN DATABASE %I SET default_transaction_isolation = \"repeatable read\""),
+            "settings", .warning, "repeatable read"),
+        Trouble("GRANT CREATE ON SCHEMA public TO PUBLIC", "creators", .warning, "PUBLIC", "REVOKE CREATE"),
+        Trouble("GRANT CREATE ON SCHEMA public TO customerd_service", "creators", .warning, "customerd_service"),
+        Trouble(
+            "GRANT CREATE ON SCHEMA audit TO customerd_auditor", "creators", .failure, "customerd_auditor", "audit"),
+        Trouble(
+            """
+            CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+            ALTER FUNCTION public.spy() OWNER TO customerd_auditor;
+            CREATE TRIGGER spying BEFORE INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.spy()
+            """, "creators", .warning, "spying", "public.invoices", "customerd_auditor"),
+        Trouble(
+            oneEntry + "DELETE FROM audit.heads", "chains", .failure, "has 1 entries but no head", "audit verify"),
+        Trouble(
+            oneEntry + "UPDATE audit.heads SET seq = 7", "chains", .failure, "at entry 7, but its last entry is 1"),
+        Trouble(
+            oneEntry + "UPDATE audit.heads SET hash = sha256('')", "chains", .failure, "another hash"),
+        Trouble(
+            "INSERT INTO audit.heads (app_id, seq, hash) VALUES (gen_random_uuid(), 3, sha256(''))", "chains", .failure,
+            "at entry 3, but its last entry is 0"),
         Trouble(
             """
             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$
@@ -144,10 +230,10 @@ struct DoctorTests {
             table("reversed", "app_id uuid NOT NULL, customer_id uuid NOT NULL, at timestamptz")
                 + "CREATE INDEX ON public.reversed (customer_id, app_id, at)",
             """
-            CREATE TABLE public.parted (\(keyed),
-                CONSTRAINT parted_key FOREIGN KEY (app_id, customer_id) REFERENCES public.customers (app_id, id))
+            CREATE TABLE public.split (\(keyed),
+                CONSTRAINT split_key FOREIGN KEY (app_id, customer_id) REFERENCES public.customers (app_id, id))
                 PARTITION BY HASH (app_id);
-            CREATE TABLE public.part PARTITION OF public.parted FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+            CREATE TABLE public.part PARTITION OF public.split FOR VALUES WITH (MODULUS 1, REMAINDER 0);
             """,
         ])
     func noTrouble(sql: String) async throws {

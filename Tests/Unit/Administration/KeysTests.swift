@@ -34,8 +34,7 @@ struct KeysTests {
         let verdict = try await database.value(
             """
             SELECT verdict
-            FROM service.admit($1, sha256(convert_to($2, 'UTF8')), '{customers:read}', 1, 1000, '1 minute', true,
-                               NULL, NULL, NULL, NULL, NULL, NULL, '192.0.2.1')
+            FROM service.authorize($1, sha256(convert_to($2, 'UTF8')), '{customers:read}', 1, 1000, '1 minute', true)
             """,
             [.text(key), .text(secret)]
         )
@@ -222,7 +221,66 @@ struct KeysTests {
 
         let ended = try await database.run(["keys", "list"], as: "customerd_service")
 
-        #expect(ended.status == 1)
+        #expect(ended.status == 2)
         #expect(ended.errors.contains("CUSTOMERD_MIGRATE_DATABASE_URL"))
+    }
+
+    @Test("creating, rotating and revoking a key are entries of its app's chain, by the role of the session")
+    func entries() async throws {
+        let database = try await Shared.database.value
+        let app = newID()
+
+        let issued = try await create(database, app: app)
+        try await database.customerd(["keys", "rotate", issued.key, "--overlap", "0"])
+        for _ in 0..<2 { try await database.customerd(["keys", "revoke", issued.key]) }
+        _ = try await database.run(["keys", "rotate", issued.key, "--overlap", "0"])
+
+        let entries = try await database.rows(
+            """
+            SELECT seq, action, outcome, actor_name, request, status_code, actor_key_id, actor_client_key,
+                   hash = audit.hash(e) AS hashed
+            FROM audit.entries AS e
+            WHERE app_id = $1
+            ORDER BY seq
+            """, [.text(app)])
+        #expect(entries.map { $0["action"] } == ["key.create", "key.rotate", "key.revoke"])
+        for (index, entry) in entries.enumerated() {
+            #expect(entry["seq"] == "\(index + 1)" && entry["hashed"] == "t")
+            #expect(entry["outcome"] == "SUCCEEDED" && entry["actor_name"] == "postgres")
+            #expect(entry["actor_key_id"] == nil && entry["actor_client_key"] == nil && entry["status_code"] == nil)
+            #expect(entry["request"] == #"{"key": "\#(issued.key)", "name": "test", "role": "admin"}"#)
+        }
+        #expect(!(try await database.dump()).contains(issued.secret))
+    }
+
+    @Test("a key whose entry can't be written isn't made")
+    func entryAndKeyTogether() async throws {
+        let database = try await TestDatabase.migrated()
+        let app = newID()
+        _ = try await create(database, app: app)
+        try await database.run("DELETE FROM audit.heads")
+
+        let ended = try await database.run(["keys", "create", "--app", app, "--role", "admin", "--name", "second"])
+
+        #expect(ended.status == 1)
+        #expect(
+            try await database.value("SELECT count(*) FROM service.api_keys WHERE app_id = $1", [.text(app)]) == "1")
+        try await database.drop()
+    }
+
+    @Test("with --json an error is JSON as well")
+    func jsonErrors() async throws {
+        struct Failure: Decodable {
+            var error: String
+            var exit_code: Int
+        }
+        let database = try await Shared.database.value
+
+        for arguments in [["keys", "revoke", "ck_nobody", "--json"], ["keys", "create", "--json"]] {
+            let ended = try await database.run(arguments)
+            let failure = try ended.decoded(Failure.self)
+            #expect(Int(ended.status) == failure.exit_code && !failure.error.isEmpty)
+            #expect(ended.errors.contains(failure.error.prefix(10)))
+        }
     }
 }

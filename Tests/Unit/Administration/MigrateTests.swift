@@ -1,5 +1,5 @@
+import Administration
 import Crypto
-import Customers
 import Foundation
 import LibPQ
 import TestSupport
@@ -13,24 +13,34 @@ struct MigrateTests {
         var version: Int
     }
 
-    private static let sources = URL(fileURLWithPath: projectFile("sql/migrations"))
+    private static let sources = URL(fileURLWithPath: projectFile("sql"))
+    /// What is applied to an empty database, apart from the grants.
+    private static let all = Schema.current.files.filter { $0.kind != .grants }.map(\.name)
 
-    @Test("the binary carries the files of sql/migrations, numbered from 1 without gaps")
+    @Test("the binary carries the files of sql/tables and sql/functions, in the order of sql/schema.sql")
     func embedded() throws {
-        let files = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
-            .filter { $0.hasSuffix(".sql") }
-            .sorted()
+        let index = try String(contentsOf: Self.sources.appendingPathComponent("schema.sql"), encoding: .utf8)
+            .split(separator: "\n").compactMap { $0.wholeMatch(of: /\\ir (.*)\.sql/) }.map { String($0.1) }
+        var files: Set<String> = ["grants"]
+        for folder in ["tables", "functions"] {
+            files.formUnion(
+                try FileManager.default.contentsOfDirectory(atPath: Self.sources.appendingPathComponent(folder).path)
+                    .filter { $0.hasSuffix(".sql") }.map { "\(folder)/\($0.dropLast(4))" })
+        }
 
-        #expect(Migration.all.map { "\($0.name).sql" } == files)
-        #expect(Migration.all.map(\.version) == Array(1...files.count))
-        for migration in Migration.all {
-            let file = try Data(contentsOf: Self.sources.appendingPathComponent("\(migration.name).sql"))
-            #expect(Data(migration.sql.utf8) == file, "\(migration.name) is the file, byte for byte")
-            #expect(migration.checksum == Array(SHA256.hash(data: file)))
+        #expect(Schema.current.files.map(\.name) == index)
+        #expect(Set(index) == files && index.count == files.count, "every file once")
+        let tables = index.filter { $0.hasPrefix("tables/") }
+        #expect(tables.enumerated().allSatisfy { $1.hasPrefix("tables/000\($0 + 1)_") }, "numbered from 1 without gaps")
+        #expect(Schema.current.version == tables.count)
+        for file in Schema.current.files {
+            let source = try Data(contentsOf: Self.sources.appendingPathComponent("\(file.name).sql"))
+            #expect(Data(file.sql.utf8) == source, "\(file.name) is the file, byte for byte")
+            #expect(file.checksum == Array(SHA256.hash(data: source)))
         }
     }
 
-    @Test("an empty database gets every migration, and a second run changes nothing")
+    @Test("an empty database gets every file, and a second run changes nothing")
     func twice() async throws {
         let database = try await TestDatabase.empty()
 
@@ -38,8 +48,8 @@ struct MigrateTests {
         let before = try await database.dump()
         let second = try await database.json(["migrate"], as: Report.self)
 
-        #expect(first.applied == Migration.all.map(\.name))
-        #expect(first.version == Migration.all.count)
+        #expect(first.applied == Self.all)
+        #expect(first.version == Schema.current.version)
         #expect(second.applied.isEmpty && second.version == first.version)
         let after = try await database.dump()
         #expect(withoutNonce(after) == withoutNonce(before))
@@ -51,7 +61,7 @@ struct MigrateTests {
         dump.split(separator: "\n").filter { !$0.contains("restrict") }
     }
 
-    @Test("a migration that was edited after it had been applied is refused by name")
+    @Test("a tables file that was edited after it had been applied is refused by name")
     func edited() async throws {
         let database = try await TestDatabase.migrated()
         try await database.run("UPDATE service.migrations SET checksum = sha256('') WHERE version = 3")
@@ -63,8 +73,26 @@ struct MigrateTests {
         try await database.drop()
     }
 
-    @Test("a database that a newer binary has migrated is refused")
-    func newer() async throws {
+    @Test("a functions file is applied again when its text has changed, and that one alone")
+    func changedFunctions() async throws {
+        let database = try await TestDatabase.migrated()
+        try await database.run(
+            """
+            CREATE OR REPLACE FUNCTION service.etag(p_record text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT NULL::text';
+            UPDATE service.applied_functions SET checksum = sha256('') WHERE name = 'functions/rendering'
+            """)
+
+        let serving = try await database.run(["serve"], as: "customerd_service")
+        let report = try await database.json(["migrate"], as: Report.self)
+
+        #expect(serving.status == 2 && serving.errors.contains("functions/rendering"))
+        #expect(report.applied == ["functions/rendering"])
+        #expect(try await database.value("SELECT service.etag('x') IS NOT NULL") == "t")
+        try await database.drop()
+    }
+
+    @Test("a database of another major line is refused")
+    func otherLine() async throws {
         let database = try await TestDatabase.migrated()
         try await database.run("INSERT INTO service.migrations VALUES (9999, '9999_future', sha256(''))")
 
@@ -78,7 +106,229 @@ struct MigrateTests {
         try await database.drop()
     }
 
-    @Test("many at once, in two databases and with roles that nobody has made yet, apply everything once")
+    @Test("a newer schema of the same line is served, and left as it is by migrate")
+    func newer() async throws {
+        let database = try await TestDatabase.migrated()
+        // What a newer customerd would have done: another table, another function, another privilege.
+        try await database.run(
+            """
+            INSERT INTO service.migrations VALUES (999, 'tables/0999_future', sha256(''));
+            UPDATE service.applied_functions SET checksum = sha256('new');
+            GRANT SELECT ON service.floods TO customerd_service
+            """)
+        let before = try await database.dump()
+
+        let migrating = try await database.run(["migrate"])
+        let doctor = try await database.run(
+            ["doctor"],
+            ["CUSTOMERD_MIGRATE_DATABASE_URL": database.url(), "DATABASE_URL": database.url(user: "customerd_service")])
+
+        #expect(migrating.status == 0, "\(migrating.errors)")
+        #expect(migrating.output.contains("999") && migrating.output.contains("nothing was changed"))
+        #expect(withoutNonce(try await database.dump()) == withoutNonce(before))
+        #expect(doctor.output.contains("ok       service: serve can start"), "\(doctor.output)")
+        #expect(doctor.output.contains("newer than this customerd"))
+        try await database.drop()
+    }
+
+    @Test("an older schema isn't served")
+    func older() async throws {
+        let database = try await TestDatabase.migrated()
+        try await database.run("DELETE FROM service.migrations WHERE version = \(Schema.current.version)")
+
+        let serving = try await database.run(["serve"], as: "customerd_service")
+
+        #expect(serving.status == 2)
+        #expect(serving.errors.contains("customerd migrate"))
+        try await database.drop()
+    }
+
+    @Test("a database of a development version is refused with a sentence of its own, and left as it is")
+    func developmentVersion() async throws {
+        let database = try await TestDatabase.migrated()
+        try await database.run("DROP TABLE service.applied_functions")
+        let before = try await database.dump()
+
+        let migrating = try await database.run(["migrate"])
+        let serving = try await database.run(["serve"], as: "customerd_service")
+
+        #expect(migrating.status == 1 && serving.status == 2)
+        for ended in [migrating, serving] { #expect(ended.errors.contains("development version"), "\(ended.errors)") }
+        #expect(withoutNonce(try await database.dump()) == withoutNonce(before))
+        try await database.drop()
+    }
+
+    @Test("migrate grants what is missing and revokes what isn't listed")
+    func repairedGrants() async throws {
+        let database = try await TestDatabase.migrated()
+        let before = try await privileges(in: database)
+        try await database.run(
+            """
+            REVOKE ALL ON ALL TABLES IN SCHEMA public, audit, service FROM customerd_service, customerd_auditor;
+            REVOKE ALL ON ALL FUNCTIONS IN SCHEMA audit, service FROM customerd_service, customerd_auditor;
+            REVOKE ALL ON SCHEMA audit, service FROM customerd_service, customerd_auditor;
+            GRANT ALL ON ALL TABLES IN SCHEMA audit, service TO customerd_service, PUBLIC;
+            GRANT UPDATE (outcome) ON audit.entries TO customerd_auditor;
+            GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA service TO PUBLIC;
+            GRANT ALL ON SCHEMA audit, service TO PUBLIC
+            """)
+
+        try await database.customerd(["migrate"])
+
+        #expect(try await privileges(in: database) == before)
+        try await database.drop()
+    }
+
+    /// Every privilege in customerd's schemas, sorted.
+    private func privileges(in database: TestDatabase) async throws -> [String] {
+        try await database.rows(
+            """
+            SELECT o.name || ': ' || string_agg(DISTINCT a.grantee::regrole || '=' || a.privilege_type, ' '
+                ORDER BY a.grantee::regrole || '=' || a.privilege_type) AS line
+            FROM (SELECT oid::regclass::text, coalesce(relacl, acldefault('r', relowner)) FROM pg_class
+                  WHERE relnamespace::regnamespace::text IN ('public', 'audit', 'service') AND relkind IN ('r', 'v')
+                  UNION ALL
+                  SELECT a.attrelid::regclass || '.' || a.attname, a.attacl FROM pg_attribute AS a
+                  JOIN pg_class AS c ON c.oid = a.attrelid
+                  WHERE c.relnamespace::regnamespace::text IN ('public', 'audit', 'service') AND a.attacl <> '{}'
+                  UNION ALL
+                  SELECT oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+                  WHERE pronamespace::regnamespace::text IN ('audit', 'service')
+                  UNION ALL
+                  SELECT nspname, nspacl FROM pg_namespace WHERE nspname IN ('audit', 'service')) AS o (name, acl)
+            CROSS JOIN LATERAL aclexplode(o.acl) AS a
+            GROUP BY o.name
+            ORDER BY 1
+            """
+        ).compactMap { $0["line"] }
+    }
+
+    /// What a login role has put where customerd's objects belong, and what a migrator that runs it would become.
+    static let planted: [(sql: String, named: String)] = [
+        (
+            """
+            CREATE SCHEMA service;
+            CREATE FUNCTION service.steal() RETURNS int LANGUAGE plpgsql AS
+                'BEGIN EXECUTE format(''ALTER ROLE %I SUPERUSER'', (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = ''service'')); RETURN 1; END';
+            CREATE VIEW service.migrations AS
+                SELECT service.steal() AS version, 'x' AS name, sha256('') AS checksum, now() AS applied_at
+            """, "service.migrations"
+        ),
+        ("CREATE SCHEMA audit", "schema audit"),
+        ("CREATE TABLE public.customers (id int)", "public.customers"),
+    ]
+
+    @Test("foreign objects in its schemas are refused by name, before anything of them runs", arguments: planted)
+    func foreign(sql: String, named: String) async throws {
+        let database = try await TestDatabase.empty()
+        let mallory = "m\(newID().prefix(8))"
+        try await database.run(
+            """
+            CREATE ROLE \(mallory) LOGIN;
+            GRANT CREATE ON DATABASE \(database.name) TO \(mallory);
+            GRANT CREATE ON SCHEMA public TO \(mallory)
+            """)
+        try await database.run(sql, as: mallory)
+
+        let ended = try await database.run(["migrate"])
+
+        #expect(ended.status == 1)
+        #expect(ended.errors.contains(named) && ended.errors.contains(mallory), "\(ended.errors)")
+        #expect(try await database.value("SELECT rolsuper FROM pg_roles WHERE rolname = '\(mallory)'") == "f")
+        try await database.drop()
+        try await PrivateCluster.shared.psql("DROP ROLE \(mallory)")
+    }
+
+    @Test("a function or trigger of another role in a migrated database is refused as well")
+    func foreignLater() async throws {
+        let database = try await TestDatabase.migrated()
+        let mallory = "m\(newID().prefix(8))"
+        try await database.run(
+            """
+            CREATE ROLE \(mallory) LOGIN;
+            CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+            ALTER FUNCTION public.spy() OWNER TO \(mallory);
+            CREATE TRIGGER spying BEFORE INSERT ON service.api_keys FOR EACH ROW EXECUTE FUNCTION public.spy();
+            CREATE FUNCTION audit.spy() RETURNS int LANGUAGE sql AS 'SELECT 1';
+            ALTER FUNCTION audit.spy() OWNER TO \(mallory)
+            """)
+
+        let ended = try await database.run(["migrate"])
+
+        #expect(ended.status == 1)
+        for name in ["spying", "audit.spy"] { #expect(ended.errors.contains(name), "\(ended.errors)") }
+        try await database.drop()
+        try await PrivateCluster.shared.psql("DROP ROLE \(mallory)")
+    }
+
+    @Test("a hardened database works: PUBLIC may do nothing in schema public")
+    func hardened() async throws {
+        let database = try await TestDatabase.empty()
+        try await database.run(
+            """
+            REVOKE ALL ON SCHEMA public FROM PUBLIC;
+            REVOKE ALL ON DATABASE \(database.name) FROM PUBLIC;
+            REVOKE ALL ON LANGUAGE sql, plpgsql FROM PUBLIC
+            """)
+
+        try await database.customerd(["migrate"])
+        let doctor = try await database.run(
+            ["doctor"],
+            ["CUSTOMERD_MIGRATE_DATABASE_URL": database.url(), "DATABASE_URL": database.url(user: "customerd_service")])
+
+        #expect(doctor.output.contains("ok       privileges:"), "\(doctor.output)")
+        #expect(doctor.output.contains("ok       service: serve can start"), "\(doctor.output)")
+        let counted = try await database.sqlstate("SELECT count(*) FROM public.customers", as: "customerd_service")
+        #expect(counted == nil)
+        try await database.drop()
+    }
+
+    @Test("where the migrating role can't grant on schema public, it says what a superuser has to run")
+    func hardenedForeignPublic() async throws {
+        let prefix = "p\(newID().prefix(8))"
+        let database = try await TestDatabase.empty()
+        try await database.run(
+            """
+            CREATE ROLE \(prefix)_admin LOGIN CREATEROLE;
+            ALTER DATABASE \(database.name) OWNER TO \(prefix)_admin;
+            ALTER SCHEMA public OWNER TO postgres;
+            REVOKE ALL ON SCHEMA public FROM PUBLIC
+            """)
+
+        let ended = try await database.run(["migrate"], as: "\(prefix)_admin", ["CUSTOMERD_ROLE_PREFIX": prefix])
+
+        #expect(ended.status == 2)
+        #expect(ended.errors.contains("GRANT USAGE ON SCHEMA public TO \(prefix)_service"), "\(ended.errors)")
+        #expect(try await database.value("SELECT to_regnamespace('service')") == nil)
+        try await database.drop()
+        try await dropRoles(prefix)
+    }
+
+    @Test(
+        "serve refuses to start without a privilege that it needs, and names it; doctor ends with 2",
+        arguments: [
+            ("DELETE ON public.customers", "DELETE on public.customers"),
+            ("SELECT ON audit.entries", "SELECT on audit.entries"),
+            ("EXECUTE ON FUNCTION service.admit", "EXECUTE on service.admit"),
+            ("USAGE ON SCHEMA public", "USAGE on schema public"),
+            ("USAGE ON SCHEMA service", "schema service"),
+            ("SELECT ON service.privileges", "privileges"),
+        ])
+    func missingPrivilege(revoked: String, named: String) async throws {
+        let database = try await TestDatabase.migrated()
+        try await database.run("REVOKE ALL ON SCHEMA public FROM PUBLIC; REVOKE \(revoked) FROM customerd_service")
+
+        let serving = try await database.run(["serve"], as: "customerd_service")
+        let doctor = try await database.run(["doctor"])
+
+        #expect(serving.status == 2)
+        #expect(serving.errors.contains(named), "\(serving.errors)")
+        #expect(doctor.output.contains("FAILURE  privileges: customerd_service lacks"), "\(doctor.output)")
+        #expect(doctor.output.contains("durability") && [1, 2].contains(doctor.status))
+        try await database.drop()
+    }
+
+    @Test("many at once, in two databases and with roles that do not exist yet, apply everything once")
     func atOnce() async throws {
         let prefix = "p\(newID().prefix(8))"
         let databases = [try await TestDatabase.empty(), try await TestDatabase.empty()]
@@ -97,7 +347,7 @@ struct MigrateTests {
         for (_, ended) in runs { #expect(ended.status == 0, "\(ended.errors)") }
         for index in databases.indices {
             let applied = try runs.filter { $0.0 == index }.flatMap { try $0.1.decoded(Report.self).applied }
-            #expect(applied == Migration.all.map(\.name), "each was applied once")
+            #expect(applied == Self.all, "each was applied once")
             try await databases[index].drop()
         }
         try await dropRoles(prefix)
@@ -136,7 +386,7 @@ struct MigrateTests {
 
         let ended = try await database.run(["migrate"], as: "\(prefix)_admin", ["CUSTOMERD_ROLE_PREFIX": prefix])
 
-        #expect(ended.status == 1)
+        #expect(ended.status == 2)
         #expect(ended.errors.contains("CREATEROLE"))
         #expect(try await database.value("SELECT to_regnamespace('service')") == nil)
         try await database.drop()
@@ -156,23 +406,24 @@ struct MigrateTests {
         try await database.drop()
     }
 
-    @Test("a migration that fails is named, and undoes those before it")
+    @Test("a file that fails is named, and undoes those before it")
     func failing() async throws {
         let database = try await TestDatabase.empty()
         let roles = try #require(DatabaseRoles(prefix: "customerd"))
         let connection = try await database.connect()
         let migrate = Migrator(
             connection: connection, roles: roles,
-            migrations: [
-                Migration(version: 1, name: "0001_good", sql: "CREATE TABLE public.good (id int)"),
-                Migration(version: 2, name: "0002_bad", sql: "CREATE TABLE public.bad (id int); SELECT 1 / 0"),
-            ])
+            schema: Schema(files: [
+                SchemaFile(.tables(version: 1), name: "tables/0001_good", sql: "CREATE TABLE public.good (id int)"),
+                SchemaFile(
+                    .functions, name: "functions/bad", sql: "CREATE TABLE public.bad (id int); SELECT 1 / 0"),
+            ]))
 
         let error = await #expect(throws: MigrationError.self) { try await migrate(deadline: .now + .seconds(60)) }
         await connection.close()
 
         guard case .failed(let name, let cause) = error else { Issue.record("\(String(describing: error))"); return }
-        #expect(name == "0002_bad")
+        #expect(name == "functions/bad")
         #expect(cause.sqlstate == "22012")
         #expect(try await database.value("SELECT to_regclass('public.good')") == nil)
         #expect(try await database.value("SELECT to_regnamespace('service')") == nil)
@@ -237,6 +488,8 @@ struct MigrateTests {
         #expect(chosen == "15s")
         #expect(try await setting("lock_timeout", in: database) == "5s")
         #expect(try await setting("statement_timeout", in: database) == "20s")
+        #expect(try await setting("search_path", in: database) == "pg_catalog, pg_temp")
+        #expect(try await setting("default_transaction_isolation", in: database) == "read committed")
         try await database.drop()
     }
 
@@ -262,12 +515,10 @@ struct MigrateTests {
         try await database.drop()
     }
 
-    /// A setting as the service's role finds it.
-    private func setting(_ name: String, in database: TestDatabase) async throws -> String? {
-        let connection = try await database.connect(as: "customerd_service")
-        let result = try await connection.query(Statement("SHOW \(name)"), deadline: .now + .seconds(60))
-        await connection.close()
-        return result.rows.first?[0]
+    /// A setting as a session of the service's role finds it that brings none of its own.
+    private func setting(_ name: String, in database: TestDatabase) async throws -> String {
+        try await database.cluster.psql("SHOW \(name)", database: database.name, user: "customerd_service")
+            .trimmingCharacters(in: .newlines)
     }
 
     private func dropRoles(_ prefix: String) async throws {

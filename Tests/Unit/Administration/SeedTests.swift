@@ -1,4 +1,4 @@
-import Customers
+import Administration
 import Foundation
 import LibPQ
 import TestSupport

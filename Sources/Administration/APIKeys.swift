@@ -1,0 +1,217 @@
+import Crypto
+public import Customers
+public import LibPQ
+
+/// An API key as operators see it: everything but its secret. Times are RFC 3339 in UTC.
+public struct APIKey: Sendable, Hashable {
+    public let appID: UUID
+    public let clientKey: String
+    public let name: String
+    public let role: String
+    public let createdAt: String
+    /// When it stops working; nil for never.
+    public let expiresAt: String?
+    public let revokedAt: String?
+    /// nil if it never was.
+    public let lastUsedAt: String?
+    /// Until when the secret before the last rotation works; nil if there is none.
+    public let previousSecretExpiresAt: String?
+}
+
+/// A key with its secret, which is known only at this moment.
+public struct IssuedKey: Sendable {
+    public let clientKey: String
+    public let secret: String
+    public let appID: UUID
+    public let role: String
+}
+
+/// Why a key couldn't be made or changed.
+public enum APIKeyError: Error, Sendable, Hashable {
+    case unknownKey(String)
+    case revoked(String)
+    case expired(String)
+    case database(DatabaseError)
+}
+
+extension APIKeyError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .unknownKey(let key): "There is no key \(key)."
+        case .revoked(let key): "The key \(key) is revoked."
+        case .expired(let key): "The key \(key) has expired."
+        case .database(let error): "\(error)"
+        }
+    }
+}
+
+/// The API keys of all apps, for operators: the session must be the owner's, since the service's own role reaches
+/// keys only through `service.admit`.
+///
+/// Each change and its entry in the app's chain (`key.create`, `key.rotate`, `key.revoke`) are one statement, so they
+/// commit together. The actor is the role of the database session.
+public struct APIKeys: Sendable {
+    private let connection: Connection
+
+    public init(connection: Connection) {
+        self.connection = connection
+    }
+
+    /// Makes a key.
+    ///
+    /// - Parameter lifetime: after which it stops working; nil for never.
+    public func create(
+        app: UUID, role: Role, name: String, lifetime: Duration? = nil, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> IssuedKey {
+        let key = IssuedKey(
+            clientKey: Secrets.keyPrefix + Self.random(bytes: 24),
+            secret: Secrets.secretPrefix + Self.random(bytes: 32),
+            appID: app, role: role.rawValue
+        )
+        _ = try await rows(
+            """
+            WITH changed AS (
+                INSERT INTO service.api_keys (app_id, client_key, secret_digest, name, role, expires_at)
+                VALUES ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
+                RETURNING app_id, client_key, name, role)
+            \(Self.append(action: "key.create"))
+            """,
+            [
+                .uuid(app), .text(key.clientKey), .bytes(Credentials.digest(key.secret)), .text(name),
+                .text(role.rawValue), .int(lifetime?.components.seconds),
+            ],
+            deadline: deadline
+        )
+        return key
+    }
+
+    /// All keys, or those of one app, in the order in which they were made.
+    public func list(app: UUID?, deadline: ContinuousClock.Instant) async throws(APIKeyError) -> [APIKey] {
+        try await rows(
+            """
+            SELECT k.app_id,
+                   k.client_key,
+                   k.name,
+                   k.role,
+                   service.rfc3339(k.created_at),
+                   service.rfc3339(k.expires_at),
+                   service.rfc3339(k.revoked_at),
+                   service.rfc3339(w.last_used_at),
+                   service.rfc3339(CASE
+                       WHEN k.previous_secret_expires_at > clock_timestamp() THEN k.previous_secret_expires_at
+                   END)
+            FROM service.api_keys AS k
+            LEFT JOIN service.rate_windows AS w ON w.app_id = k.app_id AND w.key_id = k.id
+            WHERE $1::uuid IS NULL OR k.app_id = $1
+            ORDER BY k.app_id, k.created_at, k.id
+            """,
+            [.uuid(app)],
+            deadline: deadline
+        ).map { row in
+            APIKey(
+                appID: row.uuid(0) ?? .zero, clientKey: row[1] ?? "", name: row[2] ?? "", role: row[3] ?? "",
+                createdAt: row[4] ?? "", expiresAt: row[5], revokedAt: row[6], lastUsedAt: row[7],
+                previousSecretExpiresAt: row[8]
+            )
+        }
+    }
+
+    /// Gives a key another secret.
+    ///
+    /// - Parameter overlap: how long the old secret works beside the new one; zero for not at all. What an earlier
+    ///   rotation left over ends now: there are never more than two secrets.
+    public func rotate(
+        _ clientKey: String, overlap: Duration, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> IssuedKey {
+        let secret = Secrets.secretPrefix + Self.random(bytes: 32)
+        let rotated = try await rows(
+            """
+            WITH changed AS (
+                UPDATE service.api_keys
+                SET secret_digest = $2,
+                    previous_secret_digest = CASE WHEN $3::int > 0 THEN secret_digest END,
+                    previous_secret_expires_at =
+                        CASE WHEN $3::int > 0 THEN clock_timestamp() + make_interval(secs => $3::int) END
+                WHERE client_key = $1
+                  AND revoked_at IS NULL
+                  AND (expires_at > clock_timestamp() OR expires_at IS NULL)
+                RETURNING app_id, client_key, name, role)
+            \(Self.append(action: "key.rotate"))
+            """,
+            [.text(clientKey), .bytes(Credentials.digest(secret)), .int(overlap.components.seconds)],
+            deadline: deadline
+        )
+        guard let row = rotated.first else { throw try await refusal(clientKey, deadline: deadline) }
+        return IssuedKey(clientKey: clientKey, secret: secret, appID: row.uuid(0) ?? .zero, role: row[1] ?? "")
+    }
+
+    /// Revokes a key, immediately and permanently. Revoking it again changes nothing and leaves no entry.
+    public func revoke(_ clientKey: String, deadline: ContinuousClock.Instant) async throws(APIKeyError) {
+        let revoked = try await rows(
+            """
+            WITH changed AS (
+                UPDATE service.api_keys
+                SET revoked_at = clock_timestamp()
+                WHERE client_key = $1
+                  AND revoked_at IS NULL
+                RETURNING app_id, client_key, name, role)
+            \(Self.append(action: "key.revoke"))
+            """,
+            [.text(clientKey)],
+            deadline: deadline
+        )
+        guard revoked.isEmpty else { return }
+        if case .unknownKey(let key) = try await refusal(clientKey, deadline: deadline) { throw .unknownKey(key) }
+    }
+
+    /// Appends the entry of what `changed` holds, and answers with app and role.
+    private static func append(action: String) -> String {
+        """
+        SELECT c.app_id, c.role
+        FROM changed AS c
+        CROSS JOIN LATERAL service.append(
+            c.app_id,
+            jsonb_build_array(jsonb_build_object(
+                'id', gen_random_uuid(),
+                'occurred_at', clock_timestamp(),
+                'action', '\(action)',
+                'outcome', 'SUCCEEDED',
+                'actor_name', session_user,
+                'request', jsonb_build_object('key', c.client_key, 'name', c.name, 'role', c.role)))) AS a
+        """
+    }
+
+    /// From the system's generator (getrandom), in base64url without padding. Source: RFC 4648, section 5.
+    private static func random(bytes count: Int) -> String {
+        SymmetricKey(size: .init(bitCount: count * 8)).withUnsafeBytes { bytes in
+            Data(bytes).base64EncodedString()
+                .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        }
+    }
+
+    private func refusal(
+        _ clientKey: String, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> APIKeyError {
+        let found = try await rows(
+            """
+            SELECT revoked_at IS NOT NULL
+            FROM service.api_keys
+            WHERE client_key = $1
+            """,
+            [.text(clientKey)],
+            deadline: deadline
+        )
+        guard let row = found.first else { return .unknownKey(clientKey) }
+        return row.bool(0) == true ? .revoked(clientKey) : .expired(clientKey)
+    }
+
+    private func rows(
+        _ sql: String, _ parameters: [Parameter], deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> [Row] {
+        do {
+            return try await connection.query(Statement(sql, parameters, prepared: false), deadline: deadline).rows
+        } catch {
+            throw .database(error)
+        }
+    }
+}
