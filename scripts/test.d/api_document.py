@@ -6,6 +6,7 @@ usage: api_document.py [--write] API.md OPENAPI.json ENV.example
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 write = sys.argv[1] == "--write"
@@ -178,6 +179,14 @@ if columns != list(entry["properties"]):
 # Settings: those of the example file.
 settings = set(re.findall(r"`((?:CUSTOMERD|LOG)_\w+|DATABASE_URL)`", section("Settings")))
 compare("settings", settings, set(re.findall(r"^#([A-Z_]+)=", example.read_text(), re.M)))
+
+# Comments cite this page by the names of its sections.
+sources = subprocess.run(["git", "grep", "-hoE", r"docs/api\.md, [A-Z][A-Za-z ]+", "--", "Sources", "sql", "Tests"],
+                         capture_output=True, text=True, check=False).stdout
+for citation in sorted(set(sources.splitlines())):
+    cited = citation.removeprefix("docs/api.md, ")
+    if not any(cited == name or cited.startswith(f"{name} ") for _, name in headings):
+        problems.append(f"a comment cites a section that isn't there: {citation}")
 
 for problem in problems:
     print(f"{document}: {problem}", file=sys.stderr)
