@@ -15,20 +15,15 @@ public struct Migration: Sendable, Hashable {
         self.sql = sql
     }
 
-    /// All that this binary knows, in order.
-    public static let all: [Migration] = EmbeddedText.files.sorted { $0.key < $1.key }.map { path, sql in
-        guard let migration = Migration(file: path, sql: sql) else {
-            preconditionFailure("\(path): migrations are named NNNN_name.sql")
+    /// All that this binary knows, in the order of `sql/schema.sql`.
+    public static let all: [Migration] = (EmbeddedText.files["sql/schema.sql"] ?? "").split(separator: "\n")
+        .filter { $0.hasPrefix("\\ir ") }
+        .enumerated()
+        .map { index, line in
+            let path = String(line.dropFirst(4))
+            guard let sql = EmbeddedText.files["sql/" + path] else { preconditionFailure("\(path) isn't embedded") }
+            return Migration(version: index + 1, name: path, sql: sql)
         }
-        return migration
-    }
-
-    /// - Parameter file: a path that ends with `NNNN_name.sql`.
-    private init?(file: String, sql: String) {
-        guard let match = file.firstMatch(of: /(?<name>(?<version>\d{4})_\w+)\.sql$/) else { return nil }
-        guard let version = Int(match.version) else { return nil }
-        self.init(version: version, name: String(match.name), sql: sql)
-    }
 
     /// SHA-256 of the file, whatever the roles are called.
     public var checksum: [UInt8] {

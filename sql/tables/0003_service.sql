@@ -3,6 +3,110 @@
 CREATE SCHEMA IF NOT EXISTS service;  -- The migrator makes it, for service.migrations.
 COMMENT ON SCHEMA service IS 'State that all instances share, and the functions of the protocol (docs/protocol.md).';
 
+-- The types of the seam between the service and the database. What decides is an ENUM, what is told about it a
+-- composite type; every function that returns one returns it whole.
+
+CREATE TYPE service.customer_record AS (
+    id                 uuid,
+    first_name         text,
+    last_name          text,
+    email              text,
+    phone_number       text,
+    status             text,
+    customer_type      text,
+    last_spent         numeric(18,2),
+    last_purchase_date text,
+    "appId"            text,
+    "createdAt"        text,
+    "updatedAt"        text
+);
+COMMENT ON TYPE service.customer_record IS 'The members of a customer, in the order of the contract.';
+
+CREATE TYPE service.outcome AS ENUM (
+    'SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'INVALID', 'UNAUTHENTICATED', 'FORBIDDEN', 'RATE_LIMITED', 'CONFLICT',
+    'REPLAYED', 'INTERRUPTED', 'FAILED');
+COMMENT ON TYPE service.outcome IS 'How an attempt ended, as audit.entries.outcome names it.';
+
+CREATE TYPE service.verdict AS ENUM ('UNAUTHENTICATED', 'RATE_LIMITED', 'FORBIDDEN', 'INVALID', 'ADMITTED');
+COMMENT ON TYPE service.verdict IS 'Whether a request is admitted, or the first check that it failed.';
+
+CREATE TYPE service.admission AS (
+    verdict        service.verdict,
+    is_recorded    boolean,
+    retry_after    int,
+    decided_at     timestamptz,
+    app_id         uuid,
+    key_id         uuid,
+    client_key     text,
+    key_name       text,
+    key_role       text,
+    rate_remaining int,
+    rate_reset     bigint
+);
+COMMENT ON TYPE service.admission IS
+    'The decision about a request, when it was made, the API key that asked, and the state of its rate window.';
+COMMENT ON COLUMN service.admission.is_recorded IS 'Whether the attempt gets an audit entry of its own; a flood is folded.';
+COMMENT ON COLUMN service.admission.retry_after IS 'Seconds until the rate window ends, with RATE_LIMITED.';
+COMMENT ON COLUMN service.admission.client_key IS 'The client key that was tried, if it exists.';
+
+CREATE TYPE service.receipt AS (
+    action      text,
+    customer_id uuid,
+    outcome     service.outcome,
+    status_code int,
+    body        text
+);
+COMMENT ON TYPE service.receipt IS
+    'The finished answer of an attempt, with everything that its status, headers and body are made from.';
+
+CREATE TYPE service.opening AS ENUM ('RUN', 'REPLAY', 'RUNNING', 'MISMATCH');
+COMMENT ON TYPE service.opening IS
+    'RUN: the attempt is the caller''s to run. REPLAY: it has finished, here is its receipt. RUNNING: the first request with this idempotency key is still running. MISMATCH: the key was used for another request.';
+
+CREATE TYPE service.opened AS (
+    opening       service.opening,
+    running_for_s int,
+    fence         int,
+    attempt_id    uuid,
+    has_entry     boolean,
+    receipt       service.receipt
+);
+COMMENT ON TYPE service.opened IS 'How an attempt was opened, and under which fence.';
+COMMENT ON COLUMN service.opened.running_for_s IS 'Seconds until the lease of the running attempt ends, with RUNNING.';
+
+CREATE TYPE service.admitted AS (
+    admission service.admission,
+    opened    service.opened
+);
+COMMENT ON TYPE service.admitted IS 'The decision about a write, and its attempt if it was admitted.';
+
+CREATE TYPE service.settling AS ENUM ('FINISHED', 'OPEN', 'LOST');
+COMMENT ON TYPE service.settling IS
+    'What became of a COMMIT in doubt. FINISHED: it committed. OPEN: it did not and, the fence being raised, never will. LOST: another instance took the attempt over.';
+
+CREATE TYPE service.settled AS (
+    settling service.settling,
+    fence    int,
+    receipt  service.receipt
+);
+COMMENT ON TYPE service.settled IS 'A settled COMMIT: the receipt if it committed, the new fence if it did not.';
+
+CREATE TYPE service.appended AS (
+    id      uuid,
+    seq     bigint,
+    outcome service.outcome
+);
+COMMENT ON TYPE service.appended IS
+    'What the chain holds for an attempt. No seq: the attempt is no longer the caller''s to record.';
+
+CREATE TYPE service.recovered AS (
+    completed   int,
+    interrupted int,
+    folded      int
+);
+COMMENT ON TYPE service.recovered IS
+    'What one run of recovery did: receipts that got their entry, attempts that ended as INTERRUPTED, floods folded.';
+
 CREATE TABLE service.api_keys (
     app_id                     uuid        NOT NULL,
     id                         uuid        NOT NULL DEFAULT gen_random_uuid(),
@@ -37,19 +141,6 @@ COMMENT ON COLUMN service.api_keys.created_at IS 'When it was made.';
 COMMENT ON COLUMN service.api_keys.expires_at IS 'When it stops working; NULL for never.';
 COMMENT ON COLUMN service.api_keys.revoked_at IS 'When it was revoked; NULL while it is good.';
 
-CREATE FUNCTION service.permits(role text, permission text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE role
-        WHEN 'viewer' THEN permission = 'customers:read'
-        WHEN 'editor' THEN permission IN ('customers:read', 'customers:write')
-        WHEN 'admin' THEN permission IN (
-            'customers:read', 'customers:write', 'customers:delete', 'customers:restore', 'audit:read')
-        WHEN 'auditor' THEN permission = 'audit:read'
-        ELSE false
-    END
-$$;
-COMMENT ON FUNCTION service.permits(text, text) IS 'Whether a role holds a permission.';
-
 CREATE TABLE service.rate_windows (
     app_id       uuid        NOT NULL,
     key_id       uuid        NOT NULL,
@@ -73,14 +164,20 @@ CREATE TABLE service.attempts (
     app_id           uuid        NOT NULL,
     attempt_id       uuid        NOT NULL,
     key_id           uuid        NOT NULL,
+    action           text        NOT NULL,
+    customer_id      uuid,
+    admitted_at      timestamptz NOT NULL,
     idempotency_key  uuid,
     is_current       boolean     NOT NULL DEFAULT true,
-    fingerprint      bytea       NOT NULL,
+    fingerprint      bytea,
+    fingerprint_salt bytea       NOT NULL DEFAULT uuid_send(gen_random_uuid()),
+    redactions_seen  int         NOT NULL DEFAULT 0,
+    is_redacted      boolean     NOT NULL DEFAULT false,
     entry            jsonb       NOT NULL,
     fence            int         NOT NULL DEFAULT 1,
     lease_expires_at timestamptz NOT NULL,
     ttl              interval    NOT NULL,
-    outcome          text,
+    outcome          service.outcome,
     status_code      int,
     body             text,
     before_image     text,
@@ -91,27 +188,31 @@ CREATE TABLE service.attempts (
     CONSTRAINT attempts_pkey PRIMARY KEY (app_id, attempt_id),
     CONSTRAINT attempts_finish_with_an_outcome CHECK ((outcome IS NULL) = (finished_at IS NULL)),
     CONSTRAINT attempts_expire_once_recorded CHECK ((entry_seq IS NULL) = (expires_at IS NULL)),
-    CONSTRAINT attempts_answer_is_whole CHECK ((body IS NULL) OR (status_code IS NOT NULL AND outcome IS NOT NULL)),
-    CONSTRAINT attempts_outcome_is_final CHECK (outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'CONFLICT', 'FAILED', 'INTERRUPTED'))
+    CONSTRAINT attempts_answer_is_whole CHECK ((body IS NULL) OR (status_code IS NOT NULL AND outcome IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX attempts_hold_their_idempotency_key ON service.attempts (app_id, idempotency_key)
     WHERE is_current AND idempotency_key IS NOT NULL;
 CREATE INDEX attempts_without_entry ON service.attempts (lease_expires_at) WHERE entry_seq IS NULL;
--- The customer first: led by app_id, it would tempt the planner, while it knows nothing of the table, to look attempts up
--- by app_id alone.
-CREATE INDEX attempts_by_customer ON service.attempts ((entry ->> 'customer_id'), app_id);
+CREATE INDEX attempts_by_customer ON service.attempts (app_id, customer_id) WHERE customer_id IS NOT NULL;
+CREATE INDEX attempts_of_bulk_requests ON service.attempts (app_id) WHERE action = 'customer.bulk-delete';
 CREATE INDEX attempts_by_expiry ON service.attempts (expires_at) WHERE expires_at IS NOT NULL;
 COMMENT ON TABLE service.attempts IS
     'Every write that was admitted, with or without an idempotency key: its lease while it runs, its receipt afterwards.';
 COMMENT ON COLUMN service.attempts.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.attempts.attempt_id IS 'The attempt; also the id of its audit entry.';
 COMMENT ON COLUMN service.attempts.key_id IS 'The API key that attempts.';
+COMMENT ON COLUMN service.attempts.action IS 'What is attempted, as audit.entries.action names it.';
+COMMENT ON COLUMN service.attempts.customer_id IS 'The customer that it is about; NULL for a bulk request and until a customer is created.';
+COMMENT ON COLUMN service.attempts.admitted_at IS 'When it was admitted, by the clock of the database; occurred_at of its entry.';
 COMMENT ON COLUMN service.attempts.idempotency_key IS 'The client''s idempotency key, NULL where the route doesn''t need one.';
 COMMENT ON COLUMN service.attempts.is_current IS 'Whether this row answers for its idempotency key; false once interrupted or failed.';
-COMMENT ON COLUMN service.attempts.fingerprint IS 'SHA-256 of the request; another request under the same key is a 422.';
-COMMENT ON COLUMN service.attempts.entry IS 'The audit entry as far as it was known at admission, so that recovery can write it.';
-COMMENT ON COLUMN service.attempts.fence IS 'Raised when the attempt is taken away from whoever runs it; a lower fence can''t commit.';
-COMMENT ON COLUMN service.attempts.lease_expires_at IS 'Until when nobody else touches it: deadline of the request plus a margin.';
+COMMENT ON COLUMN service.attempts.fingerprint IS 'Salted SHA-256 of the request, by which another request under the same key is told. NULL once the key is free or the customer redacted: a body could be guessed from it.';
+COMMENT ON COLUMN service.attempts.fingerprint_salt IS '16 random bytes.';
+COMMENT ON COLUMN service.attempts.redactions_seen IS 'service.redactions.times of the customer at admission: if it has grown, the attempt''s images are not recorded.';
+COMMENT ON COLUMN service.attempts.is_redacted IS 'Whether a redaction has erased the personal data of this row.';
+COMMENT ON COLUMN service.attempts.entry IS 'What else its audit entry needs: actor, context of the request.';
+COMMENT ON COLUMN service.attempts.fence IS 'Raised when another instance takes the attempt over; a transaction under a lower fence can''t commit.';
+COMMENT ON COLUMN service.attempts.lease_expires_at IS 'Until when no other instance touches it: the deadline of the request plus a margin.';
 COMMENT ON COLUMN service.attempts.ttl IS 'How long the answer is kept, counted from finished_at.';
 COMMENT ON COLUMN service.attempts.outcome IS 'How it ended; NULL while it runs.';
 COMMENT ON COLUMN service.attempts.status_code IS 'Status of the stored answer.';
@@ -149,16 +250,26 @@ COMMENT ON COLUMN service.floods.entry_id IS 'id of the folded entry, so that it
 COMMENT ON COLUMN service.floods.entry IS 'The last folded attempt, as an audit entry.';
 
 CREATE TABLE service.redactions (
-    app_id         uuid        NOT NULL,
-    customer_id    uuid        NOT NULL,
-    redacted_at    timestamptz NOT NULL,
-    transaction_id xid8        NOT NULL,
-    record         text        NOT NULL,
+    app_id      uuid        NOT NULL,
+    customer_id uuid        NOT NULL,
+    attempt_id  uuid        NOT NULL,
+    redacted_at timestamptz NOT NULL,
+    record      text        NOT NULL,
+    times       int         NOT NULL DEFAULT 1,
+    entry_seq   bigint,
+    erased_to   bigint      NOT NULL DEFAULT 0,
+    is_erased   boolean     NOT NULL DEFAULT false,
     CONSTRAINT redactions_pkey PRIMARY KEY (app_id, customer_id)
 );
-COMMENT ON TABLE service.redactions IS 'Whose personal data was erased, so that nothing that was under way brings it back.';
+CREATE INDEX redactions_unfinished ON service.redactions (app_id, customer_id) WHERE NOT is_erased;
+COMMENT ON TABLE service.redactions IS
+    'The customers whose personal data was erased, so that nothing that was under way brings it back, and how far the trail is erased.';
 COMMENT ON COLUMN service.redactions.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.redactions.customer_id IS 'The customer, living or deleted.';
-COMMENT ON COLUMN service.redactions.redacted_at IS 'When, the last time.';
-COMMENT ON COLUMN service.redactions.transaction_id IS 'The transaction that may erase entries of the trail: the redaction itself.';
+COMMENT ON COLUMN service.redactions.attempt_id IS 'The attempt of the last redaction.';
+COMMENT ON COLUMN service.redactions.redacted_at IS 'When the last redaction was, by the clock of the database. For information.';
 COMMENT ON COLUMN service.redactions.record IS 'The redacted record, as the API renders it.';
+COMMENT ON COLUMN service.redactions.times IS 'Number of redactions. An attempt that was admitted before the last one saw a smaller number.';
+COMMENT ON COLUMN service.redactions.entry_seq IS 'seq of the entry that declares the last redaction; NULL until it is appended.';
+COMMENT ON COLUMN service.redactions.erased_to IS 'The entries of the customer up to this seq have been erased.';
+COMMENT ON COLUMN service.redactions.is_erased IS 'Whether nothing is left to erase of what came before the last redaction.';

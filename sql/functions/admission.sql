@@ -1,0 +1,304 @@
+-- Admission, step 1 of the protocol: may this request go on? Key → rate → permission → validity → idempotency; the first
+-- check that fails answers.
+--
+-- Called for every request, before anything else: authorize for a read, admit for a write. One round trip.
+-- Locks, in this order: the key's rate window, or the rows of service.floods; then the attempt, which it never waits
+-- for. Commits asynchronously: WAL is one sequence, so when the unit of work is durable, this is too.
+
+CREATE OR REPLACE FUNCTION service.permits(p_role text, p_permissions text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN cardinality(p_permissions) > 0 AND p_permissions <@ CASE p_role
+    WHEN 'viewer' THEN '{customers:read}'::text[]
+    WHEN 'editor' THEN '{customers:read,customers:write}'::text[]
+    WHEN 'admin' THEN
+        '{customers:read,customers:write,customers:delete,customers:restore,audit:read,webhooks:manage}'::text[]
+    WHEN 'auditor' THEN '{audit:read}'::text[]
+    ELSE '{}'::text[] END;
+COMMENT ON FUNCTION service.permits(text, text[]) IS
+    'Whether a role holds all of these permissions. An empty list permits nothing.';
+
+CREATE OR REPLACE FUNCTION service.actor(p_decision service.admission) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+    'actor_key_id', (p_decision).key_id,
+    'actor_client_key', (p_decision).client_key,
+    'actor_name', (p_decision).key_name,
+    'actor_role', (p_decision).key_role);
+COMMENT ON FUNCTION service.actor(service.admission) IS 'The members of an audit entry that name the API key.';
+
+CREATE OR REPLACE FUNCTION service.receipt(p_attempt service.attempts) RETURNS service.receipt
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN ROW(
+    (p_attempt).action, (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code,
+    (p_attempt).body)::service.receipt;
+COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
+
+CREATE OR REPLACE FUNCTION service.count_stranger(p_address text, p_entry jsonb, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c_strangers   CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    c_per_address CONSTANT int  := 20;
+    c_altogether  CONSTANT int  := 600;
+    v_limit       int;
+    v_subject     text;
+    v_counted     bigint;
+BEGIN
+    -- First the address, then all addresses together: addresses are easily changed.
+    FOR v_subject, v_limit IN VALUES (p_address, c_per_address), ('all addresses', c_altogether) LOOP
+        INSERT INTO service.floods AS f
+            (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
+        VALUES (c_strangers, 'UNAUTHENTICATED', v_subject,
+                date_trunc('minute', p_now), date_trunc('minute', p_now) + interval '1 minute', 1, 0, p_entry)
+        ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
+            SET counted = f.counted + 1,
+                folded = f.folded + (f.counted >= v_limit)::int,
+                entry = CASE WHEN f.counted >= v_limit THEN excluded.entry ELSE f.entry END
+        RETURNING f.counted INTO v_counted;
+        IF v_counted > v_limit THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION service.count_stranger IS
+    'Counts a failed authentication. True if it gets an audit entry of its own; false if it was folded, because its address or all addresses together have had their number this minute.';
+
+CREATE OR REPLACE FUNCTION service.authorize(
+    p_client_key    text,
+    p_secret_digest bytea,
+    p_permissions   text[],
+    p_cost          int,
+    p_rate_limit    int,
+    p_rate_window   interval,
+    p_is_valid      boolean,
+    -- Of a write alone: the audit entry as far as the request makes it, and the address that a flood is counted by.
+    p_entry         jsonb DEFAULT NULL,
+    p_address       text DEFAULT NULL) RETURNS service.admission
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c_strangers   CONSTANT uuid  := '00000000-0000-0000-0000-000000000000';
+    c_unknown     CONSTANT bytea := decode(repeat('00', 32), 'hex');
+    c_single_429s CONSTANT int   := 100;
+    v_now         timestamptz    := clock_timestamp();
+    v_matches     boolean;
+    v_key         service.api_keys;
+    v_window      service.rate_windows;
+    v_decision    service.admission;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    v_decision.decided_at := v_now;
+    v_decision.is_recorded := p_entry IS NOT NULL;
+
+    -- The same work whether the key exists or not. The digests are those of 256 random bits, so the time that comparing
+    -- them takes reveals nothing of use.
+    SELECT * INTO v_key FROM service.api_keys AS k WHERE k.client_key = p_client_key;
+    v_matches := coalesce(v_key.secret_digest, c_unknown) = p_secret_digest;
+    v_matches := (coalesce(v_key.previous_secret_digest, c_unknown) = p_secret_digest
+                  AND coalesce(v_key.previous_secret_expires_at > v_now, false))
+                 OR v_matches;
+    v_decision.client_key := v_key.client_key;
+    IF v_key.id IS NULL OR NOT v_matches OR v_key.revoked_at IS NOT NULL
+       OR coalesce(v_key.expires_at <= v_now, false) THEN
+        v_decision.verdict := 'UNAUTHENTICATED';
+        v_decision.app_id := c_strangers;
+        IF v_decision.is_recorded THEN
+            v_decision.is_recorded := service.count_stranger(
+                p_address, p_entry || jsonb_build_object('occurred_at', v_now), v_now);
+        END IF;
+        RETURN v_decision;
+    END IF;
+    v_decision.app_id := v_key.app_id;
+    v_decision.key_id := v_key.id;
+    v_decision.key_name := v_key.name;
+    v_decision.key_role := v_key.role;
+
+    -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future was opened before the
+    -- clock stepped back, and is over.
+    INSERT INTO service.rate_windows AS w (app_id, key_id, opened_at, spent, refused, was_granted, last_used_at)
+    VALUES (v_key.app_id, v_key.id, v_now,
+            CASE WHEN p_cost <= p_rate_limit THEN p_cost ELSE 0 END,
+            (p_cost > p_rate_limit)::int, p_cost <= p_rate_limit, v_now)
+    ON CONFLICT ON CONSTRAINT rate_windows_pkey DO UPDATE
+        SET (opened_at, spent, refused, was_granted, last_used_at) = (
+            SELECT CASE WHEN is_over THEN v_now ELSE w.opened_at END,
+                   CASE WHEN is_over THEN excluded.spent WHEN is_granted THEN w.spent + p_cost ELSE w.spent END,
+                   CASE WHEN is_over THEN excluded.refused WHEN is_granted THEN w.refused ELSE w.refused + 1 END,
+                   CASE WHEN is_over THEN excluded.was_granted ELSE is_granted END,
+                   v_now
+            FROM (SELECT w.opened_at + p_rate_window <= v_now OR w.opened_at > v_now AS is_over,
+                         w.spent + p_cost <= p_rate_limit AS is_granted) AS state)
+    RETURNING * INTO v_window;
+    v_decision.rate_remaining := greatest(p_rate_limit - v_window.spent, 0);
+    v_decision.rate_reset := ceil(extract(epoch FROM v_window.opened_at + p_rate_window));
+    IF NOT v_window.was_granted THEN
+        v_decision.verdict := 'RATE_LIMITED';
+        v_decision.retry_after :=
+            greatest(1, ceil(extract(epoch FROM v_window.opened_at + p_rate_window - v_now)));
+        IF v_decision.is_recorded AND v_window.refused > c_single_429s THEN
+            v_decision.is_recorded := false;
+            INSERT INTO service.floods AS f
+                (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
+            VALUES (v_key.app_id, 'RATE_LIMITED', v_key.id::text,
+                    v_window.opened_at, v_window.opened_at + p_rate_window, v_window.refused, 1,
+                    p_entry || jsonb_build_object('occurred_at', v_now) || service.actor(v_decision))
+            ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
+                SET counted = excluded.counted, folded = f.folded + 1, entry = excluded.entry;
+        END IF;
+    ELSIF NOT service.permits(v_key.role, p_permissions) THEN
+        v_decision.verdict := 'FORBIDDEN';
+    ELSIF NOT p_is_valid THEN
+        v_decision.verdict := 'INVALID';
+    ELSE
+        v_decision.verdict := 'ADMITTED';
+    END IF;
+    RETURN v_decision;
+END
+$$;
+COMMENT ON FUNCTION service.authorize IS
+    'Decides about a request: key, rate, permission, validity, the first that fails. All that a read needs.';
+
+CREATE OR REPLACE FUNCTION service.open_attempt(
+    p_attempt service.attempts) RETURNS service.opened
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now    timestamptz := clock_timestamp();
+    v_salt   bytea       := uuid_send(gen_random_uuid());
+    v_known  service.attempts;
+    v_opened service.opened;
+BEGIN
+    -- Never waits for an attempt's row: a plain read first, an insert only where none was seen, and a take-over only of
+    -- a row that no transaction has locked.
+    FOR v_round IN 1 .. 5 LOOP
+        SELECT * INTO v_known
+        FROM service.attempts AS a
+        WHERE a.app_id = p_attempt.app_id AND a.idempotency_key = p_attempt.idempotency_key AND a.is_current;
+        IF NOT FOUND THEN
+            INSERT INTO service.attempts
+                (app_id, attempt_id, key_id, action, customer_id, admitted_at, idempotency_key, fingerprint,
+                 fingerprint_salt, redactions_seen, lease_expires_at, ttl, entry)
+            VALUES (p_attempt.app_id, p_attempt.attempt_id, p_attempt.key_id, p_attempt.action, p_attempt.customer_id,
+                    p_attempt.admitted_at, p_attempt.idempotency_key, sha256(v_salt || p_attempt.fingerprint),
+                    v_salt,
+                    coalesce((SELECT r.times
+                              FROM service.redactions AS r
+                              WHERE r.app_id = p_attempt.app_id AND r.customer_id = p_attempt.customer_id), 0),
+                    p_attempt.lease_expires_at, p_attempt.ttl, p_attempt.entry)
+            ON CONFLICT DO NOTHING
+            RETURNING 'RUN', attempts.fence, attempts.attempt_id
+            INTO v_opened.opening, v_opened.fence, v_opened.attempt_id;
+            IF FOUND THEN
+                RETURN v_opened;
+            END IF;
+            -- Either our own admission came through before, or another request has just taken the key.
+            SELECT * INTO v_known
+            FROM service.attempts AS a
+            WHERE a.app_id = p_attempt.app_id AND a.attempt_id = p_attempt.attempt_id;
+            CONTINUE WHEN NOT FOUND;
+        END IF;
+
+        v_opened.attempt_id := v_known.attempt_id;
+        v_opened.fence := v_known.fence;
+        IF v_known.expires_at <= v_now THEN
+            -- Its time is over: the key is free again.
+            DELETE FROM service.attempts AS a
+            USING (SELECT o.app_id, o.attempt_id
+                   FROM service.attempts AS o
+                   WHERE o.app_id = v_known.app_id AND o.attempt_id = v_known.attempt_id
+                   FOR UPDATE SKIP LOCKED) AS old
+            WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id;
+        ELSIF v_known.fingerprint <> sha256(v_known.fingerprint_salt || p_attempt.fingerprint) THEN
+            v_opened.opening := 'MISMATCH';
+            RETURN v_opened;
+        ELSIF v_known.outcome IS NOT NULL THEN
+            v_opened.opening := 'REPLAY';
+            v_opened.has_entry := v_known.entry_seq IS NOT NULL;
+            IF v_known.outcome = 'SUCCEEDED' AND NOT v_known.is_redacted AND EXISTS (
+                SELECT
+                FROM service.redactions AS r
+                WHERE r.app_id = v_known.app_id AND r.customer_id = v_known.customer_id
+                  AND r.times > v_known.redactions_seen AND r.attempt_id <> v_known.attempt_id) THEN
+                v_known.body := service.redacted(v_known.body);
+            END IF;
+            v_opened.receipt := service.receipt(v_known);
+            RETURN v_opened;
+        ELSIF v_known.attempt_id = p_attempt.attempt_id THEN
+            -- Our own admission, whose answer was lost on the way.
+            v_opened.opening := 'RUN';
+            RETURN v_opened;
+        ELSIF v_known.lease_expires_at > v_now THEN
+            v_opened.opening := 'RUNNING';
+            v_opened.running_for_s := greatest(1, ceil(extract(epoch FROM v_known.lease_expires_at - v_now)));
+            RETURN v_opened;
+        ELSE
+            SELECT * INTO v_known
+            FROM service.attempts AS a
+            WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id
+            FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND THEN
+                EXIT;
+            END IF;
+            -- The instance that ran it is gone or has overslept: raise the fence, free the key. Recovery writes its entry.
+            UPDATE service.attempts AS a
+            SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, is_current = false
+            WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id
+              AND a.outcome IS NULL AND a.lease_expires_at <= v_now;
+        END IF;
+    END LOOP;
+    v_opened.opening := 'RUNNING';
+    v_opened.running_for_s := 1;
+    RETURN v_opened;
+END
+$$;
+COMMENT ON FUNCTION service.open_attempt IS
+    'The entrance of idempotency: the attempt is new and may run, or this is how far the first request with its idempotency key has come.';
+
+CREATE OR REPLACE FUNCTION service.admit(
+    p_client_key      text,
+    p_secret_digest   bytea,
+    p_permissions     text[],
+    p_cost            int,
+    p_rate_limit      int,
+    p_rate_window     interval,
+    p_is_valid        boolean,
+    p_attempt_id      uuid,
+    p_action          text,
+    p_customer_id     uuid,
+    p_idempotency_key uuid,
+    p_fingerprint     bytea,
+    p_lease           interval,
+    p_ttl             interval,
+    p_entry           jsonb,
+    p_address         text) RETURNS service.admitted
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_admitted service.admitted;
+    v_decision service.admission;
+    v_attempt  service.attempts;
+BEGIN
+    v_decision := service.authorize(
+        p_client_key, p_secret_digest, p_permissions, p_cost, p_rate_limit, p_rate_window, p_is_valid,
+        p_entry || jsonb_build_object(
+            'id', p_attempt_id, 'action', p_action, 'customer_id', p_customer_id,
+            'idempotency_key', p_idempotency_key),
+        p_address);
+    v_admitted.admission := v_decision;
+    IF v_decision.verdict = 'ADMITTED' THEN
+        v_attempt.app_id := v_decision.app_id;
+        v_attempt.attempt_id := p_attempt_id;
+        v_attempt.key_id := v_decision.key_id;
+        v_attempt.action := p_action;
+        v_attempt.customer_id := p_customer_id;
+        v_attempt.admitted_at := v_decision.decided_at;
+        v_attempt.idempotency_key := p_idempotency_key;
+        v_attempt.fingerprint := p_fingerprint;
+        v_attempt.lease_expires_at := v_decision.decided_at + p_lease;
+        v_attempt.ttl := p_ttl;
+        v_attempt.entry := p_entry || service.actor(v_decision);
+        v_admitted.opened := service.open_attempt(v_attempt);
+    END IF;
+    RETURN v_admitted;
+END
+$$;
+COMMENT ON FUNCTION service.admit IS
+    'Decides about a write, in one round trip. A write that may go on has its attempt row afterwards.';

@@ -1,0 +1,217 @@
+-- Redaction: erases the personal data of a customer, living or deleted, everywhere.
+--
+-- The entry comes first. redact erases the row and the first stored answers, and finishes the attempt; its entry then
+-- declares that the subject data of every earlier entry of the customer is erased; after that erase does so, in batches
+-- of short transactions, resumed by any instance. Readers skip what is to be erased from the first moment. Order is
+-- decided by locks and by seq, never by a clock.
+--
+-- Called by the operation RedactCustomer (redact, erase) and by recovery (erase).
+-- Locks, in this order: the advisory lock of the app's redactions, attempts by id (skipping those that wait for the
+-- customer), the customer, the row of service.redactions.
+
+CREATE OR REPLACE FUNCTION service.await_redactions(p_app_id uuid) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_advisory_xact_lock_shared(hashtextextended('redaction ' || p_app_id, 0))
+$$;
+COMMENT ON FUNCTION service.await_redactions IS
+    'Until the end of the transaction no redaction of the app is under way, so that what it reads next is not about to be erased.';
+
+CREATE OR REPLACE FUNCTION service.redact_bulk_answers(
+    p_app_id uuid, p_customer_id uuid, p_attempt_id uuid DEFAULT NULL) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.attempts AS a
+    SET body = (
+        SELECT '{"results":[' || string_agg(
+            CASE WHEN r.item ->> 'id' = p_customer_id::text AND r.item -> 'customer' IS NOT NULL
+                 THEN format('{"id":%s,"statusCode":%s,"customer":%s}',
+                             r.item -> 'id', r.item -> 'statusCode', service.redacted((r.item -> 'customer')::text))
+                 ELSE r.item::text END, ',' ORDER BY r.position) || ']}'
+        FROM json_array_elements(a.body::json -> 'results') WITH ORDINALITY AS r (item, position))
+    WHERE a.app_id = p_app_id AND a.action = 'customer.bulk-delete' AND a.customer_id IS NULL
+      AND a.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN a.body) > 0
+      AND (p_attempt_id IS NULL OR a.attempt_id = p_attempt_id)
+$$;
+COMMENT ON FUNCTION service.redact_bulk_answers IS
+    'Erases the personal data of a customer from the stored answers of bulk requests, or of one of them.';
+
+CREATE OR REPLACE FUNCTION service.redact_attempts(
+    p_app_id uuid, p_customer_id uuid, p_except uuid, p_limit int) RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH redacted AS (
+        UPDATE service.attempts AS a
+        SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
+            before_image = NULL,
+            fingerprint = NULL,
+            entry = a.entry - 'reason',
+            failure = a.failure - 'error_message',
+            is_redacted = true
+        FROM (SELECT o.attempt_id
+              FROM service.attempts AS o
+              WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
+                AND NOT o.is_redacted
+              ORDER BY o.attempt_id
+              LIMIT p_limit
+              FOR UPDATE SKIP LOCKED) AS found
+        WHERE a.app_id = p_app_id AND a.attempt_id = found.attempt_id
+        RETURNING 1)
+    SELECT count(*) FROM redacted
+$$;
+COMMENT ON FUNCTION service.redact_attempts IS
+    'Erases the personal data of a customer from attempts, all but one, except those that a transaction has locked: a running one waits for the customer, and finds it redacted.';
+
+CREATE OR REPLACE FUNCTION service.known_record(p_app_id uuid, p_customer_id uuid) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        (SELECT service.redacted(r.record)
+         FROM service.redactions AS r
+         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.record IS NOT NULL
+           AND NOT EXISTS (SELECT
+                           FROM audit.entries AS e
+                           WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
+                             AND e.before_image IS NOT NULL AND e.seq > r.entry_seq)),
+        (SELECT service.redacted(known.record)
+         FROM (SELECT CASE a.outcome WHEN 'SUCCEEDED' THEN a.body ELSE a.before_image END AS record,
+                      1 AS preference, a.finished_at AS at
+               FROM service.attempts AS a
+               WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id
+               UNION ALL
+               (SELECT e.before_image::text, 2, e.recorded_at
+                FROM audit.entries AS e
+                WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.before_image IS NOT NULL
+                ORDER BY e.seq DESC
+                LIMIT 1)) AS known
+         WHERE known.record IS NOT NULL
+         ORDER BY known.preference, known.at DESC
+         LIMIT 1),
+        (SELECT service.redacted(r.record)
+         FROM service.redactions AS r
+         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id),
+        -- The trail knows the id, but nothing about the customer.
+        (SELECT service.redacted(json_build_object('id', p_customer_id, 'appId', 'app_' || p_app_id)::text)
+         WHERE EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id)
+            OR EXISTS (SELECT FROM service.attempts AS a
+                       WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id AND a.action <> 'customer.redact')))
+$$;
+COMMENT ON FUNCTION service.known_record IS
+    'The redacted record of a customer that has no row any more, as far as receipts, the trail and earlier redactions know it; NULL if none of them knows the id.';
+
+CREATE OR REPLACE FUNCTION service.redact(
+    p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_not_found text) RETURNS service.receipt
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now    timestamptz;
+    v_record text;
+    v_left   bigint;
+BEGIN
+    -- One at a time in an app, and no restore or bulk answer is made meanwhile.
+    PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
+
+    -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
+    PERFORM FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
+    v_now := clock_timestamp();
+    UPDATE public.customers AS c
+    SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '', redacted_at = v_now,
+        updated_at = CASE WHEN (c.first_name, c.last_name, c.phone_number) = ('[redacted]', '', '') AND c.email IS NULL
+                          THEN c.updated_at ELSE v_now END
+    WHERE c.app_id = p_app_id AND c.id = p_customer_id
+    RETURNING service.record(c) INTO v_record;
+    IF NOT FOUND THEN
+        v_record := service.known_record(p_app_id, p_customer_id);
+        IF v_record IS NULL THEN
+            RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
+        END IF;
+    END IF;
+
+    INSERT INTO service.redactions AS r (app_id, customer_id, attempt_id, redacted_at, record)
+    VALUES (p_app_id, p_customer_id, p_attempt_id, v_now, v_record)
+    ON CONFLICT ON CONSTRAINT redactions_pkey DO UPDATE
+        SET attempt_id = excluded.attempt_id, redacted_at = excluded.redacted_at, record = excluded.record,
+            times = r.times + 1, entry_seq = NULL, is_erased = false;
+
+    -- Stored answers: those of bulk requests that repeat the customer's, and the customer's own, the first of them.
+    PERFORM service.redact_bulk_answers(p_app_id, p_customer_id);
+    PERFORM service.redact_attempts(p_app_id, p_customer_id, p_attempt_id, p_batch);
+
+    SELECT count(*) INTO v_left
+    FROM (SELECT
+          FROM audit.entries AS e
+          WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.subject_salt IS NOT NULL
+          LIMIT p_batch + 1) AS entries;
+    RETURN service.finish(
+        p_app_id, p_attempt_id, 'SUCCEEDED', CASE WHEN v_left > p_batch THEN 202 ELSE 200 END, v_record);
+END
+$$;
+COMMENT ON FUNCTION service.redact IS
+    'Erases the personal data of a living or deleted customer from its row and its stored answers, and decides that the trail loses it too. 202 when the trail holds more than one batch.';
+
+CREATE OR REPLACE FUNCTION service.declare_redaction(
+    p_app_id uuid, p_customer_id uuid, p_attempt_id uuid, p_seq bigint) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.redactions AS r
+    SET entry_seq = p_seq
+    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.attempt_id = p_attempt_id
+$$;
+COMMENT ON FUNCTION service.declare_redaction IS
+    'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append.';
+
+CREATE OR REPLACE FUNCTION service.is_under_redaction(p_app_id uuid, p_customer_id uuid, p_seq bigint) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT
+    FROM service.redactions AS r
+    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
+      AND NOT r.is_erased AND (r.entry_seq IS NULL OR r.entry_seq > p_seq));
+COMMENT ON FUNCTION service.is_under_redaction IS
+    'Whether an entry holds personal data that a redaction is about to erase, so that readers skip it.';
+
+CREATE OR REPLACE FUNCTION service.erase(p_app_id uuid, p_customer_id uuid, p_limit int) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_redaction service.redactions;
+    v_erased_to bigint;
+    v_attempts  bigint;
+BEGIN
+    SELECT * INTO v_redaction
+    FROM service.redactions AS r
+    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.entry_seq IS NOT NULL AND NOT r.is_erased
+    FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        -- Done, or another instance is at it.
+        RETURN coalesce((SELECT r.is_erased FROM service.redactions AS r
+                         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
+    END IF;
+    v_attempts := service.redact_attempts(p_app_id, p_customer_id, v_redaction.attempt_id, p_limit);
+    WITH batch AS (
+        SELECT e.seq
+        FROM audit.entries AS e
+        WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
+          AND e.seq > v_redaction.erased_to AND e.seq < v_redaction.entry_seq
+        ORDER BY e.seq
+        LIMIT p_limit),
+    erased AS (
+        UPDATE audit.entries AS e
+        SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
+        FROM batch
+        WHERE e.app_id = p_app_id AND e.seq = batch.seq AND e.subject_salt IS NOT NULL)
+    SELECT max(batch.seq) INTO v_erased_to FROM batch;
+    UPDATE service.redactions AS r
+    SET erased_to = coalesce(v_erased_to, r.erased_to),
+        is_erased = v_erased_to IS NULL AND v_attempts = 0
+    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
+    RETURNING * INTO v_redaction;
+    RETURN v_redaction.is_erased;
+END
+$$;
+COMMENT ON FUNCTION service.erase IS
+    'Erases a batch of what a declared redaction takes: stored answers and subject data of earlier entries. Returns whether nothing is left. Any instance, any time; two at once are harmless.';
+
+CREATE OR REPLACE FUNCTION service.erase_next(p_app_id uuid, p_limit int) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(bool_and(service.erase(r.app_id, r.customer_id, p_limit)), true)
+    FROM (SELECT o.app_id, o.customer_id
+          FROM service.redactions AS o
+          WHERE o.app_id = p_app_id AND NOT o.is_erased AND o.entry_seq IS NOT NULL
+          ORDER BY o.customer_id
+          LIMIT 1) AS r
+$$;
+COMMENT ON FUNCTION service.erase_next IS 'One batch of an app''s unfinished redactions. Returns whether nothing is left of it.';

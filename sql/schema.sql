@@ -1,0 +1,26 @@
+-- The schema of customerd, in the order in which `customerd migrate` applies it, in one transaction.
+--
+-- tables/: versioned. Never edited once released; a change is a new file with the next number.
+-- functions/: current. Applied again whenever their text changes. One file a step of the protocol (docs/protocol.md);
+-- the head of each says who calls it and which locks it takes in which order.
+-- grants.sql: who may do what. Applied last, every time.
+
+\ir tables/0001_customers.sql
+\ir tables/0002_trail.sql
+\ir tables/0003_service.sql
+
+\ir functions/canonical.sql
+\ir functions/rendering.sql
+\ir functions/guards.sql
+\ir functions/admission.sql
+\ir functions/unit_of_work.sql
+\ir functions/append.sql
+\ir functions/redaction.sql
+\ir functions/reading.sql
+\ir functions/recovery.sql
+\ir functions/references.sql
+\ir functions/restoration.sql
+\ir functions/bulk.sql
+\ir functions/views.sql
+
+\ir grants.sql
