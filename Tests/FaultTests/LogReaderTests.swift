@@ -13,7 +13,7 @@ struct LogReaderTests {
         let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
         let customer = try await tenant.insert()
 
-        try await eventually("lines of the log were dropped", within: .seconds(60)) {
+        try await eventually("log lines were dropped", within: .seconds(60)) {
             try await chatter(with: service, requests: 500)
             return try await dropped(by: service) > 0
         }
@@ -22,7 +22,7 @@ struct LogReaderTests {
         var log = ""
         try await eventually("the log said how many lines it lacks") {
             log = String(log.suffix(100)) + pipe.take()
-            return log.contains(/[1-9][0-9]* lines of the log were dropped here/)
+            return log.contains(/[1-9][0-9]* log lines were dropped here/)
         }
 
         // It is stopped again, and so is the service.
