@@ -1,9 +1,12 @@
 /// The meaning of each metric in a line: `# HELP` of the Prometheus text format. `docs/observability.md` has more.
 enum MetricHelp {
     static let lines = [
-        "customerd_audit_append_duration_seconds": "Seconds from handing an audit entry to the writer until it was durable.",
-        "customerd_audit_head_timestamp_seconds": "When this instance last appended to the audit trail, in Unix seconds.",
-        "customerd_audit_lag_seconds": "Seconds for which the oldest finished attempt has lacked its audit entry, in the whole database.",
+        "customerd_audit_append_duration_seconds":
+            "Seconds from handing an audit entry to the writer until it was durable.",
+        "customerd_audit_head_timestamp_seconds":
+            "When this instance last appended to the audit trail, in Unix seconds.",
+        "customerd_audit_lag_seconds":
+            "Seconds for which the oldest finished attempt has lacked its audit entry, in the whole database.",
         "customerd_audit_unrecorded": "Finished attempts that lack their audit entry, in the whole database.",
         "customerd_audit_waiting": "Audit entries that wait for the writer of this instance.",
         "customerd_http_connections": "Open client connections.",
