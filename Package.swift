@@ -136,14 +136,9 @@ let package = Package(
             path: "Tests/Support",
             swiftSettings: settings
         ),
-        .testTarget(
-            name: "ChangeTests",
-            dependencies: ["LibPQ", "TestSupport"],
-            swiftSettings: settings
-        ),
         .target(
             name: "ChaosJudge",
-            path: "Tests/ChaosJudge",
+            path: "Tests/Chaos/Judge",
             swiftSettings: settings
         ),
         .executableTarget(
@@ -156,83 +151,41 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
-            path: "Tests/Chaos",
+            path: "Tests/Chaos/Runner",
             swiftSettings: settings
         ),
         .testTarget(
-            name: "ChaosTests",
-            dependencies: ["ChaosJudge", "TestSupport", "chaos"],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "ClientTests",
-            dependencies: ["LibPQ", "TestSupport"],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "ContractTests",
-            dependencies: ["LibPQ", "TestSupport"],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "CustomerHTTPTests",
+            name: "UnitTests",
             dependencies: [
+                "ChaosJudge",
                 "CustomerHTTP",
                 "Customers",
                 "LibPQ",
-                .product(name: "Hummingbird", package: "hummingbird"),
+                "TestSupport",
+                "chaos",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
             ],
+            path: "Tests/Unit",
+            exclude: ["AuditTrail/alterations.py"],
             swiftSettings: settings
         ),
         .testTarget(
-            name: "CustomersTests",
-            dependencies: [
-                "Customers",
-                "LibPQ",
-                "TestSupport",
-                .product(name: "Crypto", package: "swift-crypto"),
-            ],
+            name: "APITests",
+            dependencies: ["LibPQ", "TestSupport"],
+            path: "Tests/API",
             swiftSettings: settings
         ),
         .testTarget(
             name: "FaultTests",
-            dependencies: ["LibPQ", "TestSupport"],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "FailpointTests",
             dependencies: [
                 "LibPQ",
                 "TestSupport",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "LibPQTests",
-            dependencies: [
-                "LibPQ",
-                "TestSupport",
-                .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "ReadingTests",
-            dependencies: ["LibPQ", "TestSupport"],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "TrailTests",
-            dependencies: [
-                "Customers",
-                "LibPQ",
-                "TestSupport",
-                .product(name: "Crypto", package: "swift-crypto"),
-            ],
-            exclude: ["alterations.py"],
+            path: "Tests/Faults",
             swiftSettings: settings
         ),
     ]

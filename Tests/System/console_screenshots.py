@@ -1,0 +1,96 @@
+"""Makes the pictures of docs/console; Tests/System/console --screenshots DIRECTORY runs this."""
+
+import datetime
+import json
+import os
+import random
+import sys
+import uuid
+
+from chromium import Browser
+from setting import URL, App, sql
+
+# The outcomes of a plausible day, and how often each.
+DAY = {
+    "SUCCEEDED": (200, 30), "REPLAYED": (200, 4), "REFUSED": (400, 9), "NOT_FOUND": (404, 5), "INVALID": (400, 2),
+    "FORBIDDEN": (403, 2), "RATE_LIMITED": (429, 1), "INTERRUPTED": (None, 1),
+}
+NAMES = [("Ada", "Lovelace"), ("Grace", "Hopper"), ("Alan", "Turing"), ("Emmy", "Noether"), ("Edsger", "Dijkstra"),
+         ("Barbara", "Liskov"), ("Tony", "Hoare"), ("Mary", "Shaw")]
+
+
+def entry(app, key, time, outcome, chance):
+    """An attempt of earlier that day, as the service would have handed it to the trail."""
+    status, _ = DAY[outcome]
+    customer = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    first, last = chance.choice(NAMES)
+    made = {
+        "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)), "app_id": app.id, "is_attempt": False,
+        "occurred_at": time.isoformat(), "action": "customer.delete", "outcome": outcome, "status_code": status,
+        "customer_id": customer, "actor_key_id": key, "actor_client_key": app.office.client_key,
+        "actor_name": app.office.name, "actor_role": "admin", "actor_claimed": chance.choice(["bob@example.com", None]),
+        "reason": None, "ip": "192.0.2.17", "user_agent": "back-office/3.1", "request_id": str(uuid.uuid4()),
+        "idempotency_key": str(uuid.uuid4()),
+        "request": {"method": "DELETE", "path": f"/api/v0/customers/{customer}", "query": None, "headers": {"host": "crm.example"}},
+    }
+    if outcome in ("SUCCEEDED", "REFUSED"):
+        made["before_image"] = {"id": customer, "first_name": first, "last_name": last}
+    if outcome == "REFUSED":
+        made |= {"error_code": "P2003", "sqlstate": "23503", "constraint_name": "invoices_belong_to_a_customer",
+                 "referencing_table": "invoices", "error_message": "Customer cannot be deleted."}
+    return made
+
+
+def fill(app):
+    chance = random.Random(8)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    key = sql(f"SELECT id FROM service.api_keys WHERE client_key = '{app.office.client_key}'")
+    outcomes = [outcome for outcome, (_, weight) in DAY.items() for _ in range(weight)]
+    times = sorted(now - datetime.timedelta(hours=23.5 * chance.random() ** 0.8) for _ in range(140))
+    entries = [entry(app, key, time, chance.choice(outcomes), chance) for time in times]
+    text = json.dumps(entries).replace("'", "''")
+    sql(f"SELECT count(*) FROM service.append('{text}')")
+    app.office.delete(app.customer("Katherine", "Johnson", "1024.50", invoice=True), x_actor_id="eve@example.com")
+    app.office.delete(app.customer("Margaret", "Hamilton", "250.75"), x_actor_id="bob@example.com",
+                      x_audit_reason="Asked to be forgotten, ticket 4711")
+
+
+def main(directory):
+    os.makedirs(directory, exist_ok=True)
+    app = App()
+    fill(app)
+    browser = Browser(os.environ["CONSOLE_CHROMIUM"])
+
+    def shoot(name, steps=lambda page: None, **options):
+        page = browser.page(URL + "/console", **options)
+        page.wait("document.activeElement?.id === 'client-key'")
+        page.fill("#client-key", app.auditor.client_key)
+        page.fill("#client-secret", app.auditor.secret)
+        page.press("Enter")
+        page.wait("document.querySelectorAll('#entries li').length === 50")
+        page.click("#chart-load")
+        page.wait("document.querySelector('#chart-load').hidden")
+        page.evaluate("scrollTo(0, 0)")
+        steps(page)
+        page.screenshot(f"{directory}/{name}.png")
+        page.close()
+
+    def verified(page):
+        page.press("v")
+        page.wait_text("#verify-result", "The chain is whole")
+
+    def opened(page):
+        page.press("j")
+        page.press("Enter")
+        page.wait_text("#entry-body", "the hash is that of the columns")
+
+    try:
+        shoot("desktop", verified, width=1200, height=900)
+        shoot("entry", opened, width=1200, height=900, dark=True)
+        shoot("phone", width=390, height=844)
+    finally:
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,98 @@
+import Customers
+import Foundation
+import HTTPTypes
+import LibPQ
+import Logging
+import Testing
+
+@testable import CustomerHTTP
+
+/// The description says what is served; Tests/System/schemathesis checks that it is true.
+@Suite("openapi.json")
+struct DescriptionTests {
+    private let document: [String: Any]
+
+    init() throws {
+        document = try #require(
+            try JSONSerialization.jsonObject(with: Data(OpenAPI.document.utf8)) as? [String: Any])
+    }
+
+    @Test("every operation that is served is described, and no other")
+    func operations() throws {
+        let paths = try #require(document["paths"] as? [String: [String: Any]])
+        let described = paths.flatMap { path, item in
+            item.keys.filter { $0 != "parameters" }.map { "\($0.uppercased()) \(path)" }
+        }
+
+        let served = Self.api().routes.map { "\($0.method.rawValue) \($0.path)" }
+
+        #expect(Set(described).symmetricDifference(served).sorted() == [])
+        #expect(described.count == served.count)
+    }
+
+    @Test("operation ids are unique")
+    func operationIDs() throws {
+        let paths = try #require(document["paths"] as? [String: [String: Any]])
+        let ids = paths.values.flatMap { item in
+            item.values.compactMap { ($0 as? [String: Any])?["operationId"] as? String }
+        }
+
+        #expect(Set(ids).count == ids.count)
+        #expect(ids.count == Self.api().routes.count)
+    }
+
+    @Test("closed lists and ranges are those of the code")
+    func limits() throws {
+        #expect(try value("schemas", "Outcome", "enum") as? [String] == Outcome.allCases.map(\.rawValue))
+        #expect(try value("schemas", "Status", "enum") as? [String] == CustomerStatus.allCases.map(\.rawValue))
+        #expect(try value("schemas", "BulkDeletion", "properties", "ids", "maxItems") as? Int == BulkRequest.mostItems)
+        #expect(try range("Skip") == Page.skips)
+        #expect(try range("Take") == Page.takes)
+        #expect(try range("Limit") == AuditSearch.limits)
+    }
+
+    private func value(_ path: String...) throws -> Any? {
+        let start: Any? = document["components"]
+        return path.reduce(start) { ($0 as? [String: Any])?[$1] }
+    }
+
+    private func range(_ parameter: String) throws -> ClosedRange<Int> {
+        let lower = try #require(try value("parameters", parameter, "schema", "minimum") as? Int)
+        let upper = try #require(try value("parameters", parameter, "schema", "maximum") as? Int)
+        return lower...upper
+    }
+
+    /// The interface over a pool that never connects.
+    private static func api() -> CustomerAPI {
+        let logger = Logger(label: "tests")
+        let limits = Limits(
+            rateLimit: 100, rateWindow: .seconds(60), idempotencyTTL: .seconds(86_400), requestTimeout: .seconds(10))
+        let pool = ConnectionPool(settings: .init(), configuration: .init(), logger: logger)
+        let givenUp = GivenUpAttempts()
+        let admission = Admission(pool: pool, givenUp: givenUp, limits: limits)
+        let audit = AuditWriter(
+            tenants: pool, strangers: pool, substitute: pool, givenUp: givenUp, logger: logger)
+        let unitOfWork = UnitOfWork(pool: pool, givenUp: givenUp)
+        let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
+        let readPath = ReadPath(admission: admission, pool: pool, logger: logger)
+        return CustomerAPI(
+            commands: CustomerCommands(
+                writePath: WritePath(admission: admission, audit: audit, logger: logger),
+                createCustomer: CreateCustomer(unitOfWork: unitOfWork),
+                changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
+                redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
+                restoreCustomer: RestoreCustomer(unitOfWork: unitOfWork, days: 0),
+                deleteCustomer: deleteCustomer,
+                bulkDelete: BulkDelete(
+                    deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit,
+                    givenUp: givenUp)
+            ),
+            customers: CustomerQueries(readPath: readPath),
+            audit: AuditQueries(readPath: readPath),
+            pool: pool,
+            limits: limits,
+            proxies: TrustedProxies.nobody,
+            metrics: { "" }
+        )
+    }
+}
