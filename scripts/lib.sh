@@ -41,7 +41,7 @@ need_swift() {
 }
 
 # Lets a plain user build where git reads packages from a directory of this machine (url.DIRECTORY.insteadOf), as
-# machines without a network do: git refuses repositories that belong to somebody else, unless told by name.
+# machines without a network do: git refuses repositories of another user, unless told by name.
 trust_local_mirrors() {
     local mirrors config=$root/.data/gitconfig
     [ "$(id -u)" -ne 0 ] || return 0
@@ -57,27 +57,42 @@ trust_local_mirrors() {
     export GIT_CONFIG_GLOBAL=$config
 }
 
-# Prints the directory of the PostgreSQL server's programs, of a major version or of the `newest` installed; fails when
-# there is none. Debian keeps them off PATH, in a directory for each version.
+# Prints the directory that holds the PostgreSQL server's programs; fails when there is none.
+#
+# Its argument is a major version, or `newest`: CUSTOMERD_PG_BIN if that is set, else the newest that the machine has.
+# Debian keeps the programs off PATH, in a directory for each version. Servers that `scripts/bootstrap --postgres`
+# installed for the tests are found by their version only.
 postgres_bin() {
     local bins bin
     bins=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV)
+    [ -z "${CUSTOMERD_PG_BIN:-}" ] || bins=$CUSTOMERD_PG_BIN$'\n'$bins
+    bins+=$'\n'$(dirname -- "$(command -v postgres)" 2>/dev/null)
+    [ "$1" = newest ] || bins+=$'\n'$(printf '%s\n' "$(postgres_servers)"/*/bin)
     while read -r bin; do
         if [ -x "$bin/postgres" ] && { [ "$1" = newest ] || [ "$(postgres_major "$bin")" = "$1" ]; }; then
             printf '%s\n' "$bin"
             return
         fi
-    done <<<"$bins
-$(dirname -- "$(command -v postgres)" 2>/dev/null)"
+    done <<<"$bins"
     return 1
+}
+
+# Prints the directory of the servers that `scripts/bootstrap --postgres` installs, one folder for each major version.
+# As root it is a directory that the user postgres can enter.
+postgres_servers() {
+    if [ "$(id -u)" -eq 0 ]; then
+        echo /var/lib/customerd/servers
+    else
+        echo "${XDG_CACHE_HOME:-$HOME/.cache}/customerd/servers"
+    fi
 }
 
 postgres_major() { "$1/postgres" --version | sed -E 's/.*\(PostgreSQL\) ([0-9]+).*/\1/'; }
 
-# Whether nobody listens on a port of an address (127.0.0.1 unless given).
+# Whether a port of an address is free (127.0.0.1 unless given).
 port_is_free() { ! (exec 8<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
 
-# Prints a port that nobody listens on, below the range that the kernel hands to outgoing connections.
+# Prints a free port, below the range that the kernel hands to outgoing connections.
 free_port() {
     local port
     while port=$((20000 + RANDOM % 12000)) && ! port_is_free "$port"; do :; done

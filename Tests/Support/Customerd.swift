@@ -61,7 +61,7 @@ public enum Customerd {
         return ended.output
     }
 
-    /// Nothing of the environment of whoever runs the tests gets through, save what programs need to run.
+    /// Nothing of the caller's environment gets through, except what programs need to run.
     public static func environment(_ settings: [String: String]) -> [String: String] {
         let inherited = ProcessInfo.processInfo.environment.filter { name, _ in
             ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS"].contains(name)

@@ -11,7 +11,7 @@ public struct NeverHappened: Error, CustomStringConvertible {
 ///
 /// - Parameters:
 ///   - what: completes "it never happened that …".
-///   - limit: how long to look; far longer than it ought to take.
+///   - limit: how long to look; far longer than it should take.
 /// - Throws: ``NeverHappened`` past the limit, or what the condition throws.
 public func eventually(
     _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool

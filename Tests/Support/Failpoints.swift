@@ -2,7 +2,7 @@ import Foundation
 
 /// The failpoints of a debug build of the service that was started with ``environment``; see `LibPQ/Failpoint.swift`.
 ///
-/// Whoever comes to an armed one waits there until it is resumed. Each stops one passer-by, then it is disarmed.
+/// A request that comes to an armed one waits there until it is resumed. Each stops one request, then it is disarmed.
 public final class Failpoints: Sendable {
     private let directory: URL
 
@@ -23,29 +23,29 @@ public final class Failpoints: Sendable {
         try Data().write(to: file(moment, "armed"))
     }
 
-    /// Whether somebody waits there.
+    /// Whether a request waits there.
     public func isReached(_ moment: String) -> Bool {
         FileManager.default.fileExists(atPath: file(moment, "reached").path)
     }
 
-    /// Returns once somebody waits there.
+    /// Returns once a request waits there.
     public func reach(_ moment: String) async throws {
         try await eventually("\(moment) was reached") { isReached(moment) }
     }
 
-    /// Lets whoever waits there go on.
+    /// Lets the request that waits there go on.
     public func resume(_ moment: String) {
         try? FileManager.default.removeItem(at: file(moment, "reached"))
     }
 
-    /// Lets everybody go on, and stops nobody any more.
+    /// Lets all requests go on, and stops none any more.
     public func disarm() {
         for name in names where !name.hasSuffix(".passed") {
             try? FileManager.default.removeItem(at: directory.appendingPathComponent(name))
         }
     }
 
-    /// Every moment that somebody has ever come to.
+    /// Every moment that a request has ever come to.
     public var passed: Set<String> {
         Set(names.filter { $0.hasSuffix(".passed") }.map { String($0.dropLast(".passed".count)) })
     }

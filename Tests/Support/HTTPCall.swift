@@ -39,7 +39,7 @@ public struct HTTPCall: Sendable {
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
-    /// - Parameter retriesConnecting: whether to wait some seconds for somebody to listen.
+    /// - Parameter retriesConnecting: whether to wait some seconds for a listener.
     /// - Throws: what the client throws when there was no answer.
     public func send(
         to port: Int, within limit: Duration = .seconds(60), retriesConnecting: Bool = true
@@ -48,7 +48,7 @@ public struct HTTPCall: Sendable {
         return try await send(to: "http://127.0.0.1:\(port)", by: client, within: limit)
     }
 
-    /// Sends over TLS, over a connection of its own, to whoever has this certificate.
+    /// Sends over TLS, over a connection of its own, to a server with this certificate.
     ///
     /// - Throws: what the client throws when there was no answer.
     public func send(to port: Int, trusting certificate: SelfSignedCertificate) async throws -> HTTPAnswer {
@@ -56,7 +56,7 @@ public struct HTTPCall: Sendable {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.trustRoots = .file(certificate.certificate)
         configuration.tlsConfiguration = tls
-        // Whoever has another certificate has it the next time, too.
+        // A server with another certificate has it the next time, too.
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)

@@ -83,7 +83,7 @@ public final class Load: Sendable {
         return untruths
     }
 
-    /// Whoever asked to delete a customer gets its record.
+    /// Each deletion was answered with the record.
     private func untruths(of answers: [String: HTTPAnswer]) -> [String] {
         customers.compactMap { customer in
             guard let answer = answers[customer] else { return "\(customer) was never answered for" }

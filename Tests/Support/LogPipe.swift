@@ -14,7 +14,7 @@ public final class LogPipe: Sendable {
     public init() throws {
         path = FileManager.default.temporaryDirectory.appendingPathComponent("pipe-\(UUID().uuidString)").path
         guard mkfifo(path, 0o600) == 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
-        // Open for writing as well, so that opening never waits and nobody sees an end.
+        // Open for writing as well, so that opening never waits and no reader sees an end.
         descriptor = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
     }

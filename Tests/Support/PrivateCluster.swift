@@ -6,7 +6,8 @@ import Foundation
     import Darwin
 #endif
 
-/// A PostgreSQL cluster of the tests' own, in a temporary directory, that ends with the process that started it.
+/// A PostgreSQL cluster of the tests' own, started by `scripts/db` in a temporary directory; it ends with the process
+/// that started it.
 ///
 /// ``shared`` is started when it is first used. With `CUSTOMERD_TEST_PG` in the environment, a libpq URL of a
 /// superuser, that cluster is used instead.
@@ -25,89 +26,96 @@ public final class PrivateCluster: Sendable {
 
     /// A superuser's URL of the database `postgres`.
     public let superuserURL: String
-    /// The Unix socket, for a ``TCPGate`` to stand before; nil if somebody else's cluster is reached otherwise.
+    /// The Unix socket, for a ``TCPGate`` to stand before; nil if the cluster isn't ours and is reached otherwise.
     public let socketPath: String?
-    /// The same database by TCP; nil if the cluster is somebody else's.
-    public let tcpURL: String?
-    /// Where it lies and listens; nil if it is somebody else's.
-    let directory: String?
-    let port: Int?
+    /// How it is started and stopped; nil if the cluster isn't ours.
+    private let script: Script?
 
     private init(running url: String) {
         superuserURL = url
-        let options = URLComponents(string: url)?.queryItems ?? []
-        let socketDirectory = options.first { $0.name == "host" }?.value.flatMap { $0.hasPrefix("/") ? $0 : nil }
-        let port = options.first { $0.name == "port" }?.value ?? "5432"
-        tcpURL = nil
-        socketPath = socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
-        directory = nil
-        self.port = nil
+        socketPath = Self.socketPath(in: url)
+        script = nil
     }
 
-    /// Where one is going to be: its directory and port.
-    private init(inNewDirectory _: Void) throws {
+    /// - Parameters:
+    ///   - options: for `scripts/db start`, given the cluster's directory, which exists by then.
+    private init(settings: [String], options: (_ directory: String) throws -> [String]) throws {
         var template = Array("/tmp/pg-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
-        let directory = String(cString: made)
-        let port = try Self.freePort()
-        self.directory = directory
-        self.port = port
-        socketPath = "\(directory)/.s.PGSQL.\(port)"
-        tcpURL = "postgresql://postgres@127.0.0.1:\(port)/postgres"
-        superuserURL = "postgresql://postgres@/postgres?host=\(directory)&port=\(port)"
-        if getuid() == 0 { try Command(["/bin/chown", "postgres", directory]).run() }
-        try Self.startWatchdog(over: directory)
+        let script = Script(directory: String(cString: made), settings: settings)
+        // As root, the server runs as another user.
+        chmod(script.directory, 0o755)
+        OrphanReaper.shared.watch(cluster: script.directory)
+        try script.start(try options(script.directory))
+        let url = try script.run(["url", "--database", "postgres"]).trimmingCharacters(in: .newlines)
+        self.script = script
+        superuserURL = url
+        socketPath = Self.socketPath(in: url)
+    }
+
+    private static func socketPath(in url: String) -> String? {
+        let options = URLComponents(string: url)?.queryItems ?? []
+        let host = options.first { $0.name == "host" }?.value
+        let port = options.first { $0.name == "port" }?.value ?? "5432"
+        return host.flatMap { $0.hasPrefix("/") ? "\($0)/.s.PGSQL.\(port)" : nil }
     }
 
     /// Starts a further cluster, for a test that stops it. Blocks, as ``start()`` and ``stop(mode:)`` do: see
     /// ``aside(_:)``.
     ///
     /// - Parameters:
-    ///   - settings: lines for `postgresql.conf`.
+    ///   - settings: PostgreSQL settings, as `name = value`.
     ///   - speaksTLS: with a certificate of its own making, by `openssl`.
     ///   - walMegabytes: a file system of this size for the WAL alone, in segments of a megabyte; see
     ///     ``canLimitWAL``. Beside the data when nil.
     public convenience init(settings: [String] = [], speaksTLS: Bool = false, walMegabytes: Int? = nil) throws {
-        try self.init(inNewDirectory: ())
-        let arguments = ["-D", dataDirectory, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"]
-        if let walMegabytes {
-            try Self.runAsServer("mkdir", [walDirectory])
-            try Self.mount(megabytes: walMegabytes, on: walDirectory)
-            try Command(["/bin/chown", "postgres", walDirectory]).run()
-            try Self.runAsServer("initdb", arguments + ["--waldir", walDirectory, "--wal-segsize", "1"])
-        } else {
-            try Self.runAsServer("initdb", arguments)
+        // What stands last counts.
+        let settings = ["fsync = off", "max_connections = 200", "shared_buffers = 64MB"] + settings
+        try self.init(settings: settings) { directory in
+            guard let walMegabytes else { return [] }
+            let wal = Self.walDirectory(in: directory)
+            mkdir(wal, 0o700)
+            try Self.mount(megabytes: walMegabytes, on: wal)
+            try Command(["/bin/chown", "postgres", wal]).run()
+            return ["--initdb", "--waldir=\(wal)", "--initdb", "--wal-segsize=1"]
         }
-        try configure(
-            ["fsync = off", "max_connections = 200", "shared_buffers = 64MB"] + (speaksTLS ? ["ssl = on"] : [])
-                + settings)
-        if speaksTLS { try Self.makeCertificate(in: dataDirectory) }
-        try start()
+        if speaksTLS { try startTLS() }
     }
 
     /// Starts a standby that follows a cluster, under the name `standby`.
     public convenience init(standbyOf primary: PrivateCluster) throws {
-        try self.init(inNewDirectory: ())
         let source = primary.superuserURL + "&application_name=standby"
-        try Self.runAsServer(
-            "pg_basebackup", ["-D", dataDirectory, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"])
-        try configure([])
+        try self.init(settings: primary.script?.settings ?? []) { _ in ["--standby-of", source] }
+    }
+
+    /// Makes a certificate where the server looks for it, and has the server use it.
+    private func startTLS() throws {
+        let script = try ours
+        let files = try SelfSignedCertificate()
+        for (file, name) in [(files.certificate, "server.crt"), (files.key, "server.key")] {
+            let place = "\(script.data)/\(name)"
+            try Command(["/bin/cp", file, place]).run()
+            // The server takes no key that others can read, or that isn't its user's.
+            try Command(["/bin/chmod", "600", place]).run()
+            try Command(["/bin/chown", "--reference", script.data, place]).run()
+        }
+        try script.run(["psql", "-Xqc", "ALTER SYSTEM SET ssl = on"])
+        try stop()
         try start()
     }
 
-    private var dataDirectory: String { "\(directory ?? "")/data" }
-    private var walDirectory: String { "\(directory ?? "")/wal" }
+    /// The same server by TCP, in the database `postgres`.
+    public var tcpURL: String {
+        get throws {
+            try ours.run(["url", "--database", "postgres", "--tcp"]).trimmingCharacters(in: .newlines)
+        }
+    }
 
-    /// What stands last in the file counts.
-    private func configure(_ settings: [String]) throws {
-        guard let directory, let port else { preconditionFailure("this cluster is somebody else's") }
-        let place = [
-            "listen_addresses = '127.0.0.1'", "port = \(port)", "unix_socket_directories = '\(directory)'",
-        ]
-        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(dataDirectory)/postgresql.conf"))
-        try file.seekToEnd()
-        try file.write(contentsOf: Data(("\n" + (place + settings).joined(separator: "\n")).utf8))
-        try file.close()
+    /// Where it listens, as libpq's `host` and `port`; nil if the cluster isn't ours.
+    var address: (host: String, port: String)? {
+        guard script != nil, let items = URLComponents(string: superuserURL)?.queryItems else { return nil }
+        func value(_ name: String) -> String { items.first { $0.name == name }?.value ?? "" }
+        return (value("host"), value("port"))
     }
 
     // MARK: - Databases
@@ -139,7 +147,7 @@ public final class PrivateCluster: Sendable {
 
     /// Runs SQL in `psql`, which stops at the first error.
     ///
-    /// - Returns: the rows, unaligned, columns parted by `|`.
+    /// - Returns: the rows, unaligned, columns separated by `|`.
     @discardableResult
     public func psql(_ sql: String, database: String = "postgres", user: String = "postgres") async throws -> String {
         try await psql(["-c", sql], database: database, user: user)
@@ -158,33 +166,60 @@ public final class PrivateCluster: Sendable {
     ) async throws -> String {
         let url = url(database: database, user: user)
         let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
-        return try await Command([Self.binary("psql")] + options + arguments + [url]).runAside()
+        return try await Command(["/usr/bin/env", "psql"] + options + arguments + [url]).runAside()
     }
 
     // MARK: - The server
 
-    public func start() throws {
-        guard let directory else { preconditionFailure("this cluster is somebody else's") }
-        try Self.runAsServer("pg_ctl", ["start", "-w", "-D", dataDirectory, "-l", "\(directory)/log"])
+    /// `scripts/db` for one cluster.
+    private struct Script {
+        let directory: String
+        /// The PostgreSQL settings of every start, as `name = value`.
+        let settings: [String]
+
+        var data: String { "\(directory)/postgres/data" }
+
+        @discardableResult
+        func run(_ arguments: [String]) throws -> String {
+            let program = ["/usr/bin/env", "CUSTOMERD_DATA_DIR=\(directory)", projectFile("scripts/db")]
+            return try Command(program + arguments).run()
+        }
+
+        func start(_ options: [String] = []) throws {
+            try run(["start"] + settings.flatMap { ["-c", $0.replacing(" = ", with: "=")] } + options)
+        }
     }
 
-    /// Starts the server unless it is up or on its way.
-    public func startIfStopped() throws {
-        guard (try? Self.runAsServer("pg_ctl", ["status", "-D", dataDirectory])) == nil else { return }
-        // Between two looks it may have come up by itself.
-        _ = try? start()
+    private var ours: Script {
+        get throws {
+            guard let script else { throw NeverHappened("the cluster was the tests' own") }
+            return script
+        }
+    }
+
+    /// Starts the server, unless it runs or is about to.
+    public func start() throws {
+        try ours.start()
     }
 
     /// - Parameter mode: `fast` ends sessions with 57P01, `immediate` without a word.
     public func stop(mode: String = "fast") throws {
-        guard directory != nil else { preconditionFailure("this cluster is somebody else's") }
-        try Self.runAsServer("pg_ctl", ["stop", "-w", "-D", dataDirectory, "-m", mode])
+        try ours.run(mode == "immediate" ? ["stop", "--immediate"] : ["stop"])
+    }
+
+    /// Stops the server and deletes its data.
+    public func remove() throws {
+        let script = try ours
+        try script.run(["remove"])
+        let wal = Self.walDirectory(in: script.directory)
+        if FileManager.default.fileExists(atPath: wal) { _ = try? Command(["/bin/umount", wal]).run() }
+        try? FileManager.default.removeItem(atPath: script.directory)
+        OrphanReaper.shared.forget(cluster: script.directory)
     }
 
     /// Makes a primary of a standby.
-    public func promote() throws {
-        guard directory != nil else { preconditionFailure("this cluster is somebody else's") }
-        try Self.runAsServer("pg_ctl", ["promote", "-w", "-D", dataDirectory])
+    public func promote() async throws {
+        try await psql("SELECT pg_promote()")
     }
 
     /// Changes a setting of the running server, for all its sessions.
@@ -192,9 +227,10 @@ public final class PrivateCluster: Sendable {
         try await psql(["-c", "ALTER SYSTEM SET \(name) = '\(value)'", "-c", "SELECT pg_reload_conf()"])
     }
 
-    /// What the server has logged; empty if the cluster is somebody else's.
+    /// What the server has logged; empty if the cluster isn't ours.
     public var log: String {
-        (try? String(contentsOfFile: "\(directory ?? "")/log", encoding: .utf8)) ?? ""
+        guard let script else { return "" }
+        return (try? String(contentsOfFile: "\(script.directory)/postgres/server.log", encoding: .utf8)) ?? ""
     }
 
     // MARK: - Its WAL
@@ -226,51 +262,9 @@ public final class PrivateCluster: Sendable {
         unlink(ballast)
     }
 
-    private var ballast: String { "\(walDirectory)/ballast" }
+    private static func walDirectory(in directory: String) -> String { "\(directory)/wal" }
 
-    // MARK: - Commands
-
-    private static func binary(_ name: String) -> String {
-        let debian = "/usr/lib/postgresql"
-        let versions = (try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []
-        let candidates = versions.compactMap { Int($0) }.sorted(by: >).map { "\(debian)/\($0)/bin/\(name)" }
-        let path = ProcessInfo.processInfo.environment["PATH", default: ""].split(separator: ":")
-        let onPath = path.map { "\($0)/\(name)" }
-        return (candidates + onPath).first { FileManager.default.isExecutableFile(atPath: $0) } ?? name
-    }
-
-    /// Under the names that the server looks for.
-    private static func makeCertificate(in directory: String) throws {
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        let files = ["-keyout", "\(directory)/server.key", "-out", "\(directory)/server.crt"]
-        try runAsServer("openssl", ["req", "-x509", "-subj", "/CN=localhost"] + key + files)
-    }
-
-    /// PostgreSQL's server refuses to run as root.
-    private static func runAsServer(_ name: String, _ arguments: [String]) throws {
-        let asServer = getuid() == 0 ? ["/usr/sbin/runuser", "-u", "postgres", "--"] : []
-        try Command(asServer + [binary(name)] + arguments).run()
-    }
-
-    /// Stops the server and removes the directory when this process has ended, however it ended.
-    private static func startWatchdog(over directory: String) throws {
-        let stop = "'\(binary("pg_ctl"))' stop -w -m immediate -D '\(directory)/data'"
-        let asServer = getuid() == 0 ? "runuser -u postgres -- \(stop)" : stop
-        let script = """
-            trap '' INT TERM HUP
-            while kill -0 \(getpid()); do sleep 0.5; done
-            \(asServer)
-            mountpoint -q '\(directory)/wal' && umount -l '\(directory)/wal'
-            rm -rf '\(directory)'
-            """
-        try Command(["/bin/sh", "-c", script]).spawn()
-    }
-
-    private static func freePort() throws -> Int {
-        let listener = try LoopbackListener()
-        defer { listener.close() }
-        return listener.port
-    }
+    private var ballast: String { "\(Self.walDirectory(in: script?.directory ?? ""))/ballast" }
 }
 
 extension FileHandle {

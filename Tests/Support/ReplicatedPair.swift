@@ -32,8 +32,9 @@ public struct ReplicatedPair: Sendable {
 
     /// A libpq URL that names both and wants the one that can be written to.
     public func url(database: String, user: String = "customerd_service") -> String {
-        let (hosts, ports) = ([primary, standby].compactMap(\.directory), [primary, standby].compactMap(\.port))
-        let list = "host=\(hosts.joined(separator: ","))&port=\(ports.map { "\($0)" }.joined(separator: ","))"
+        let addresses = [primary, standby].compactMap { $0.address }
+        let (hosts, ports) = (addresses.map { $0.host }, addresses.map { $0.port })
+        let list = "host=\(hosts.joined(separator: ","))&port=\(ports.joined(separator: ","))"
         return "postgresql://\(user)@/\(database)?\(list)&target_session_attrs=read-write"
     }
 

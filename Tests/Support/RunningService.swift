@@ -1,4 +1,5 @@
 import Foundation
+import NIOConcurrencyHelpers
 
 /// One `customerd serve`, on a port of its own.
 public final class RunningService: Sendable {
@@ -9,6 +10,7 @@ public final class RunningService: Sendable {
     public let port: Int
     private let child: ChildProcess
     private let certificate: SelfSignedCertificate?
+    private let killed = NIOLockedValueBox(false)
 
     private init(port: Int, child: ChildProcess, certificate: SelfSignedCertificate?) {
         self.port = port
@@ -103,9 +105,13 @@ public final class RunningService: Sendable {
 
     /// Ends it at once, by SIGKILL.
     public func kill() async {
+        killed.withLockedValue { $0 = true }
         child.send(signal: SIGKILL)
         _ = await child.exitStatus
     }
+
+    /// Whether ``kill()`` has ended it.
+    public var wasKilled: Bool { killed.withLockedValue { $0 } }
 
     /// Stops it where it is, until it is resumed.
     public func pause() {

@@ -10,12 +10,17 @@ public final class SecretLedger: Sendable {
         secrets.withLockedValue { _ = $0.insert(secret) }
     }
 
-    /// The lines of a text that hold a secret: as it is, without its prefix, or in hexadecimal.
-    public func leaks(in text: String) -> [String] {
-        let forms = secrets.withLockedValue { $0 }.flatMap { secret in
+    /// What a secret looks like: as it is, without its prefix, or in hexadecimal.
+    var forms: [String] {
+        secrets.withLockedValue { $0 }.flatMap { secret in
             let hex = secret.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
             return [String(secret.trimmingPrefix("cs_")), hex]
         }
+    }
+
+    /// The lines of a text that hold a secret.
+    public func leaks(in text: String) -> [String] {
+        let forms = forms
         guard forms.contains(where: { text.contains($0) }) else { return [] }
         return text.split(separator: "\n").map(String.init).filter { line in
             forms.contains { line.contains($0) }

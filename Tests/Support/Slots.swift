@@ -2,7 +2,7 @@ import NIOConcurrencyHelpers
 
 /// So many may do something at one time; the others wait for their turn.
 public final class Slots: Sendable {
-    /// Suites that have a service running, lest the machine be swamped.
+    /// Suites that have a service running: few, so that the machine keeps up.
     public static let services = Slots(count: 4)
 
     private struct State {

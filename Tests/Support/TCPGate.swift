@@ -92,7 +92,7 @@ public final class TCPGate: @unchecked Sendable {
         }
     }
 
-    /// Hangs up on whoever comes, from now on.
+    /// Closes every new connection, from now on.
     public func refuse() {
         condition.withLock { refuses = true }
     }

@@ -27,7 +27,7 @@ DEADLINE, LEASE = 5, 10
 
 
 def free_port():
-    """A port that nobody listens on, below the range that the kernel hands to outgoing connections."""
+    """A free port, below the range that the kernel hands to outgoing connections."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as client:
@@ -62,7 +62,7 @@ class Instance:
                 [os.environ["SERVICE_CUSTOMERD"], "serve"], env={**os.environ, **settings}, stdout=log, stderr=log)
 
     def is_ready(self):
-        # Somebody else's service may answer where this one found its port taken.
+        # Another service may answer where this one found its port taken.
         assert self.process.poll() is None, (PLACE / f"{self.name}.log").read_text()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
@@ -272,7 +272,7 @@ class HAProxyTests(unittest.TestCase):
                 self.instances["one"].kill()
                 self.addCleanup(self.restart, "one")
                 then(lock)
-                # By haproxy, which found nobody else to ask.
+                # By haproxy, which had no other instance to ask.
                 self.assertEqual(cut.result().status, 503)
         self.balancer.wait("one", "DOWN")
 

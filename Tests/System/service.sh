@@ -50,7 +50,7 @@ await_beside() {
     done
 }
 
-# Whether somebody listens on a port.
+# Whether a port is in use.
 is_served() { ! port_is_free "$1"; }
 
 # Makes the database, which other commands then find in DATABASE_URL.

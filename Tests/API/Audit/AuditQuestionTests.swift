@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// `sql/audit/*.sql`, each run as the auditor by psql.
-@Suite("The questions that auditors ask")
+@Suite("The questions that auditors ask", .unlimitedStage())
 struct AuditQuestionTests {
     private static let directory = projectFile("sql/audit")
 
@@ -34,7 +34,7 @@ struct AuditQuestionTests {
 
     @Test("who deleted a customer, and what was in the record")
     func whoDeleted() async throws {
-        let tenant = try await ReadingStage.tenant(name: "back office")
+        let tenant = try await Stage.current.tenant(name: "back office")
         let customer = try await tenant.insert(CustomerFixture { $0.firstName = #"O'Neil "x""# })
         _ = try await tenant.delete(customer.id, headers: [("x-actor-id", "bob"), ("x-audit-reason", "asked to")])
 
@@ -47,7 +47,7 @@ struct AuditQuestionTests {
 
     @Test("all failed attempts of a key, wrong secrets too, until so many days ago")
     func failedAttempts() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         try await tenant.insertDependent("invoices", of: customer.id)
         _ = try await tenant.delete(customer.id)
@@ -69,7 +69,7 @@ struct AuditQuestionTests {
 
     @Test("what blocks deletions most")
     func blockers() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let (first, second) = (try await tenant.insert(), try await tenant.insert())
         try await tenant.insertDependent("transactions", of: first.id)
         try await tenant.insertDependent("payment_links", of: second.id)
@@ -84,7 +84,7 @@ struct AuditQuestionTests {
 
     @Test("deletions out of hours, by the clock of a time zone")
     func outOfHours() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         _ = try await tenant.delete(try await tenant.insert().id)
         let hour = try #require(
             try await tenant.database.value("SELECT extract(hour FROM now() AT TIME ZONE 'Asia/Tokyo')::int").flatMap {
@@ -102,7 +102,7 @@ struct AuditQuestionTests {
 
     @Test("one actor's timeline")
     func timeline() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         _ = try await tenant.delete(newID(), headers: [("x-actor-id", "o'bob")])
         _ = try await tenant.delete(customer.id, headers: [("x-actor-id", "o'bob")])
@@ -117,7 +117,7 @@ struct AuditQuestionTests {
 
     @Test("attempts by address")
     func byAddress() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let viewer = try await tenant.withKey(role: "viewer")
         _ = try await tenant.delete(try await tenant.insert().id)
         _ = try await tenant.delete(newID())
@@ -132,7 +132,7 @@ struct AuditQuestionTests {
 
     @Test("a before-image as a row, amounts exact")
     func image() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert(CustomerFixture { $0.lastSpent = "9999999999999999.90" })
         _ = try await tenant.delete(customer.id)
         let entry = try #require(try await tenant.entries().first?["id"])
@@ -149,7 +149,7 @@ struct AuditQuestionTests {
 
     @Test("is the chain whole, after a redaction too")
     func wholeChain() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         for _ in 1...3 { _ = try await tenant.delete(newID()) }
         _ = try await tenant.delete(customer.id)
@@ -176,7 +176,8 @@ struct AuditQuestionTests {
 
     @Test("a damage is named with the first entry that it breaks", arguments: damages)
     func damagedChain(sql: String, says: String) async throws {
-        let tenant = try await ReadingStage.tenant()
+        Stage.current.leaveTrailBroken()
+        let tenant = try await Stage.current.tenant()
         for _ in 1...3 { _ = try await tenant.delete(newID(), headers: [("x-audit-reason", "asked to")]) }
         try await tenant.database.run(
             """

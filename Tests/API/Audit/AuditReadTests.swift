@@ -3,13 +3,13 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Reading the trail")
+@Suite("Reading the trail", .unlimitedStage())
 struct AuditReadTests {
     private static let path = "/api/v0/audit"
 
     @Test("an entry has the table's columns in order, without the salts")
     func columns() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert(CustomerFixture { $0.lastSpent = "9999999999999999.90" })
         _ = try await tenant.delete(customer.id, headers: [("x-actor-id", "bob"), ("x-audit-reason", "GDPR \"17\"")])
 
@@ -38,7 +38,7 @@ struct AuditReadTests {
 
     @Test("the salts come only for the asking, after all other columns, and none for what was erased")
     func proof() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         _ = try await tenant.delete(customer.id)
         let redaction = HTTPCall(
@@ -66,7 +66,7 @@ struct AuditReadTests {
 
     @Test("pages go backwards without gap or repetition while entries arrive")
     func cursor() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         for _ in 1...7 { _ = try await tenant.delete(newID()) }
 
         var seqs: [String?] = []
@@ -84,7 +84,7 @@ struct AuditReadTests {
 
     @Test("a page that ends with the last entry has no next one")
     func lastPage() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         for _ in 1...2 { _ = try await tenant.delete(newID()) }
 
         #expect(try await tenant.get(Self.path, [("limit", "2")]).body.hasSuffix(#"],"next_cursor":null}"#))
@@ -93,7 +93,7 @@ struct AuditReadTests {
 
     @Test("filters find by customer, outcome, actor and time")
     func filters() async throws {
-        let tenant = try await ReadingStage.tenant(name: "back office")
+        let tenant = try await Stage.current.tenant(name: "back office")
         let viewer = try await tenant.withKey(role: "viewer", name: "front desk")
         let customer = try await tenant.insert()
         _ = try await viewer.delete(customer.id)
@@ -123,8 +123,8 @@ struct AuditReadTests {
 
     @Test("an app sees its own entries alone, never those of another or of strangers")
     func tenants() async throws {
-        let tenant = try await ReadingStage.tenant(role: "auditor")
-        let other = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant(role: "auditor")
+        let other = try await Stage.current.tenant()
         _ = try await other.delete(newID())
         var stranger = tenant.deletion(of: newID())
         stranger.headers[1].value = "wrong"
@@ -166,7 +166,7 @@ struct AuditReadTests {
 
     @Test("what can't be meant is a 400 that names the parameter", arguments: refusals)
     func refused(query: String, message: String) async throws {
-        let tenant = try await ReadingStage.tenant(role: "auditor")
+        let tenant = try await Stage.current.tenant(role: "auditor")
 
         let answer = try await tenant.send(HTTPCall("GET", Self.path + query, headers: tenant.key.headers))
 

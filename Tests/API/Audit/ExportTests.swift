@@ -2,13 +2,13 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The export of all that is held about one person")
+@Suite("The export of all that is held about one person", .unlimitedStage())
 struct ExportTests {
     private static let lists = ["invoices", "payment_links", "transactions", "liquidation_addresses"]
 
     @Test("it holds the record, everything that refers to it and the trail")
     func everything() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         for table in Self.lists { try await tenant.insertDependent(table, of: customer.id) }
         try await tenant.insertDependent("invoices", of: customer.id, ["amount": "0.10"])
@@ -27,7 +27,7 @@ struct ExportTests {
 
     @Test("of a deleted customer it holds what the trail knows")
     func deleted() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         _ = try await tenant.delete(customer.id)
 
@@ -41,8 +41,8 @@ struct ExportTests {
 
     @Test("neither row nor trail is a 404, and another app's is neither")
     func unknown() async throws {
-        let tenant = try await ReadingStage.tenant()
-        let other = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
+        let other = try await Stage.current.tenant()
         let gone = try await other.insert()
         _ = try await other.delete(gone.id)
 

@@ -3,27 +3,37 @@ import LibPQ
 import TestSupport
 import Testing
 
+/// The service's sessions log their plans.
+private let explain = """
+    DO $$
+    DECLARE
+        setting text;
+    BEGIN
+        FOREACH setting IN ARRAY ARRAY[
+            'session_preload_libraries = auto_explain', 'auto_explain.log_min_duration = 0',
+            'auto_explain.log_format = json', 'auto_explain.log_nested_statements = on'
+        ] LOOP
+            EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
+        END LOOP;
+    END $$;
+    """
+
 /// The plans of what the service really runs, as `auto_explain` writes them into the server's log.
-@Suite("Plans at fifty thousand customers", .serialized)
+@Suite(
+    "Plans at fifty thousand customers", .serialized, .unlimitedStage(in: .ownCluster(), prepare: explain))
 struct PlanTests {
     private static let large = [
         "customers", "invoices", "payment_links", "transactions", "liquidation_addresses", "entries",
     ]
 
-    private static let stage = Task { () throws -> Tenant in
-        // A cluster whose log is a file; the one that is shared may log wherever it likes.
-        let database = try await TestDatabase.migrated(in: try await aside { try PrivateCluster() })
-        let key = try await database.createKey(app: newID())
-        try await database.run(seed(app: key.app))
-        try await database.run("VACUUM ANALYZE")
-        for setting in [
-            "session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0",
-            "auto_explain.log_format = 'json'", "auto_explain.log_nested_statements = on",
-        ] {
-            try await database.run("ALTER DATABASE \(database.name) SET \(setting)")
-        }
-        let service = try await RunningService.start(on: database, ["CUSTOMERD_RATE_LIMIT": "1000000"])
-        return Tenant(database: database, service: service, key: key)
+    /// An app with half of the data.
+    private static let tenant = Task { () throws -> Tenant in
+        // Fifty thousand entries that no service appended.
+        Stage.current.leaveTrailBroken()
+        let tenant = try await Stage.current.tenant()
+        try await tenant.database.run(seed(app: tenant.app))
+        try await tenant.database.run("VACUUM ANALYZE")
+        return tenant
     }
 
     /// Half of the customers and entries belong to another app.
@@ -72,7 +82,7 @@ struct PlanTests {
 
     @Test("a read goes through its index, and through no large table as a whole", arguments: reads)
     func usesIndex(path: String, statement: String, index: String) async throws {
-        let tenant = try await Self.stage.value
+        let tenant = try await Self.tenant.value
         let id = try #require(
             try await tenant.database.value("SELECT md5(7 || '/' || $1)::uuid::text", [.text(tenant.app)]))
         let mark = tenant.database.cluster.log.utf8.count

@@ -3,18 +3,8 @@ import TestSupport
 import Testing
 
 /// The example clients against a service that can't answer at once.
-@Suite("Clients")
+@Suite("Clients", .stages)
 struct ClientTests {
-    private static let database = Task {
-        try await TestDatabase.migrated(in: try await aside { try PrivateCluster() })
-    }
-
-    private func tenant(_ settings: [String: String] = [:]) async throws -> Tenant {
-        let database = try await Self.database.value
-        let service = try await RunningService.start(on: database, settings)
-        return Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
-    }
-
     private func expectDeletion(_ client: ChildProcess, of customer: CustomerFixture, _ tenant: Tenant) async throws {
         #expect(await client.exitStatus(within: .seconds(60)) == 0, "\(client.errors)")
         #expect(client.output.split(separator: "\n") == [customer.record(app: tenant.app)[...]])
@@ -24,13 +14,11 @@ struct ClientTests {
         #expect(!client.errors.contains(tenant.key.secret))
     }
 
-    @Test("while the database is away they try again, and delete once", arguments: Client.allCases)
-    func outage(_ client: Client) async throws {
-        let database = try await Self.database.value
-        let gate = try TCPGate(before: try #require(database.cluster.socketPath))
-        let tenant = try await tenant([
-            "DATABASE_URL": "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
-        ])
+    @Test("while the database is away they try again, and delete once", arguments: ExampleClient.allCases)
+    func outage(_ client: ExampleClient) async throws {
+        let stage = try await Stage.open(through: .gate)
+        let gate = stage.gate
+        let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         gate.refuse()
         gate.cut()
@@ -41,13 +29,13 @@ struct ClientTests {
         gate.release()
 
         try await expectDeletion(process, of: customer, tenant)
-        tenant.service.terminate()
     }
 
-    @Test("while an earlier request with their key runs they wait, and get its answer", arguments: Client.allCases)
-    func inProgress(_ client: Client) async throws {
+    @Test(
+        "while an earlier request with their key runs they wait, and get its answer", arguments: ExampleClient.allCases)
+    func inProgress(_ client: ExampleClient) async throws {
         // The first request must still run when the slowest of the clients has started on a busy machine.
-        let tenant = try await tenant(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "15"])
+        let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "15"]).tenant()
         let customer = try await tenant.insert()
         let key = newID()
         let lock = try await tenant.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
@@ -64,12 +52,14 @@ struct ClientTests {
 
         #expect(try await first.status == 200)
         if let process { try await expectDeletion(process, of: customer, tenant) }
-        tenant.service.terminate()
     }
 
-    @Test("over the rate limit they wait as long as they are told, not longer and not less", arguments: Client.allCases)
-    func rateLimit(_ client: Client) async throws {
-        let tenant = try await tenant(["CUSTOMERD_RATE_LIMIT": "3", "CUSTOMERD_RATE_WINDOW_SECONDS": "8"])
+    @Test(
+        "over the rate limit they wait as long as they are told, not longer and not less",
+        arguments: ExampleClient.allCases)
+    func rateLimit(_ client: ExampleClient) async throws {
+        let stage = try await Stage.open(["CUSTOMERD_RATE_LIMIT": "3", "CUSTOMERD_RATE_WINDOW_SECONDS": "8"])
+        let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         for _ in 1...3 {
             let call = HTTPCall("GET", "/api/v0/customers/\(customer.id)", headers: tenant.key.headers)
@@ -82,27 +72,25 @@ struct ClientTests {
 
         try await expectDeletion(process, of: customer, tenant)
         #expect(process.retries == 1, "\(process.errors)")
-        tenant.service.terminate()
     }
 
-    @Test("while nobody listens they try again", arguments: Client.allCases)
-    func nobodyListens(_ client: Client) async throws {
+    @Test("while nobody listens they try again", arguments: ExampleClient.allCases)
+    func nobodyListens(_ client: ExampleClient) async throws {
+        let stage = try await Stage.open(isStarted: false)
         let port = RunningService.freePort()
-        let database = try await Self.database.value
-        let key = try await database.createKey(app: newID())
+        let key = try await stage.database.createKey(app: newID())
 
         guard let process = try await client.start(newID(), key: key, port: port) else { return }
         try await process.waitToSay("there was no answer")
-        let service = try await RunningService.start(on: database, port: port)
+        try await stage.restart(port: port)
 
         #expect(await process.exitStatus(within: .seconds(60)) == 1, "\(process.errors)")
         #expect(process.output.hasPrefix(HTTPAnswer.error(404, "Customer not found", "Not Found")))
-        service.terminate()
     }
 
-    @Test("a refusal is final", arguments: Client.allCases)
-    func final(_ client: Client) async throws {
-        let tenant = try await tenant()
+    @Test("a refusal is final", arguments: ExampleClient.allCases)
+    func final(_ client: ExampleClient) async throws {
+        let tenant = try await Stage.open().tenant()
         let referenced = try await tenant.insert()
         try await tenant.insertDependent("invoices", of: referenced.id)
         var stranger = tenant.key
@@ -122,11 +110,10 @@ struct ClientTests {
             #expect(process.retries == 0)
         }
         #expect(try await tenant.entries().count == 3)
-        tenant.service.terminate()
     }
 
-    @Test("past their deadline they give up, and say with which key to go on", arguments: Client.allCases)
-    func deadline(_ client: Client) async throws {
+    @Test("past their deadline they give up, and say with which key to go on", arguments: ExampleClient.allCases)
+    func deadline(_ client: ExampleClient) async throws {
         let key = Tenant.Key(clientKey: "ck_any", secret: "cs_any", app: newID(), role: "admin")
         let idempotencyKey = newID()
 
@@ -139,8 +126,8 @@ struct ClientTests {
         #expect(process.output.isEmpty)
     }
 
-    @Test("used wrongly they say how to use them", arguments: Client.allCases)
-    func usage(_ client: Client) async throws {
+    @Test("used wrongly they say how to use them", arguments: ExampleClient.allCases)
+    func usage(_ client: ExampleClient) async throws {
         let key = Tenant.Key(clientKey: "", secret: "", app: newID(), role: "admin")
 
         guard let process = try await client.start("", key: key, port: 1) else { return }

@@ -2,13 +2,13 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("The list of customers")
+@Suite("The list of customers", .unlimitedStage())
 struct CustomerListTests {
     private static let path = "/api/v0/customers"
 
     @Test("it is newest first, ten at a time, and says how many there are")
     func pages() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         _ = try await tenant.insert(count: 25)
         try await tenant.database.run(
             """
@@ -30,7 +30,7 @@ struct CustomerListTests {
 
     @Test("customers of the same moment keep their order from page to page")
     func stableOrder() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let ids = try await tenant.insert(count: 30)
 
         var seen: [String?] = []
@@ -43,7 +43,7 @@ struct CustomerListTests {
 
     @Test("a record is what a read of it answers, byte for byte")
     func records() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert(
             CustomerFixture {
                 $0.firstName = #"Zoë "Z" \ 🦊"#
@@ -81,7 +81,7 @@ struct CustomerListTests {
 
     @Test("a filter finds substrings in any case, taken literally", arguments: filters)
     func filter(name: String, value: String, finds: [String]) async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         for (first, last, email) in [
             ("Ada", "Lovelace", "ada@example.com"), ("JOSÉ", "Ñandú", "jose@EXAMPLE.com"),
             ("100%", "_under_", "a_b@example.com"), (#"Back\slash"#, #"O'Brien "Q""#, nil), ("🦊", "Fox", nil),
@@ -104,7 +104,7 @@ struct CustomerListTests {
 
     @Test("filters narrow each other, and empty ones don't count")
     func filtersTogether() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let wanted = try await tenant.insert(CustomerFixture { $0.status = "BLACKLISTED" })
         try await tenant.insert(CustomerFixture { $0.status = "ACTIVE" })
         try await tenant.insert(
@@ -123,7 +123,7 @@ struct CustomerListTests {
 
     @Test("a plus sign in a query is a space, an encoded one is a plus sign")
     func plus() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         try await tenant.insert(CustomerFixture { $0.email = "john+tag@example.com" })
 
         let spaced = try await tenant.send(HTTPCall("GET", Self.path + "?name=john+doe", headers: tenant.key.headers))
@@ -135,7 +135,7 @@ struct CustomerListTests {
 
     @Test("archived customers aren't shown or counted")
     func archived() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         try await tenant.database.run("UPDATE customers SET archived_at = now() WHERE app_id = '\(tenant.app)'")
 
@@ -147,8 +147,8 @@ struct CustomerListTests {
 
     @Test("apps never meet", arguments: [[], [(name: "name", value: "john")], [(name: "email", value: "john")]])
     func tenants(query: [(name: String, value: String)]) async throws {
-        let one = try await ReadingStage.tenant()
-        let other = try await ReadingStage.tenant()
+        let one = try await Stage.current.tenant()
+        let other = try await Stage.current.tenant()
         let customer = try await one.insert()
         try await other.insert(CustomerFixture { $0.id = customer.id })
         _ = try await other.insert(count: 3)
@@ -178,7 +178,7 @@ struct CustomerListTests {
 
     @Test("what can't be meant is a 400 that names the parameter", arguments: refusals)
     func refused(query: String, message: String) async throws {
-        let tenant = try await ReadingStage.tenant(role: "viewer")
+        let tenant = try await Stage.current.tenant(role: "viewer")
 
         let answer = try await tenant.send(HTTPCall("GET", "\(Self.path)?\(query)", headers: tenant.key.headers))
 

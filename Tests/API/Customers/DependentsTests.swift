@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("The records of a customer")
+@Suite("The records of a customer", .unlimitedStage())
 struct DependentsTests {
     static let kinds: [(path: String, table: String, values: [String: String], middle: String)] = [
         (
@@ -33,7 +33,7 @@ struct DependentsTests {
     @Test("a record has its members in order, amounts digit by digit, times in UTC", arguments: kinds.indices)
     func record(index: Int) async throws {
         let (path, table, values, middle) = Self.kinds[index]
-        let tenant = try await ReadingStage.tenant(role: "viewer")
+        let tenant = try await Stage.current.tenant(role: "viewer")
         let customer = try await tenant.insert()
         let id = newID()
         let times = ["id": "'\(id)'", "created_at": "'2025-01-01Z'"]
@@ -53,8 +53,8 @@ struct DependentsTests {
     @Test("they come newest first, page by page, and only the customer's own", arguments: kinds.indices)
     func pages(index: Int) async throws {
         let (path, table, _, _) = Self.kinds[index]
-        let tenant = try await ReadingStage.tenant()
-        let other = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
+        let other = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         let neighbour = try await tenant.insert()
         try await other.insert(CustomerFixture { $0.id = customer.id })
@@ -74,8 +74,8 @@ struct DependentsTests {
     @Test("an unknown customer is a 404, a bad page a 400", arguments: kinds.indices)
     func refusals(index: Int) async throws {
         let path = Self.kinds[index].path
-        let tenant = try await ReadingStage.tenant()
-        let other = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
+        let other = try await Stage.current.tenant()
         let stranger = try await other.insert()
 
         for id in [newID(), stranger.id] {

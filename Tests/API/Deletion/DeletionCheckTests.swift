@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The deletion-check")
+@Suite("The deletion-check", .unlimitedStage())
 struct DeletionCheckTests {
     private func check(_ customer: String, _ tenant: Tenant) async throws -> HTTPAnswer {
         try await tenant.get("/api/v0/customers/\(customer)/deletion-check")
@@ -10,7 +10,7 @@ struct DeletionCheckTests {
 
     @Test("a customer without records is deletable")
     func deletable() async throws {
-        let tenant = try await ReadingStage.tenant(role: "viewer")
+        let tenant = try await Stage.current.tenant(role: "viewer")
         let customer = try await tenant.insert()
 
         let answer = try await check(customer.id, tenant)
@@ -22,7 +22,7 @@ struct DeletionCheckTests {
 
     @Test("each blocking constraint is listed once, in order, with the exact number of rows")
     func blockers() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         for table in ["transactions", "invoices", "liquidation_addresses", "invoices", "payment_links", "invoices"] {
             try await tenant.insertDependent(table, of: customer.id)
@@ -42,8 +42,8 @@ struct DeletionCheckTests {
 
     @Test("a customer of another app, or of none, is a 404")
     func unknown() async throws {
-        let tenant = try await ReadingStage.tenant()
-        let other = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
+        let other = try await Stage.current.tenant()
         let customer = try await other.insert()
 
         for id in [customer.id, newID()] {
@@ -56,8 +56,8 @@ struct DeletionCheckTests {
 
     @Test("records of a namesake in another app don't count")
     func namesake() async throws {
-        let tenant = try await ReadingStage.tenant()
-        let other = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
+        let other = try await Stage.current.tenant()
         let customer = try await tenant.insert()
         try await other.insert(CustomerFixture { $0.id = customer.id })
         try await other.insertDependent("invoices", of: customer.id)
@@ -68,7 +68,7 @@ struct DeletionCheckTests {
 }
 
 /// Tables that nobody told the service about, in a database of their own.
-@Suite("The deletion-check and the deletion")
+@Suite("The deletion-check and the deletion", .stages)
 struct DeletionCheckPropertyTests {
     private static let key = "FOREIGN KEY (app_id, customer_id) REFERENCES customers (app_id, id)"
     private static let columns = "app_id uuid NOT NULL, customer_id uuid NOT NULL"
@@ -124,11 +124,9 @@ struct DeletionCheckPropertyTests {
 
     @Test("deletable says exactly whether the deletion then succeeds, and the counts are exact")
     func consistent() async throws {
-        let database = try await TestDatabase.migrated()
-        for table in Self.tables where table.create != "SELECT" { try await database.run(table.create) }
-        let service = try await RunningService.start(on: database, ["CUSTOMERD_RATE_LIMIT": "100000"])
-        let key = try await database.createKey(app: newID())
-        let tenant = Tenant(database: database, service: service, key: key)
+        let tables = Self.tables.map(\.create).joined(separator: ";\n")
+        let stage = try await Stage.open(["CUSTOMERD_RATE_LIMIT": "100000"], prepare: tables)
+        let tenant = try await stage.tenant()
         var random = SeededGenerator(seed: 5)
 
         var outcomes: [Int: Int] = [:]
@@ -152,24 +150,20 @@ struct DeletionCheckPropertyTests {
         }
 
         #expect(outcomes.count == 2, "both happen: \(outcomes)")
-        service.terminate()
-        try await database.drop()
     }
 
     @Test("a customer who refers to himself alone can go")
     func selfReference() async throws {
-        let database = try await TestDatabase.migrated()
-        try await database.run(
-            """
-            ALTER TABLE customers ADD referred_by uuid;
-            ALTER TABLE customers ADD CONSTRAINT customers_are_referred_by_a_customer
-                FOREIGN KEY (app_id, referred_by) REFERENCES customers (app_id, id)
-            """
+        let stage = try await Stage.open(
+            prepare: """
+                ALTER TABLE customers ADD referred_by uuid;
+                ALTER TABLE customers ADD CONSTRAINT customers_are_referred_by_a_customer
+                    FOREIGN KEY (app_id, referred_by) REFERENCES customers (app_id, id)
+                """
         )
-        let service = try await RunningService.start(on: database)
-        let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
+        let tenant = try await stage.tenant()
         let ids = try await tenant.insert(count: 2)
-        try await database.run("UPDATE customers SET referred_by = '\(ids[0])'")
+        try await stage.database.run("UPDATE customers SET referred_by = '\(ids[0])'")
 
         func isDeletable(_ id: String) async throws -> Bool? {
             try await tenant.get("/api/v0/customers/\(id)/deletion-check").object["deletable"] as? Bool
@@ -179,7 +173,5 @@ struct DeletionCheckPropertyTests {
         #expect(try await tenant.delete(ids[1]).status == 200)
         #expect(try await isDeletable(ids[0]) == true)
         #expect(try await tenant.delete(ids[0]).status == 200)
-        service.terminate()
-        try await database.drop()
     }
 }

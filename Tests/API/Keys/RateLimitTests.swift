@@ -1,3 +1,4 @@
+import LibPQ
 import TestSupport
 import Testing
 
@@ -60,7 +61,7 @@ struct RateLimitTests {
     }
 }
 
-@Suite("A short rate window", .stage(["CUSTOMERD_RATE_LIMIT": "3", "CUSTOMERD_RATE_WINDOW_SECONDS": "2"]))
+@Suite("A rate window", .stage(["CUSTOMERD_RATE_LIMIT": "3", "CUSTOMERD_RATE_WINDOW_SECONDS": "60"]))
 struct RateWindowTests {
     let stage = Stage.current
 
@@ -74,11 +75,14 @@ struct RateWindowTests {
         var late = try await tenant.delete(customer.id, idempotencyKey: key)
         try #require(late.status == 429)
         let wait = try #require(late["retry-after"].flatMap { Int($0) })
-        try await Task.sleep(for: .seconds(wait))
+        // Waiting, as the database sees it.
+        try await stage.database.rows(
+            "UPDATE service.rate_windows SET opened_at = opened_at - $2::int * interval '1 s' WHERE app_id = $1",
+            [.text(tenant.app), .int(wait)])
         late = try await tenant.delete(customer.id, idempotencyKey: key)
 
         #expect(answers.filter { $0.status == 429 }.count == 3)
-        #expect((1...2).contains(wait))
+        #expect((1...60).contains(wait))
         #expect(late.status == 200, "the 429 wasn't kept under the key")
         #expect(late["x-ratelimit-remaining"] == "2")
     }
@@ -93,7 +97,7 @@ struct RateWindowTests {
         let after = try #require(try await stage.database.value(now).flatMap { Double($0) })
 
         let reset = try #require(answer["x-ratelimit-reset"].flatMap { Double($0) })
-        #expect(reset >= before + 2 && reset <= after + 3, "its end, rounded up to a second")
+        #expect(reset >= before + 60 && reset <= after + 61, "its end, rounded up to a second")
     }
 }
 

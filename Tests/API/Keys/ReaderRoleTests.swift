@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Every read, and who may.
-@Suite("Roles and reads")
+@Suite("Roles and reads", .unlimitedStage())
 struct ReaderRoleTests {
     private static let reads: [(path: String, roles: Set<String>)] = [
         ("/api/v0/customers", ["viewer", "editor", "admin"]),
@@ -19,7 +19,7 @@ struct ReaderRoleTests {
 
     @Test("each role gets exactly the reads that it may", arguments: ["viewer", "editor", "admin", "auditor"])
     func matrix(role: String) async throws {
-        let admin = try await ReadingStage.tenant()
+        let admin = try await Stage.current.tenant()
         let customer = try await admin.insert()
         try await admin.insertDependent("invoices", of: customer.id)
         _ = try await admin.delete(customer.id)
@@ -37,7 +37,7 @@ struct ReaderRoleTests {
 
     @Test("what is wrong with a request is told only to who may make it")
     func order() async throws {
-        let auditor = try await ReadingStage.tenant(role: "auditor")
+        let auditor = try await Stage.current.tenant(role: "auditor")
         let viewer = try await auditor.withKey(role: "viewer")
 
         #expect(try await auditor.get("/api/v0/customers", [("take", "0")]).status == 403)
@@ -49,7 +49,7 @@ struct ReaderRoleTests {
 
     @Test("reads leave no entry")
     func noEntries() async throws {
-        let tenant = try await ReadingStage.tenant()
+        let tenant = try await Stage.current.tenant()
         for (path, _) in Self.reads {
             _ = try await tenant.get(path.replacing("{id}", with: newID()).replacing("{entry}", with: newID()))
         }

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// How the auditor's page is served; Tests/System/console uses it in a browser.
-@Suite("The console's files")
+@Suite("The console's files", .unlimitedStage())
 struct ConsoleTests {
     static let files: [(path: String, contentType: String)] = [
         ("/console", "text/html; charset=utf-8"),
@@ -65,6 +65,6 @@ struct ConsoleTests {
     }
 
     private func get(_ path: String, _ headers: [(name: String, value: String)] = []) async throws -> HTTPAnswer {
-        try await ReadingStage.tenant().send(HTTPCall("GET", path, headers: headers))
+        try await Stage.current.tenant().send(HTTPCall("GET", path, headers: headers))
     }
 }

@@ -4,15 +4,15 @@ import TestSupport
 import Testing
 
 /// What operators read: who asked what and how it went, and nothing about anybody.
-@Suite("The logs of the service and of PostgreSQL", .serialized)
+@Suite("The logs of the service and of PostgreSQL", .serialized, .stages)
 struct LogTests {
     @Test("hold no secret and no personal data, at level trace, however requests end")
     func nothingPersonal() async throws {
-        let cluster = try await aside { try PrivateCluster() }
-        let database = try await TestDatabase.migrated(in: cluster)
-        let service = try await RunningService.start(
-            on: database, ["LOG_LEVEL": "trace", "CUSTOMERD_RESTORE_DAYS": "1", "CUSTOMERD_RATE_LIMIT": "1000"])
-        let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
+        let stage = try await Stage.open(
+            ["LOG_LEVEL": "trace", "CUSTOMERD_RESTORE_DAYS": "1", "CUSTOMERD_RATE_LIMIT": "1000"], in: .ownCluster())
+        let (database, service) = (stage.database, stage.service)
+        let cluster = database.cluster
+        let tenant = try await stage.tenant()
         let person = Person()
         let personal: [(name: String, value: String)] = [
             ("x-audit-reason", person.reason), ("x-actor-id", person.marks[2]), ("user-agent", person.marks[0]),
@@ -74,6 +74,5 @@ struct LogTests {
             #expect(person.traces(in: log) == [])
             #expect(SecretLedger.shared.leaks(in: log) == [])
         }
-        try await database.drop()
     }
 }

@@ -45,7 +45,7 @@ struct Accounting: Sendable {
             violations.append(Violation(.unexpectedAnswer, "to a good request", [call.line(own.first)]))
         }
         guard let answer = call.answer, answer.status != 503 else {
-            // Nobody was told anything, so it may say anything but that the service failed.
+            // No client was told anything, so it may say anything but that the service failed.
             if let entry = own.first, entry.status == 500 {
                 violations.append(Violation(.unexpectedAnswer, "recorded though not told", [call.line(entry)]))
             }

@@ -13,7 +13,7 @@ package struct Call: Sendable, Hashable {
     /// `x-request-id`; no other call has it.
     package var requestID: String
     package var idempotencyKey: String?
-    /// The person whom `x-audit-reason` names.
+    /// The person that `x-audit-reason` names.
     package var reason: PersonalData?
     package var invoked: Instant
     /// When there was an answer, or certainly none.

@@ -4,7 +4,7 @@ struct Dossier: Sendable {
     struct KeyGroup: Sendable {
         var calls: [Call] = []
 
-        /// When somebody was first told the answer that is kept.
+        /// When a client first got the answer that is kept.
         var settledAt: Instant? {
             calls.filter { Dossier.isStored($0.answer) }.map(\.returned).min()
         }

@@ -4,7 +4,7 @@ struct Erasure: Sendable {
     private let dossier: Dossier
 
     /// - Parameter orders: in which the operations on each customer took effect, where that was found out.
-    init(_ dossier: Dossier, orders: [Subject: [Operation]]) {
+    init(_ dossier: Dossier, orders: [Subject: [TimedEffect]]) {
         self.dossier = dossier
         for (subject, redactions) in dossier.redactions {
             guard let last = redactions.map(\.seq).max() else { continue }
@@ -22,7 +22,7 @@ struct Erasure: Sendable {
         violations.append(Violation(.personalData, "in entries of \(subject)", kept.map(\.line)))
     }
 
-    private mutating func checkMarks(_ subject: Subject, before seq: Int, _ order: [Operation]) {
+    private mutating func checkMarks(_ subject: Subject, before seq: Int, _ order: [TimedEffect]) {
         let calls = Dictionary(dossier.history.calls.map { ($0.id, $0) }) { first, _ in first }
         var earlier: [Call] = []
         if let last = order.lastIndex(where: { if case .redacted = $0.effect { true } else { false } }) {
@@ -31,7 +31,7 @@ struct Erasure: Sendable {
         // A reason is recorded in the order of the trail; personal data of a change follows that of the changes.
         let ofSubject = dossier.history.entries.filter { $0.app == subject.app && $0.customer == subject.id }
         let recorded = ofSubject.filter { $0.seq < seq }.compactMap(call)
-        // What came later may give the reason again. An attempt to create that came to nothing names nobody.
+        // What came later may give the reason again. An attempt to create that came to nothing names no customer.
         let kept = dossier.history.entries.filter { $0.customer != subject.id || $0.seq > seq }
         let later = Set(kept.compactMap(call).compactMap(\.reason?.mark))
         let reasons = Set(recorded.compactMap(\.reason?.mark)).subtracting(later)

@@ -4,7 +4,7 @@
 package enum Judge {
     package struct Verdict: Sendable {
         package var violations: [Violation]
-        /// How long somebody who insisted had to wait for the true outcome.
+        /// How long a client that insisted had to wait for the true outcome.
         package var longestWait: Instant
         /// Customers whose operations were put into order.
         package var customers: Int
@@ -18,7 +18,7 @@ package enum Judge {
         let patience = Patience(dossier)
         let violations =
             lostDeletions(dossier) + order.violations + Accounting(dossier).violations
-            + Idempotency(dossier).violations + Trail(dossier).violations
+            + Idempotency(dossier).violations + TrailCheck(dossier).violations
             + Erasure(dossier, orders: order.found).violations + patience.violations
         return Verdict(
             violations: violations,
@@ -28,7 +28,7 @@ package enum Judge {
         )
     }
 
-    /// Whoever was there and is gone, and hasn't an entry that says who deleted it.
+    /// Customers that are gone without an entry that says who deleted them.
     private static func lostDeletions(_ dossier: Dossier) -> [Violation] {
         let history = dossier.history
         var known = Set(history.initial.keys)

@@ -12,7 +12,7 @@ struct Linearization: Sendable {
         case undecided
     }
 
-    private let operations: [Operation]
+    private let operations: [TimedEffect]
     private let initial: CustomerState
     /// The indices of those that have to be explained.
     private let required: [Int]
@@ -20,7 +20,7 @@ struct Linearization: Sendable {
     /// - Parameters:
     ///   - operations: in the order of their starts.
     ///   - cut: what hadn't returned by then need not have taken effect yet.
-    init(_ operations: [Operation], from initial: CustomerState, cut: Instant = .max) {
+    init(_ operations: [TimedEffect], from initial: CustomerState, cut: Instant = .max) {
         self.operations = operations
         self.initial = initial
         required = operations.indices.filter { operations[$0].end < cut }

@@ -1,6 +1,6 @@
 /// What was done to and seen of each customer, as the calls, the trail and what is left tell it together.
 struct Operations: Sendable {
-    private(set) var bySubject: [Subject: [Operation]] = [:]
+    private(set) var bySubject: [Subject: [TimedEffect]] = [:]
     private let dossier: Dossier
     private var history: History { dossier.history }
 
@@ -20,7 +20,7 @@ struct Operations: Sendable {
         _ effect: Effect, to subject: Subject, of call: Call, until end: Instant? = nil, entry: Entry? = nil
     ) {
         bySubject[subject, default: []].append(
-            Operation(
+            TimedEffect(
                 call: call.id, effect: effect, start: call.invoked, end: end ?? call.returned,
                 hint: entry?.seq ?? .max, summary: call.line(entry)))
     }
@@ -36,7 +36,7 @@ struct Operations: Sendable {
             return
         }
         guard let effect = effect(of: call, entry, on: Subject(app: call.app, id: customer)) else { return }
-        // Without an answer of its own it was done by when somebody got the answer, or everything was quiet.
+        // Without an answer of its own it was done by when a client got the answer, or everything was quiet.
         let end = call.isSettled ? call.returned : dossier.group(of: call)?.settledAt ?? history.ended
         add(effect, to: Subject(app: call.app, id: customer), of: call, until: end, entry: entry)
     }
@@ -76,7 +76,7 @@ struct Operations: Sendable {
         .deleted(before: before, mayLoseImage: dossier.mayBeErased(subject, since: call.invoked))
     }
 
-    /// A conflict that nobody was told can't be told from one with an earlier request; it changed nothing anyhow.
+    /// A conflict that no client was told can't be told from one with an earlier request; it changed nothing anyhow.
     private func conflict(of call: Call, _ entry: Entry) -> Effect? {
         guard let answer = call.answer, answer.isFinal else { return nil }
         switch (answer.status, call.request) {
@@ -87,7 +87,7 @@ struct Operations: Sendable {
         }
     }
 
-    /// The record that the attempt answered, told to whom it may.
+    /// The record in the answer to the attempt.
     private func answeredRecord(_ call: Call, _ entry: Entry) -> CustomerRecord? {
         let own = Dossier.isStored(call.answer) ? call.answer?.body : nil
         let replayed = dossier.group(of: call)?.calls.first { Dossier.isStored($0.answer) }?.answer?.body
@@ -115,7 +115,7 @@ struct Operations: Sendable {
         }
     }
 
-    /// What the run that was kept saw; those that came to nothing told nobody.
+    /// What the run that was kept saw; those that came to nothing answered no client.
     private mutating func addDryRun(_ call: Call, _ ids: [String]) {
         guard
             let entry = dossier.entry(of: call), entry.outcome == "SUCCEEDED",
@@ -192,7 +192,7 @@ struct Operations: Sendable {
             let end = change.outcome == .unknown ? history.ended : change.returned
             let what = change.kind == .add ? "invoice added" : "invoice removed"
             bySubject[change.subject, default: []].append(
-                Operation(
+                TimedEffect(
                     call: nil, effect: effect, start: change.invoked, end: end,
                     summary: "\(change.invoked.seconds)–\(end.seconds) s  \(what) by SQL → \(change.outcome)"))
         }
@@ -215,7 +215,7 @@ struct Operations: Sendable {
                 found = "no such customer"
             }
             bySubject[subject, default: []].append(
-                Operation(
+                TimedEffect(
                     call: nil, effect: effect, start: history.ended, end: history.ended,
                     summary: "\(history.ended.seconds) s  in the end → \(found)"))
         }

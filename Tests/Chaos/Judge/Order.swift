@@ -2,7 +2,7 @@
 struct Order: Sendable {
     private(set) var violations: [Violation] = []
     /// The orders that were found: the calls, as they took effect.
-    private(set) var found: [Subject: [Operation]] = [:]
+    private(set) var found: [Subject: [TimedEffect]] = [:]
 
     init(_ dossier: Dossier) {
         let operations = Operations(dossier)
@@ -19,7 +19,7 @@ struct Order: Sendable {
 
     /// The shortest part of a customer's history that no order explains.
     private static func explained(
-        _ subject: Subject, _ all: [Operation], _ initial: CustomerState
+        _ subject: Subject, _ all: [TimedEffect], _ initial: CustomerState
     ) -> Violation {
         // Nothing that began later can have made it wrong before.
         var (low, high) = (0, all.count)
@@ -56,7 +56,7 @@ struct Order: Sendable {
                 + rest.prefix(8).map { "but   \(part[$0].summary)" })
     }
 
-    private static func isImpossible(_ operations: [Operation], _ initial: CustomerState, cut: Instant) -> Bool {
+    private static func isImpossible(_ operations: [TimedEffect], _ initial: CustomerState, cut: Instant) -> Bool {
         if case .none = Linearization(operations, from: initial, cut: cut).search(budget: 50_000) {
             true
         } else {

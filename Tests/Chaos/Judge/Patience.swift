@@ -1,4 +1,4 @@
-/// Holds the service to its word on waiting: whoever insists gets the true outcome within 30 seconds of a crash.
+/// Holds the service to its word on waiting: a client that insists gets the true outcome within 30 seconds of a crash.
 struct Patience: Sendable {
     static let limit: Instant = 30_000_000_000
 

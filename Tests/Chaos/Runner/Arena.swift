@@ -83,9 +83,17 @@ struct Arena: Sendable {
     }
 
     /// Ends what still runs.
-    func close() async {
-        for instance in instances { await instance.terminate() }
-        try? await database.drop()
-        try? await aside { try cluster.stop(mode: "immediate") }
+    ///
+    /// - Returns: what must hold whatever happened, as after every test, and doesn't; nothing is right.
+    func close() async throws -> [String] {
+        var logs: [String] = []
+        for instance in instances {
+            await instance.terminate()
+            logs.append(await instance.log)
+        }
+        let problems = try await database.brokenInvariants(logs: logs)
+        await database.closeSessions()
+        try await aside { try cluster.remove() }
+        return problems
     }
 }

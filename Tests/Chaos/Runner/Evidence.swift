@@ -11,7 +11,7 @@ struct Evidence: Sendable {
         self.database = database
     }
 
-    /// Rows, also where sessions were lost that nobody knows yet.
+    /// Rows, also when the cache still holds sessions that were lost.
     private func rows(_ sql: String) async throws -> [[String: String]] {
         var rows: [[String: String]]?
         try await eventually("the database answered") {

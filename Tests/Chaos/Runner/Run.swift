@@ -28,7 +28,7 @@ struct Run: Sendable {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<clients {
-                let client = Client(number: number, seed: seed, arena: arena, recorder: recorder)
+                let client = ChaosClient(number: number, seed: seed, arena: arena, recorder: recorder)
                 group.addTask { await client.run(until: end) }
             }
             for saboteur in saboteurs { group.addTask { try await saboteur.run(until: end) } }
@@ -46,11 +46,12 @@ struct Run: Sendable {
         history.ended = recorder.now
         clock.end("settling")
         try await evidence.complete(&history)
-        await arena.close()
+        let problems = try await arena.close()
         clock.end("reading")
 
         var verdict = Judge.verdict(on: history)
         clock.end("judging")
+        verdict.violations += problems.map { Violation(.instanceFailed, $0) }
         var log = ""
         for instance in arena.instances {
             verdict.violations += await instance.failures.map { Violation(.instanceFailed, $0) }

@@ -13,7 +13,7 @@ final class Saboteur: Sendable {
 
     /// A fault that came.
     struct Caused: Sendable {
-        var kind: Fault.Kind
+        var kind: ChaosFault.Kind
         var began: Int64
         var over: Int64
     }
@@ -36,7 +36,7 @@ final class Saboteur: Sendable {
     func run(until end: ContinuousClock.Instant) async throws {
         var generator = Self.generator(seed: seed, ofInstances: isOfInstances)
         while true {
-            let fault = Fault(using: &generator, ofInstance: isOfInstances)
+            let fault = ChaosFault(using: &generator, ofInstance: isOfInstances)
             guard ContinuousClock.now + .milliseconds(fault.pause) < end else { return }
             try await Task.sleep(for: .milliseconds(fault.pause))
             let began = recorder.now
@@ -45,7 +45,7 @@ final class Saboteur: Sendable {
         }
     }
 
-    private func cause(_ fault: Fault) async throws {
+    private func cause(_ fault: ChaosFault) async throws {
         let instance = arena.instances[fault.instance]
         let stay = Duration.milliseconds(fault.duration)
         switch fault.kind {

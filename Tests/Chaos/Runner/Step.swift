@@ -40,13 +40,13 @@ struct Step: Sendable, Hashable {
     var instance: Int
     /// Whether it is asked twice at once, of two instances, under the same key.
     var isTwin: Bool
-    /// Whether it has an idempotency key where it needn't.
+    /// Whether it has an idempotency key where none is required.
     var isKeyed: Bool
     /// Whether it is asked until there is a true outcome.
     var insists: Bool
     var isDryRun: Bool
     var sendsIfMatch: Bool
-    /// The mark of the person whom the reason names, if one is given.
+    /// The mark of the person that the reason names, if one is given.
     var reason: String?
     var status: String
     var key: String

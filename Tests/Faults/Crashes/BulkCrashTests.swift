@@ -1,10 +1,11 @@
+import LibPQ
 import TestSupport
 import Testing
 
-/// With a time limit of three seconds a lease is over after eight.
+/// The time limit is one that a busy machine keeps, too: the test ends the lease of the dead service itself.
 @Suite(
     "A bulk request whose service is killed", .serialized,
-    .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "3"]))
+    .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))
 struct BulkCrashTests {
     let stage = Stage.current
 
@@ -28,6 +29,11 @@ struct BulkCrashTests {
         await doomed.kill()
         try await lock.rollBack()
         let early = try await tenant.bulkDelete(customers, key: key)
+        try await stage.database.rows(
+            """
+            UPDATE service.attempts SET lease_expires_at = clock_timestamp()
+            WHERE app_id = $1 AND outcome IS NULL
+            """, [.text(tenant.app)])
         let answer = try await whole(tenant, customers, key)
 
         #expect(await lost == nil, "\(moment)")

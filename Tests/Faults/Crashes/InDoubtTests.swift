@@ -2,34 +2,34 @@ import TestSupport
 import Testing
 
 /// The moments at which a request can be cut off, one by one: a gate between service and database holds what passes.
-@Suite("At whatever moment it is cut off", .serialized)
+@Suite("At whatever moment it is cut off", .serialized, .stages)
 struct InDoubtTests {
     /// Statements of the protocol, by which the gate recognizes the moment.
     private static let admission = "service.admit("
     private static let work = "service.finish("
     private static let entry = "service.append("
 
-    private struct Scene {
-        var gate: TCPGate
-        var service: RunningService
-        var tenant: Tenant
-        var customer: CustomerFixture
+    /// A service that reaches its database through a gate, and a customer.
+    private struct CutOff {
+        let stage: Stage
+        let tenant: Tenant
+        let customer: CustomerFixture
 
-        /// Loses what is under way, and lets everything pass from then on.
+        var gate: TCPGate { stage.gate }
+        var service: RunningService { stage.service }
+
         func cut() {
-            gate.cut()
-            gate.release()
+            stage.cut()
+        }
+
+        func other() async throws -> RunningService {
+            try await stage.secondService(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "10"])
         }
 
         /// The answer, or that of a retry with the same key after 409 and 503.
         func insist(on answer: HTTPAnswer, idempotencyKey: String) async throws -> HTTPAnswer {
-            var answer = answer
-            let deadline = ContinuousClock.now + .seconds(30)
-            while [409, 503].contains(answer.status), ContinuousClock.now < deadline {
-                try await Task.sleep(for: .milliseconds(500))
-                answer = try await tenant.delete(customer.id, idempotencyKey: idempotencyKey)
-            }
-            return answer
+            guard [409, 503].contains(answer.status) else { return answer }
+            return try await tenant.insist(customer.id, idempotencyKey: idempotencyKey)
         }
 
         func isGone() async throws -> Bool {
@@ -37,28 +37,17 @@ struct InDoubtTests {
         }
     }
 
-    private static let database = Task {
-        try await TestDatabase.migrated(in: try await aside { try PrivateCluster() })
+    private func scene(timeout: Int = 10) async throws -> CutOff {
+        let settings = [
+            "CUSTOMERD_PREPARE_STATEMENTS": "0", "CUSTOMERD_POOL_SIZE": "2", "CUSTOMERD_RATE_LIMIT": "1000000",
+            "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": String(timeout),
+        ]
+        let stage = try await Stage.open(settings, through: .gate)
+        let tenant = try await stage.tenant()
+        return CutOff(stage: stage, tenant: tenant, customer: try await tenant.insert())
     }
 
-    /// A customer, and a service that reaches the database through a gate.
-    private func scene(timeout: Int = 10) async throws -> Scene {
-        let database = try await Self.database.value
-        let gate = try TCPGate(before: try #require(database.cluster.socketPath))
-        let url = "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
-        let service = try await RunningService.start(
-            on: database,
-            [
-                "DATABASE_URL": url, "CUSTOMERD_PREPARE_STATEMENTS": "0", "CUSTOMERD_POOL_SIZE": "2",
-                "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": String(timeout),
-            ]
-        )
-        let key = try await database.createKey(app: newID())
-        let tenant = Tenant(database: database, service: service, key: key)
-        return Scene(gate: gate, service: service, tenant: tenant, customer: try await tenant.insert())
-    }
-
-    private func expectDeletedOnce(_ scene: Scene, _ answer: HTTPAnswer) async throws {
+    private func expectDeletedOnce(_ scene: CutOff, _ answer: HTTPAnswer) async throws {
         #expect(answer.status == 200, "\(scene.service.log.suffix(2000))")
         #expect(answer.body == scene.customer.record(app: scene.tenant.app))
         #expect(try await scene.isGone())
@@ -86,8 +75,6 @@ struct InDoubtTests {
         let answer = try await scene.insist(on: try await first, idempotencyKey: key)
 
         try await expectDeletedOnce(scene, answer)
-        scene.service.terminate()
-        #expect(await scene.service.exitStatus(within: .seconds(20)) == 0)
     }
 
     @Test("after it was committed, the answer on its way: the doubt is settled, and the answer is true")
@@ -102,7 +89,6 @@ struct InDoubtTests {
 
         try await expectDeletedOnce(scene, try await answer)
         #expect(try await scene.tenant.entries().count == 1)
-        scene.service.terminate()
     }
 
     @Test("while the database is silent: a 503 in time, and the retry gets the true answer")
@@ -124,7 +110,6 @@ struct InDoubtTests {
         #expect(elapsed < .seconds(8))
         try await expectDeletedOnce(scene, retried)
         #expect(retried["idempotent-replayed"] == "true")
-        scene.service.terminate()
     }
 
     @Test("when the service dies between the deletion and its entry: recovery writes the entry, whole")
@@ -142,7 +127,7 @@ struct InDoubtTests {
         #expect(try await scene.isGone())
         #expect(try await scene.tenant.entries().isEmpty)
         scene.cut()
-        let other = try await RunningService.start(on: scene.tenant.database)
+        let other = try await scene.other()
         try await eventually("recovery wrote the entry", within: .seconds(30)) {
             try await !scene.tenant.entries().isEmpty
         }
@@ -158,8 +143,6 @@ struct InDoubtTests {
         #expect(try await scene.tenant.database.image(of: entries[0], is: record))
         let replay = try await scene.tenant.through(other).delete(scene.customer.id, idempotencyKey: key)
         #expect(replay.body == record)
-        other.terminate()
-        #expect(await other.exitStatus(within: .seconds(20)) == 0)
     }
 
     @Test("when the service dies between the deletion and its entry: a retry needn't wait, and writes both entries")
@@ -173,12 +156,10 @@ struct InDoubtTests {
         await scene.service.kill()
         #expect(await lost == nil)
         scene.cut()
-        let other = try await RunningService.start(on: scene.tenant.database)
+        let other = try await scene.other()
         let retried = try await scene.tenant.through(other).delete(scene.customer.id, idempotencyKey: key)
 
         try await expectDeletedOnce(scene, retried)
         #expect(try await scene.tenant.entries().map { $0["outcome"] } == ["SUCCEEDED", "REPLAYED"])
-        other.terminate()
-        #expect(await other.exitStatus(within: .seconds(20)) == 0)
     }
 }

@@ -3,16 +3,16 @@ import TestSupport
 import Testing
 
 /// Somebody else has all of PostgreSQL's sessions.
-@Suite("max_connections used up", .serialized, .serviceSlot)
+@Suite("max_connections used up", .serialized, .stages)
 struct NoSessionsTests {
     /// Sessions that a role without privileges can have.
     private static let sessions = 16
 
-    private static func cluster() async throws -> PrivateCluster {
-        // Who is refused takes one of the reserved sessions for a moment, so that there have to be enough for the test.
-        let settings = ["max_connections = \(sessions + 12)", "superuser_reserved_connections = 12"]
-        return try await aside { try PrivateCluster(settings: settings) }
-    }
+    /// A refused connection takes one of the reserved sessions for a moment, so that there have to be enough for the
+    /// test.
+    private static let cluster = Stage.Place.ownCluster(settings: [
+        "max_connections = \(sessions + 12)", "superuser_reserved_connections = 12",
+    ])
 
     /// Opens sessions until there are no more to be had.
     private static func occupy(_ database: TestDatabase) async -> [Connection] {
@@ -23,13 +23,12 @@ struct NoSessionsTests {
 
     @Test("a running service refuses in time, makes do with the sessions it gets, and is back by itself")
     func running() async throws {
-        let cluster = try await Self.cluster()
-        let scene = try await OutageScene.open(in: cluster, ["CUSTOMERD_POOL_SIZE": "4"])
+        let scene = try await OutageScene.open(in: Self.cluster, ["CUSTOMERD_POOL_SIZE": "4"])
         let customers = try await scene.tenant.insert(count: 12)
         let keys = customers.map { _ in newID() }
         // While it can't notice, its sessions end, and others take their places.
         scene.service.pause()
-        try await cluster.psql(
+        try await scene.database.cluster.psql(
             "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE usename = 'customerd_service'")
         var occupants = await Self.occupy(scene.database)
         let occupied = occupants.count
@@ -63,25 +62,20 @@ struct NoSessionsTests {
         #expect(answers.map(\.status) == customers.map { _ in 200 })
         let entries = try await scene.tenant.entries().filter { $0["outcome"] == "SUCCEEDED" }
         #expect(entries.compactMap { $0["customer_id"] }.sorted() == customers.sorted())
-        #expect(try await Trail.verify(scene.database).isClean)
-        await scene.close()
-        try await aside { try cluster.stop(mode: "immediate") }
     }
 
     @Test("a service starts with few sessions, says so when there are none, and takes what comes free")
     func starting() async throws {
-        let cluster = try await Self.cluster()
-        let database = try await TestDatabase.migrated(in: cluster)
-        let key = try await database.createKey(app: newID())
+        let stage = try await Stage.open(OutageScene.settings, in: Self.cluster, isStarted: false)
+        let database = stage.database
         var occupants = await Self.occupy(database)
 
         let without = try await Customerd.run(
             ["serve"],
             ["DATABASE_URL": database.url(user: "customerd_service"), "CUSTOMERD_PORT": "\(RunningService.freePort())"])
         for _ in 1...4 { await occupants.popLast()?.close() }
-        let service = try await RunningService.start(on: database, OutageScene.settings)
-        let scene = OutageScene(
-            database: database, service: service, tenant: Tenant(database: database, service: service, key: key))
+        try await stage.restart()
+        let scene = OutageScene(stage: stage, tenant: try await stage.tenant())
         let customers = try await scene.tenant.insert(count: 2)
         let few = try await scene.insist(on: customers[0], idempotencyKey: newID())
         for session in occupants { await session.close() }
@@ -91,7 +85,5 @@ struct NoSessionsTests {
         #expect(without.errors.contains("connection slots") || without.errors.contains("too many clients"))
         #expect([few.status, enough.status] == [200, 200])
         #expect(try await scene.tenant.entries().map { $0["outcome"] }.filter { $0 == "SUCCEEDED" }.count == 2)
-        await scene.close()
-        try await aside { try cluster.stop(mode: "immediate") }
     }
 }

@@ -3,17 +3,16 @@ import TestSupport
 import Testing
 
 /// The database is away, or busy.
-@Suite("Without a database", .serviceSlot)
+@Suite("Without a database", .stages)
 struct OutageTests {
     private static let unavailable =
         #"{"statusCode":503,"message":"Service temporarily unavailable","error":"Service Unavailable"}"#
 
     @Test("requests get a 503 promptly, and the service is back by itself", arguments: ["fast", "immediate"])
     func stopped(mode: String) async throws {
-        let cluster = try await aside { try PrivateCluster() }
-        let database = try await TestDatabase.migrated(in: cluster)
-        let service = try await RunningService.start(on: database)
-        let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
+        let stage = try await Stage.open(in: .ownCluster())
+        let (cluster, service) = (stage.database.cluster, stage.service)
+        let tenant = try await stage.tenant()
         let customers = try await tenant.insert(count: 3)
         let keys = customers.map { _ in newID() }
         #expect(try await tenant.delete(customers[0], idempotencyKey: keys[0]).status == 200)
@@ -47,9 +46,6 @@ struct OutageTests {
         #expect(retried.map { $0["idempotent-replayed"] } == ["true", nil, nil])
         #expect(
             try await tenant.entries().map { $0["outcome"] } == ["SUCCEEDED", "REPLAYED", "SUCCEEDED", "SUCCEEDED"])
-        service.terminate()
-        #expect(await service.exitStatus(within: .seconds(20)) == 0)
-        try await aside { try cluster.stop(mode: "fast") }
     }
 }
 

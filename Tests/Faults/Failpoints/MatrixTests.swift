@@ -8,7 +8,7 @@ import Testing
 ///
 /// `CUSTOMERD_TEST_CELLS` walks those cells alone whose line holds this text; `CUSTOMERD_TEST_TABLE` names a file for
 /// the table of cells.
-@Suite("Every moment of a deletion", .serviceSlot)
+@Suite("Every moment of a deletion", .stages)
 struct MatrixTests {
     /// So many clusters with a service each; they wait more than they work.
     private static let lanes = 6

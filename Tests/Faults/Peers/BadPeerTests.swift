@@ -4,9 +4,8 @@ import Testing
 /// Clients that take up the service's time and memory, and nothing else. Others are served as if they weren't there.
 ///
 /// One after the other: each measures latency and memory.
-@Suite("Bad peers", .serialized, .serviceSlot)
+@Suite("Bad peers", .serialized, .stages)
 struct BadPeerTests {
-    private static let database = Task { try await TestDatabase.migrated() }
     /// Far more than any answer takes: in a debug build, on a machine that is busy with other tests, some thousand
     /// connections that came before take their time. A release build on a quiet machine is what figures are for.
     private static let tolerable = Duration.seconds(30)
@@ -18,7 +17,7 @@ struct BadPeerTests {
         _ body: @escaping @Sendable (OutageScene, Swarm) async throws -> Void
     ) async throws {
         let settings = ["CUSTOMERD_IDLE_TIMEOUT_SECONDS": "3"].merging(settings) { $1 }
-        let scene = try await OutageScene.open(on: try await Self.database.value, settings, descriptors: descriptors)
+        let scene = try await OutageScene.open(settings, descriptors: descriptors)
         let before = try scene.service.figures
         let swarm = Swarm(port: scene.service.port)
 
@@ -37,7 +36,6 @@ struct BadPeerTests {
             \(name): \(before.residentKiB) KiB before, \(after.peakResidentKiB) at the peak, \
             \(after.residentKiB) after; \(bystander)
             """)
-        await scene.close()
     }
 
     @Test("headers that come byte by byte have the time of a request, however steadily they come")
@@ -225,7 +223,7 @@ struct BadPeerTests {
 
     @Test("nor do they hold up the end of the service")
     func neverReadingAtTheEnd() async throws {
-        let scene = try await OutageScene.open(on: try await Self.database.value)
+        let scene = try await OutageScene.open()
         let swarm = Swarm(port: scene.service.port)
         let ask = String(repeating: "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", count: 1000)
         try await swarm.grow(by: 20, greeting: ask)
@@ -275,13 +273,15 @@ struct BadPeerTests {
 
     @Test("more connections than there are descriptors for is a bad setting")
     func tooManyConnections() async throws {
-        let database = try await Self.database.value
+        let database = try await TestDatabase.migrated()
         let ended = try await Customerd.run(
             ["serve"],
             [
                 "DATABASE_URL": database.url(user: "customerd_service"),
                 "CUSTOMERD_PORT": "\(RunningService.freePort())", "CUSTOMERD_MAX_CONNECTIONS": "1000000",
             ])
+
+        try await database.drop()
 
         #expect(ended.status == 2)
         #expect(ended.errors.contains("CUSTOMERD_MAX_CONNECTIONS"))

@@ -3,14 +3,14 @@ import TestSupport
 import Testing
 
 /// Whoever takes the log from standard error may stop doing so: a pipe holds 64 KiB.
-@Suite("A reader of the log that stops reading", .serviceSlot)
+@Suite("A reader of the log that stops reading", .stages)
 struct LogReaderTests {
     @Test("holds nobody up; what it missed is counted, in the metrics and in the log")
     func stopped() async throws {
         let pipe = try LogPipe()
-        let database = try await TestDatabase.migrated()
-        let service = try await RunningService.start(on: database, errors: pipe)
-        let tenant = Tenant(database: database, service: service, key: try await database.createKey(app: newID()))
+        let stage = try await Stage.open(errors: pipe)
+        let service = stage.service
+        let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
 
         try await eventually("log lines were dropped", within: .seconds(60)) {
@@ -25,11 +25,8 @@ struct LogReaderTests {
             return log.contains(/[1-9][0-9]* log lines were dropped here/)
         }
 
-        // It is stopped again, and so is the service.
+        // The reader has stopped again when the service is stopped.
         try await chatter(with: service, requests: 1000)
-        service.terminate()
-        #expect(await service.exitStatus(within: .seconds(20)) == 0)
-        try await database.drop()
     }
 
     /// Has the service write a line of some hundred bytes for each request.

@@ -22,7 +22,7 @@ struct TamperTests {
         var alterations = Alterations(rows: rows, seed: Self.seed)
         let all = alterations.thousand()
         #expect(all.count == 1000)
-        let judge = Judge(items, checkpoints: checkpoints)
+        let judge = RepeatedVerifier(items, checkpoints: checkpoints)
         #expect(judge.whole(signed: true).broken == nil)
         let answers = all.map { judge.answer(to: $0) }
         let bare = all.filter(\.signed).map { judge.answer(to: $0, signed: false) }
@@ -123,7 +123,7 @@ struct TamperTests {
 }
 
 /// Verifies alterations of one export as ``ExportVerifier`` does, without reading what is the same every time.
-private struct Judge {
+private struct RepeatedVerifier {
     private static let step = 100
 
     private let base: [(entry: ChainEntry?, head: ChainHead?)]

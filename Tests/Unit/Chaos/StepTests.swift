@@ -6,13 +6,13 @@ import Testing
 @Suite("What a run is going to do")
 struct StepTests {
     private func steps(seed: UInt64, client: Int) -> [Step] {
-        var generator = Client.generator(seed: seed, client: client)
+        var generator = ChaosClient.generator(seed: seed, client: client)
         return (1...200).map { _ in Step(using: &generator, tenants: 3) }
     }
 
-    private func faults(seed: UInt64, ofInstances: Bool) -> [Fault] {
+    private func faults(seed: UInt64, ofInstances: Bool) -> [ChaosFault] {
         var generator = Saboteur.generator(seed: seed, ofInstances: ofInstances)
-        return (1...50).map { _ in Fault(using: &generator, ofInstance: ofInstances) }
+        return (1...50).map { _ in ChaosFault(using: &generator, ofInstance: ofInstances) }
     }
 
     @Test("is decided by the seed alone")
@@ -39,6 +39,6 @@ struct StepTests {
     func kinds() {
         #expect(Set((0..<8).flatMap { steps(seed: 7, client: $0) }.map(\.kind)) == Set(Step.Kind.allCases))
         let all = faults(seed: 7, ofInstances: true) + faults(seed: 7, ofInstances: false)
-        #expect(Set(all.map(\.kind)) == Set(Fault.Kind.allCases))
+        #expect(Set(all.map(\.kind)) == Set(ChaosFault.Kind.allCases))
     }
 }

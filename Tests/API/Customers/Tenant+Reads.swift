@@ -1,26 +1,5 @@
 import Foundation
-import LibPQ
 import TestSupport
-
-/// What all suites of reading share: a migrated database and a running service, made when they are first used. Each
-/// test has an app of its own in it.
-struct ReadingStage: Sendable {
-    let database: TestDatabase
-    let service: RunningService
-
-    private static let shared = Task {
-        let database = try await TestDatabase.migrated()
-        let service = try await RunningService.start(on: database, ["CUSTOMERD_RATE_LIMIT": "1000000"])
-        return ReadingStage(database: database, service: service)
-    }
-
-    /// An app with one key.
-    static func tenant(role: String = "admin", name: String = "tests") async throws -> Tenant {
-        let stage = try await shared.value
-        let key = try await stage.database.createKey(app: newID(), role: role, name: name)
-        return Tenant(database: stage.database, service: stage.service, key: key)
-    }
-}
 
 extension Tenant {
     /// Asks with query parameters, which are encoded here.

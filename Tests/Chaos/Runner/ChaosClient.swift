@@ -3,7 +3,7 @@ import LibPQ
 import TestSupport
 
 /// One client that does step after step, as its generator tells it.
-struct Client: Sendable {
+struct ChaosClient: Sendable {
     let number: Int
     let seed: UInt64
     let arena: Arena

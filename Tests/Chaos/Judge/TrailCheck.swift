@@ -1,5 +1,5 @@
 /// Holds the trail to itself, to time and to what its readers saw.
-struct Trail: Sendable {
+struct TrailCheck: Sendable {
     private(set) var violations: [Violation] = []
     private let dossier: Dossier
     private let chains: [String: [Entry]]

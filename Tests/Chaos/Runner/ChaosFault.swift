@@ -1,7 +1,7 @@
 import TestSupport
 
 /// Something that goes wrong, and for how long.
-struct Fault: Sendable, Hashable {
+struct ChaosFault: Sendable, Hashable {
     enum Kind: String, CaseIterable, Sendable {
         case killInstance = "instance killed"
         case restartInstance = "instance restarted by SIGTERM"

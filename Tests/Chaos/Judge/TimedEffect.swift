@@ -1,5 +1,5 @@
 /// An effect on one customer, and the time within which it came about.
-struct Operation: Sendable, Hashable {
+struct TimedEffect: Sendable, Hashable {
     /// The call that asked for it; nil for what was done past the service.
     var call: Int?
     var effect: Effect

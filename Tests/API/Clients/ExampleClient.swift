@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 
 /// A program of `clients/`.
-enum Client: String, CaseIterable, Sendable {
+enum ExampleClient: String, CaseIterable, Sendable {
     case curl
     case python
     case typescript
