@@ -1,4 +1,4 @@
-"""Measures the service against what PostgreSQL itself could do, in one run. scripts/bench prepares and calls it."""
+"""Measures the service against PostgreSQL alone, in one run. scripts/bench prepares and calls it."""
 
 import argparse
 import collections
@@ -19,7 +19,7 @@ import report
 from measured import APP, HERE, ROOT, Cluster, Service, run, spent
 
 CONCURRENCY = (1, 8, 32, 128)
-# What is measured, and the floor it stands beside.
+# What is measured, and the floors to compare with.
 FLOORS = {"a": "floor a: statements one by one", "b": "floor b: one call, one commit", "c": "floor c: SELECT 1",
           "d": "floor d: admission + append", "e": "floor e: row by primary key"}  # fmt: skip
 SCENARIOS = ("delete", "refused", "missing", "replay", "read")
@@ -32,7 +32,7 @@ class Bench:
         self.open()
 
     def open(self):
-        """A cluster with nothing in it but what every part needs, and a service on it."""
+        """A cluster with only what every part needs, and a service on it."""
         self.numbers = load.Numbers()
         self.tenants = []
         settings = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
@@ -49,7 +49,7 @@ class Bench:
         self._prepare_replays()
 
     def customerd(self, *arguments):
-        """What a command prints that the owner runs."""
+        """The output of a command that runs as the owner."""
         return run(self.options.binary, *arguments, env=self.cluster.env | {"DATABASE_URL": self.cluster.url})
 
     def make_key(self, app):
@@ -57,7 +57,7 @@ class Bench:
         return json.loads(made) | {"app": app}
 
     def make_tenants(self, count):
-        """Keys of so many apps; those of earlier calls among them."""
+        """API keys of the given number of apps, including those of earlier calls."""
         while len(self.tenants) < count:
             self.tenants.append(self.make_key(f"be9c0000-0000-4000-9000-{len(self.tenants) + 1:012}"))
         return self.tenants[:count]
@@ -101,7 +101,7 @@ class Bench:
         return load.pgbench(self.cluster, self.key, self.digest, script, clients, self.options.seconds, base)
 
     def stock(self, keys, first, last):
-        """Customers to delete, of the keys' apps in turn."""
+        """Customers to delete, from the apps of the keys in turn."""
         apps = ",".join(key["app"] for key in keys)
         self.cluster.sql(f"CALL bench.stock('{{{apps}}}', {first}, {last})")
 
@@ -151,7 +151,7 @@ class Bench:
         return rows
 
     def reads(self):
-        """p99 of what looks around a deletion, against a row by primary key, at a million customers."""
+        """p99 of the reads around a deletion, against a row by primary key, at a million customers."""
         self.say(f"seeding {self.options.customers:,} customers with their records")
         self.seed(self.options.customers, 0.54)
         people = [
@@ -248,7 +248,7 @@ PARTS = {
     "bloat": growth.bloat,
 }
 
-# They say themselves how much of everything there is.
+# These parts set their own amounts of data.
 FROM_NOTHING = {"reads", "growth", "bloat"}
 
 
@@ -281,7 +281,7 @@ def main():
                 bench.close()
                 bench.open()
             PARTS[part](bench)
-            # After each part: the next one may take longer than somebody's patience.
+            # After each part, so that an interrupted run keeps what it has.
             bench.results["goals"] = goals.of(bench.results)
             write(bench.results, out, name)
         goals.show(bench.results["goals"])

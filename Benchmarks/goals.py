@@ -1,4 +1,4 @@
-"""What the service is to reach, beside what was measured."""
+"""The goals of the service, beside the measured values."""
 
 import operator
 
@@ -8,7 +8,7 @@ SIGNS = {"≥": operator.ge, "≤": operator.le}
 
 
 def of(results):
-    """The goals about which this run says something: name, measured, sign, wanted."""
+    """The goals that this run can check: name, measured value, comparison, wanted value."""
     goals = []
     if rows := results.get("throughput"):
         goals += throughput({(row["name"], row["connections"]): row for row in rows})

@@ -1,4 +1,4 @@
-"""What a deletion costs as everything around it becomes more: customers, tenants, the trail, answers that are kept."""
+"""The cost of a deletion as the data grows: customers, tenants, the trail, stored answers."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def tenants(bench):
 
 
 def trail(bench):
-    """Cost of a deletion, and of asking for a customer's entries, before and behind a trail of 10⁷ entries."""
+    """Cost of a deletion, and of reading a customer's entries, before and after 10⁷ more entries in the trail."""
     rows = []
     for wanted in (0, bench.options.trail):
         if wanted:
@@ -55,7 +55,7 @@ def trail(bench):
 
 
 def bloat(bench):
-    """Sizes of what is kept for a time only, under as many requests as a key may send in an hour, and more.
+    """Sizes of what is stored temporarily, under as many requests as a key may send in an hour, and more.
 
     The answers are kept for a minute, so that most of them are forgotten on the way: tables that aren't vacuumed, or
     a purge that falls behind, would show as growth from sample to sample.
@@ -86,7 +86,7 @@ def bloat(bench):
     finally:
         service.stop()
     bench.results["bloat"] = samples
-    print("\nWhat is kept for a minute, under steady load")
+    print("\nWhat is stored for a minute, under steady load")
     print(
         report.table(
             ["seconds", "requests", "attempts", "their MiB", "rate windows KiB", "heads KiB"],
@@ -114,7 +114,7 @@ def deletions(bench, keys=None):
 
 
 def sequential_scans(cluster):
-    """How often each table was read from one end to the other so far."""
+    """How often each table was scanned sequentially so far."""
     names = ", ".join(f"'{name}'" for name in TABLES)
     found = cluster.sql(f"SELECT jsonb_object_agg(relname, seq_scan) FROM pg_stat_user_tables WHERE relname IN ({names})")
     return json.loads(found)

@@ -1,4 +1,4 @@
-"""The inner parts: what a deletion's time in PostgreSQL goes to, function by function."""
+"""The time of a deletion inside PostgreSQL, function by function."""
 
 import json
 
@@ -17,7 +17,7 @@ def functions(bench):
         bench.cluster.sql("SELECT pg_stat_reset()")
         figures, cost, _ = bench.scenario("delete", CONNECTIONS)
     finally:
-        # What it has counted is told when its sessions end.
+        # The sessions report their counts when they end.
         bench.service.stop()
         bench.service = counted
         bench.cluster.sql("ALTER ROLE customerd_service RESET track_functions")

@@ -1,4 +1,4 @@
-"""What is measured: one private cluster, one service on it, and what both of them spend."""
+"""What is measured: one private cluster, one service on it, and the resources that both use."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ APP = "be9c0000-0000-4000-8000-000000000001"
 
 
 def run(*command, env=None, stdin=None):
-    """The standard output of a command that has to succeed."""
+    """The standard output of a command that must succeed."""
     done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"bench: {' '.join(map(str, command))[:200]}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -34,7 +34,7 @@ def cpu_seconds(pid):
 
 @dataclasses.dataclass
 class Spent:
-    """What the cluster and the service have spent so far, or between two moments."""
+    """What the cluster and the service have used so far, or between two moments."""
 
     service_cpu: float
     backend_cpu: float
@@ -81,7 +81,7 @@ class Service:
             "CUSTOMERD_RATE_LIMIT": "1000000000",
             "LOG_LEVEL": "warning",
         }
-        # A file: nobody reads while requests are measured.
+        # A file: a pipe would need a reader while requests are measured.
         self.log = tempfile.TemporaryFile("w+")
         start = time.monotonic()
         self.process = subprocess.Popen([binary, "serve"], env=environment | settings, stderr=self.log)

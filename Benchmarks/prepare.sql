@@ -1,4 +1,4 @@
--- What the benchmark needs besides the service's own schema. :app the app, :"service" the role that is measured.
+-- What the benchmark needs besides the schema of the service. :app is the app, :"service" the role that is measured.
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO :"service";
 
@@ -43,7 +43,7 @@ DECLARE
     v_indexes text[] := '{}';
 BEGIN
     PERFORM set_config('maintenance_work_mem', '1GB', true);
-    -- Made anew afterwards: entering ten million names one by one takes far longer.
+    -- Recreated afterwards: inserting ten million names one by one takes far longer.
     FOR v_index IN
         SELECT i.indexrelid::regclass AS name, pg_get_indexdef(i.indexrelid) AS definition
         FROM pg_index AS i
@@ -62,7 +62,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE bench.populate IS 'Customers that nobody deletes, many at a time.';
+COMMENT ON PROCEDURE bench.populate IS 'Customers that are never deleted, many at a time.';
 
 CREATE PROCEDURE bench.fill_trail(p_app uuid, p_count bigint)
 LANGUAGE sql AS $$
@@ -82,7 +82,7 @@ $$;
 COMMENT ON PROCEDURE bench.fill_trail IS
     'Entries of a hundred other apps, each like the last deletion of this one; their hashes are copies.';
 
--- Floor (b): everything that a deletion is, in one call and one commit.
+-- Floor (b): a complete deletion in one call and one commit.
 CREATE FUNCTION bench.delete_at_once(
     p_app uuid, p_key text, p_digest bytea, p_attempt uuid, p_idempotency_key uuid, p_customer uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$

@@ -23,7 +23,7 @@ def write_chart(path, title, series):
     """Bars of throughput by concurrency. `series`: name → {connections: requests a second}."""
     connections = sorted({c for points in series.values() for c in points})
     highest = max(rate for points in series.values() for rate in points.values()) or 1
-    colours = ["#1f4e79", "#2e8b57", "#c0392b", "#8e44ad", "#d68910", "#7f8c8d", "#16a085", "#2c3e50"]
+    colors = ["#1f4e79", "#2e8b57", "#c0392b", "#8e44ad", "#d68910", "#7f8c8d", "#16a085", "#2c3e50"]
     bar, gap, left, top, height = 16, 28, 64, 48, 260
     group = bar * len(series) + gap
     width = left + group * len(connections) + 190
@@ -43,13 +43,13 @@ def write_chart(path, title, series):
             tall = height * points.get(c, 0) / highest
             parts.append(
                 f'<rect x="{x + s * bar}" y="{top + height - tall:.1f}" width="{bar - 2}" height="{tall:.1f}"'
-                f' fill="{colours[s % len(colours)]}"><title>{points.get(c, 0):,.0f}/s</title></rect>'
+                f' fill="{colors[s % len(colors)]}"><title>{points.get(c, 0):,.0f}/s</title></rect>'
             )
         middle = x + bar * len(series) / 2
         parts.append(f'<text x="{middle}" y="{top + height + 18}" text-anchor="middle">{c}</text>')
     parts.append(f'<text x="{left}" y="{top + height + 38}" fill="#555555">connections</text>')
     for s, name in enumerate(series):
         y = top + 18 * s
-        parts.append(f'<rect x="{width - 172}" y="{y}" width="11" height="11" fill="{colours[s % len(colours)]}"/>')
+        parts.append(f'<rect x="{width - 172}" y="{y}" width="11" height="11" fill="{colors[s % len(colors)]}"/>')
         parts.append(f'<text x="{width - 156}" y="{y + 10}">{html.escape(name)}</text>')
     path.write_text("".join(parts) + "</svg>\n")

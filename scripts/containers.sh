@@ -1,12 +1,11 @@
-# What the scripts share that work with containers: the engine, and bases made on this machine. Sourced, never run.
+# Shared by the scripts that use containers: the engine, and base images made on this machine. Sourced, never run.
 # shellcheck shell=bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-# The engine: Docker where its daemon answers, else podman.
+# The engine: Docker if its daemon answers, otherwise podman.
 engine=
 
-# Names of the base images, as the build arguments of Dockerfile and Dockerfile.test take them: with nothing in it, those
-# files' own.
+# Names of the base images, as build arguments for Dockerfile and Dockerfile.test; empty for the defaults in those files.
 # shellcheck disable=SC2034 # for the scripts
 bases=()
 
@@ -17,12 +16,12 @@ find_engine() {
     fi
     "$root/scripts/bootstrap" --container
     engine=podman
-    # Without it an image loses its health check, which the format of the OCI doesn't know.
+    # The OCI format has no health checks; without this, the image loses its own.
     export BUILDAH_FORMAT=docker
     set_podman_up
 }
 
-# Tells podman what this machine doesn't let it do, where it would fail for not knowing.
+# Configures podman for what this machine doesn't allow, so that it doesn't fail.
 set_podman_up() {
     local file=$root/.data/containers.conf effective limit
     mkdir -p -- "${file%/*}"
@@ -30,16 +29,16 @@ set_podman_up() {
         echo '[engine]'
         if [ ! -d /run/systemd/system ]; then
             echo 'cgroup_manager = "cgroupfs"'
-            export DISABLE_HC_SYSTEMD=true # health checks run when they are asked for, for want of timers
+            export DISABLE_HC_SYSTEMD=true # without systemd there are no timers: health checks run on demand
         fi
-        # crun refuses control groups of the first version beside those of the second.
+        # crun refuses a hybrid of both versions of control groups.
         [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] || echo 'runtime = "runc"'
-        # Containers get higher limits than this process has, unless it lacks the right to (CAP_SYS_RESOURCE, bit 24).
+        # By default containers get higher limits than this process, which needs CAP_SYS_RESOURCE (bit 24).
         effective=$(awk '/^CapEff:/ { print $2 }' /proc/self/status)
         if [ "$(id -u)" -eq 0 ] && ! ((0x$effective >> 24 & 1)); then
             limit=$(ulimit -Hu)
             if [ "$limit" = unlimited ] || [ "$limit" -gt "$(cat /proc/sys/kernel/pid_max)" ]; then
-                limit=$(cat /proc/sys/kernel/pid_max) # where podman puts its own
+                limit=$(cat /proc/sys/kernel/pid_max) # podman's own maximum
             fi
             echo '[containers]'
             echo "default_ulimits = [\"nofile=$(ulimit -Hn):$(ulimit -Hn)\", \"nproc=$limit:$limit\"]"
@@ -57,16 +56,16 @@ build() {
 
 has_image() { "$engine" image inspect "$1" >/dev/null 2>&1; }
 
-# --- PostgreSQL beside what is tested ---------------------------------------------------------------------------------
+# --- PostgreSQL in a container ----------------------------------------------------------------------------------------
 
-# What this run started, which `remove_containers` ends.
+# What this run started and `remove_containers` removes.
 containers=()
 volumes=()
 remove_containers() {
     local place
     end_child
     trap '' INT TERM HUP
-    # The last one first: podman removes no container whose network another one shares.
+    # In reverse order: podman doesn't remove a container whose network another one shares.
     for ((place = ${#containers[@]} - 1; place >= 0; place--)); do
         "$engine" rm --force --volumes "${containers[place]}" >/dev/null || true
     done
@@ -81,7 +80,7 @@ start_postgres() {
     shift
     containers+=("$name")
     "$engine" run --detach --name "$name" --env POSTGRES_PASSWORD=postgres "${options[@]}" "$image" postgres "$@" >/dev/null
-    # By TCP: while it is set up it listens on its socket alone.
+    # By TCP: during its setup it listens only on its socket.
     for _ in {1..120}; do
         ! "$engine" exec "$name" pg_isready --quiet --host=127.0.0.1 --username=postgres 2>/dev/null || return 0
         [ "$("$engine" inspect --format '{{.State.Running}}' "$name")" = true ] || break
@@ -98,10 +97,10 @@ readonly base=localhost/customerd-base/debian:$suite
 readonly swift_base=localhost/customerd-base/swift:$suite
 readonly postgres_base=localhost/customerd-base/postgres:15-$suite
 
-# Makes the bases with debootstrap, unless they are there: a slim Debian, on it the Swift toolchain of this machine with
-# the packages that SwiftPM reads from its directories, and PostgreSQL.
+# Makes the missing bases with debootstrap: a slim Debian; on it the Swift toolchain of this machine, with the packages
+# that SwiftPM reads from local directories; and PostgreSQL.
 make_bases() {
-    [ "$engine" = podman ] || die "--debootstrap takes podman; this machine's engine is $engine, which reaches registries"
+    [ "$engine" = podman ] || die "--debootstrap needs podman; the engine of this machine is $engine"
     [ "$(id -u)" -eq 0 ] || die "debootstrap needs root"
     has_image "$base" || make_debian
     has_image "$swift_base" || make_swift
@@ -129,7 +128,7 @@ make_debian() {
     apt-config dump | grep -E '^Acquire::https?::Proxy' >"$place/etc/apt/apt.conf.d/90proxy" || true
     printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' \
         >"$place/etc/dpkg/dpkg.cfg.d/slim"
-    # Nor apt's caches, which `apt-get update` would leave in every image.
+    # And no apt caches, which `apt-get update` would leave in every image.
     cat >"$place/etc/apt/apt.conf.d/docker-clean" <<'APT'
 DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb"; };
 Dir::Cache::pkgcache "";
@@ -142,15 +141,15 @@ APT
 
 import() { tar -C "$1" --one-file-system --numeric-owner -c . | "$engine" import - "$2" >&2; }
 
-# Prints where this machine's apt gets a suite from.
+# Prints the URL from which this machine's apt gets a suite.
 package_source() {
     # shellcheck disable=SC2016 # apt's variables
     apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk -v suite="$1" '$1 == suite && $2 == "main" { print $3; exit }'
 }
 
-# Like docker.io/library/swift:…-bookworm, with the packages that it has. What else this machine has set so that SwiftPM
-# and pip reach packages comes along; none of it gets into the image of the service.
+# Like docker.io/library/swift:…-bookworm, with the same packages, and with this machine's settings by which SwiftPM and
+# pip reach packages. None of those get into the image of the service.
 make_swift() {
     local toolchain context line prefix contexts=() copies=()
     need_swift
@@ -188,7 +187,7 @@ DOCKERFILE
     rm -rf -- "$context"
 }
 
-# Not docker.io/library/postgres, but Debian's PostgreSQL with as much of that image's way to start as is used here.
+# Instead of docker.io/library/postgres: Debian's PostgreSQL, with the parts of that image's entrypoint that are used here.
 make_postgres() {
     local context
     step "Making $postgres_base"
@@ -205,7 +204,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     export POSTGRES_DB=${POSTGRES_DB:-$POSTGRES_USER}
     as_postgres initdb --username="$POSTGRES_USER" --auth-local=trust --auth-host=scram-sha-256
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
-    # On its socket alone, so that nobody else sees it half made.
+    # Only on its socket, so that clients don't see it before it is complete.
     as_postgres pg_ctl -D "$PGDATA" -w start -o "-c listen_addresses=''"
     as_postgres psql -Xq --set "password=$POSTGRES_PASSWORD" postgres <<<"ALTER ROLE CURRENT_USER PASSWORD :'password'"
     [ "$POSTGRES_DB" = postgres ] || as_postgres createdb "$POSTGRES_DB"

@@ -4,21 +4,21 @@ import LibPQ
 import Logging
 import ServiceLifecycle
 
-/// The composition root: the only place where the parts are put together.
+/// The composition root: the only place where the parts are assembled.
 struct App: Sendable {
     private let settings: Settings
     private let prometheus: PrometheusRegistry
     private let logger: Logger
 
-    /// - Parameter metrics: the registry that swift-metrics was set up with.
+    /// - Parameter metrics: the registry that swift-metrics was bootstrapped with.
     init(settings: Settings, metrics prometheus: PrometheusRegistry, logger: Logger) {
         self.settings = settings
         self.prometheus = prometheus
         self.logger = logger
     }
 
-    /// Everything that `serve` runs, in the order in which it starts; it stops in the reverse order, so requests are
-    /// finished before the connections that they need are closed.
+    /// Everything that `serve` runs, in the order in which it starts. It stops in the reverse order, so requests
+    /// finish before the sessions that they need are closed.
     func services() throws -> [any Service] {
         let main = pool("main", size: settings.poolSize)
         let tenants = pool("audit", size: 1)
@@ -77,7 +77,7 @@ struct App: Sendable {
     }
 }
 
-/// A pool as a service: it is kept warm until everything that leases from it has stopped.
+/// A pool as a service: it runs until everything that uses it has stopped.
 private struct PoolService: Service {
     let pool: ConnectionPool
 

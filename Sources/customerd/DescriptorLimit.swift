@@ -4,16 +4,16 @@
     import Darwin
 #endif
 
-/// How many descriptors the process may have open at one time, sockets included.
+/// The number of descriptors, sockets included, that the process may have open at one time.
 ///
-/// The soft limit is 1,024 in many places, for the sake of programs that use `select`. This one doesn't.
+/// The soft limit is often 1,024, for programs that use `select`. This one doesn't.
 enum DescriptorLimit {
-    /// As many as anybody needs; the hard limit can be a thousand millions.
+    /// More than enough; the hard limit can be a billion.
     private static let ceiling: rlim_t = 1 << 20
 
-    /// Raises the soft limit to the hard one.
+    /// Raises the soft limit to the hard limit.
     ///
-    /// - Returns: the limit that holds.
+    /// - Returns: the resulting limit.
     ///
     /// Source: getrlimit(2).
     static func raise() -> Int {

@@ -1,9 +1,9 @@
 import ArgumentParser
 import SystemPackage
 
-/// Standard output for more than can be held in memory.
+/// Standard output for text that is too large to hold in memory.
 enum StandardOutput {
-    /// - Throws: when nobody reads any more, the exit code alone.
+    /// - Throws: an exit code without a message if the reader has closed the pipe.
     static func write(_ bytes: [UInt8]) throws {
         do {
             try FileDescriptor.standardOutput.writeAll(bytes)
@@ -14,13 +14,13 @@ enum StandardOutput {
     }
 }
 
-/// For what isn't the answer of a command.
+/// Standard error, for everything but the result of a command.
 enum StandardError {
     static func print(_ line: String) {
         write("\(line)\n")
     }
 
-    /// Goes on without an error when nobody reads any more.
+    /// Ignores errors: the reader may have closed the pipe.
     static func write(_ text: String) {
         _ = try? FileDescriptor.standardError.writeAll(text.utf8)
     }

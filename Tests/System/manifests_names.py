@@ -1,10 +1,12 @@
-"""Follows the names that Kubernetes objects use of one another, which their schemas take for any text.
+"""Checks what the schemas of Kubernetes objects can't see: the names that they use of one another, and what libpq, probes and
+the network need in order to work together.
 
 usage: manifests_names.py DIRECTORY
 """
 
 import pathlib
 import sys
+import urllib.parse
 
 import yaml
 
@@ -38,6 +40,26 @@ def labels_of(item):
     return pod(item)["metadata"]["labels"]
 
 
+def check_url(file, url, mounts):
+    """What a connection by libpq needs: it ignores what it can't use, or fails."""
+    parts = urllib.parse.urlsplit(url)
+    settings = dict(urllib.parse.parse_qsl(parts.query))
+    if settings.get("sslmode") in ("verify-ca", "verify-full"):
+        root = settings.get("sslrootcert", "")
+        mounted = any(root.startswith(f"{mount}/") for mount in mounts)
+        expect(root == "system" or mounted, file, f"sslmode={settings['sslmode']} without a root certificate that is mounted")
+    expect("passfile" not in settings, file, "libpq ignores a mounted passfile, whose mode isn't 0600")
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        port = int(host.rpartition(":")[2]) if ":" in host else 5432
+        expect(port in allowed("Egress"), file, f"the network policies don't let it reach port {port} of the database")
+
+
+def allowed(direction):
+    """The ports that the network policies allow in a direction."""
+    rules = [rule for policy in kinds.get("NetworkPolicy", {}).values() for rule in policy["spec"].get(direction.lower(), [])]
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
 workloads = [(name, item) for name, item in objects if item["kind"] in ("Deployment", "Job", "CronJob")]
 labelled = [labels_of(item) for _, item in workloads]
 
@@ -52,21 +74,36 @@ for file, item in workloads:
     for volume in spec.get("volumes", []):
         if "secret" in volume:
             expect(volume["secret"]["secretName"] in kinds["Secret"], file, f"no secret for the volume {volume['name']}")
+        if "configMap" in volume:
+            expect(volume["configMap"]["name"] in kinds["ConfigMap"], file, f"no config map for the volume {volume['name']}")
         if "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]["claimName"]
             expect(claim in kinds["PersistentVolumeClaim"], file, f"no claim {claim}")
     for container in spec["containers"]:
         ports = {port["name"] for port in container.get("ports", [])}
+        mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
+        variables = {variable["name"]: variable.get("value") for variable in container.get("env", [])}
         for variable in container.get("env", []):
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             if reference:
                 secret = kinds["Secret"].get(reference["name"], {})
                 expect(reference["key"] in secret.get("stringData", {}), file, f"no {reference['key']} in {reference['name']}")
+                if variable["name"].endswith("DATABASE_URL"):
+                    check_url(file, secret.get("stringData", {}).get(reference["key"], ""), mounts)
         for mount in container.get("volumeMounts", []):
             expect(mount["name"] in volumes, file, f"no volume {mount['name']}")
+        scheme = "HTTPS" if "CUSTOMERD_TLS_CERTIFICATE" in variables else "HTTP"
         for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-            port = container.get(probe, {}).get("httpGet", {}).get("port")
-            expect(port is None or isinstance(port, int) or port in ports, file, f"no port {port} for the {probe}")
+            request = container.get(probe, {}).get("httpGet")
+            if request:
+                port = request["port"]
+                expect(isinstance(port, int) or port in ports, file, f"no port {port} for the {probe}")
+                expect(request.get("scheme", "HTTP") == scheme, file, f"the {probe} doesn't speak {scheme}, which is served")
+        if container.get("args") == ["serve"]:
+            expect(variables.get("CUSTOMERD_HOST") == "::", file, "it doesn't listen on IPv4 and IPv6")
+            annotations = pod(item)["metadata"].get("annotations", {})
+            scraped = annotations.get("prometheus.io/scheme", "http").upper()
+            expect(scraped == scheme, file, f"Prometheus doesn't scrape by {scheme}, which is served")
 
 for file, item in objects:
     kind, spec = item["kind"], item.get("spec", {})
@@ -88,6 +125,8 @@ for file, item in objects:
         expect(replicas, file, "it selects no pod")
         expect(sum(replicas) > spec["minAvailable"], file, "it lets no pod be drained")
     elif kind == "NetworkPolicy":
+        labels = spec["podSelector"].get("matchLabels", {})
+        expect(selected(labels), file, f"no pod is {labels}")
         for expression in spec["podSelector"].get("matchExpressions", []):
             for value in expression["values"]:
                 expect(selected({expression["key"]: value}), file, f"no pod is {value}")
@@ -101,6 +140,19 @@ for file, item in objects:
         images = {container["image"] for _, work in workloads for container in pod(work)["spec"]["containers"]}
         for image in item.get("images", []):
             expect(image["name"] in images, file, f"no container has the image {image['name']}")
+        # The template of a Job can't be changed: with a new tag it has to be another Job.
+        renamed = {target["select"].get("name") for replacement in item.get("replacements", [])
+                   for target in replacement["targets"] if "metadata.name" in target["fieldPaths"]}
+        for name in sorted(set(kinds["Job"]) - renamed):
+            problems.append(f"{file}: the Job {name} can't be applied again with a new tag")
+
+scraped = {annotations["prometheus.io/port"] for _, item in workloads
+           if (annotations := pod(item)["metadata"].get("annotations", {})).get("prometheus.io/scrape") == "true"}
+sources = [source for policy in kinds.get("NetworkPolicy", {}).values() for rule in policy["spec"].get("ingress", [])
+           for source in rule["from"] if {int(port) for port in scraped} <= {port["port"] for port in rule["ports"]}]
+expect(not scraped or any("kubernetes.io/metadata.name" in source["namespaceSelector"]["matchLabels"] for source in sources),
+       "network.yaml", "Prometheus can't scrape what is annotated for it")
+expect(6432 in allowed("Egress"), "network.yaml", "PgBouncer can't be reached")
 
 for problem in problems:
     print(problem, file=sys.stderr)

@@ -1,7 +1,7 @@
 import Customers
 import Logging
 
-/// Writes each event of the log as a line, in one of the formats.
+/// Writes each log event as one line in the chosen format.
 struct LineLogHandler: LogHandler {
     let label: String
     let format: LogFormat

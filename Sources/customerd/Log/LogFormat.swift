@@ -1,17 +1,17 @@
 import Customers
 import Logging
 
-/// How the lines of the log are written.
+/// The format of the log's lines.
 enum LogFormat: String, Sendable {
     /// Time, level and logger, `name=value` for each of the metadata, then the message: for people.
     case text
     /// One JSON object a line, for machines: `time`, `level`, `logger` and `message`, then the metadata by name.
-    /// Metadata under one of these names gets an underscore in front.
+    /// Metadata with one of these names gets an underscore prefix.
     case json
 
     private static let ownNames: Set = ["time", "level", "logger", "message"]
 
-    /// - Returns: the line, without its end.
+    /// - Returns: the line, without its line feed.
     func line(
         time: Timestamp, level: Logger.Level, label: String, message: String,
         metadata: [(key: String, value: Logger.Metadata.Value)]
@@ -20,7 +20,7 @@ enum LogFormat: String, Sendable {
         case .text:
             let known = metadata.map { "\($0.key)=\($0.value) " }.joined()
             let line = "\(time) \(level.rawValue) \(label): \(known)\(message)"
-            // What was sent to us mustn't look like a line of its own; hardly any does, and looking is far cheaper.
+            // Text from clients must not start a line of its own. Few lines need the replacement; checking is cheaper.
             return line.utf8.contains(UInt8(ascii: "\n")) ? line.replacing("\n", with: "\\n") : line
         case .json:
             let own: [JSON.Member] = [

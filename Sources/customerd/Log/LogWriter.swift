@@ -2,10 +2,10 @@ import Dispatch
 import Metrics
 import NIOConcurrencyHelpers
 
-/// Writes the log to standard error from a thread of its own: whoever logs never waits for whoever reads.
+/// Writes the log to standard error from a thread of its own: logging never waits for the reader.
 ///
-/// When the reader stops, lines are held up to a limit; what comes then is dropped, counted, and told of in the log itself
-/// once it is read again.
+/// While the reader stands still, lines are buffered up to a limit. Further lines are dropped and counted; the log says how
+/// many once it is read again.
 final class LogWriter: Sendable {
     private struct Backlog {
         var text = ""
@@ -13,7 +13,7 @@ final class LogWriter: Sendable {
         var isBeingWritten = false
     }
 
-    /// Bytes that wait for the reader.
+    /// Bytes that are buffered for the reader.
     private static let limit = 1 << 20
 
     private let backlog = NIOLockedValueBox(Backlog())
@@ -35,7 +35,7 @@ final class LogWriter: Sendable {
         if mustStart { queue.async { self.writeBacklog() } }
     }
 
-    /// Waits until all lines are written, but not for a reader that has stopped.
+    /// Waits until all lines are written, at most a second.
     func flush() {
         let isDone = DispatchSemaphore(value: 0)
         queue.async { isDone.signal() }
@@ -53,7 +53,7 @@ final class LogWriter: Sendable {
                 return nil
             }
             if backlog.dropped > 0 {
-                backlog.text += "\(backlog.dropped) lines of the log were dropped here, since nobody read them\n"
+                backlog.text += "\(backlog.dropped) log lines were dropped here because standard error was not read\n"
             }
             defer { backlog = Backlog(isBeingWritten: true) }
             return backlog.text

@@ -1,13 +1,13 @@
 import CoreMetrics
 import NIOConcurrencyHelpers
 
-/// A backend of swift-metrics that renders Prometheus' text format, since no kept library for it is to be had here.
+/// A backend of swift-metrics that renders the Prometheus text format. No maintained library for it is available here.
 ///
 /// Source: Prometheus documentation, "Exposition formats", text-based format 0.0.4.
 final class PrometheusRegistry: MetricsFactory, Sendable {
     private let families = NIOLockedValueBox<[String: MetricFamily]>([:])
 
-    /// All metrics, families and series in order of their names.
+    /// All metrics; families and series are sorted by name.
     @Sendable func text() -> String {
         families.withLockedValue { families in
             families.sorted { $0.key < $1.key }.map { $0.value.text(name: $0.key) }.joined()
@@ -37,7 +37,7 @@ final class PrometheusRegistry: MetricsFactory, Sendable {
         }
     }
 
-    // Series live as long as the process: a counter that disappears would look like one that was reset.
+    // Series live as long as the process: a counter that disappears would look like a reset.
     func destroyCounter(_ handler: any CounterHandler) {}
     func destroyMeter(_ handler: any MeterHandler) {}
     func destroyRecorder(_ handler: any RecorderHandler) {}

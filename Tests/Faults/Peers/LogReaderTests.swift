@@ -13,7 +13,7 @@ struct LogReaderTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
 
-        try await eventually("lines of the log were dropped", within: .seconds(60)) {
+        try await eventually("log lines were dropped", within: .seconds(60)) {
             try await chatter(with: service, requests: 500)
             return try await dropped(by: service) > 0
         }
@@ -22,7 +22,7 @@ struct LogReaderTests {
         var log = ""
         try await eventually("the log said how many lines it lacks") {
             log = String(log.suffix(100)) + pipe.take()
-            return log.contains(/[1-9][0-9]* lines of the log were dropped here/)
+            return log.contains(/[1-9][0-9]* log lines were dropped here/)
         }
 
         // The reader has stopped again when the service is stopped.
