@@ -1,17 +1,16 @@
-import HTTPTypes
 import Metrics
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 import NIOTLS
 
 /// Holds a client to its ``ClientLimits``: closes the connection whose client keeps us waiting for too long.
 ///
 /// It stands behind the decoder, where a request is a request and not some bytes.
 final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private static let lateCounter = Counter(
         label: "customerd_http_connections_closed_total", dimensions: [("reason", "late")])

@@ -52,12 +52,12 @@ struct RequestEdge: Sendable {
         headers[.ifMatch]
     }
 
-    /// What is wrong with the optional headers, if anything.
+    /// What is wrong with the optional headers, if anything. They are recorded and shown to people.
     var invalidity: Invalidity? {
         for (name, limit) in [(HTTPField.Name.actorID, Limit.actorID), (.auditReason, Limit.auditReason)] {
-            if let value = headers[name], value.unicodeScalars.count > limit {
-                return .headerIsTooLong(name: name.canonicalName, limit: limit)
-            }
+            guard let value = headers[name] else { continue }
+            if value.unicodeScalars.count > limit { return .headerIsTooLong(name: name.canonicalName, limit: limit) }
+            do { try TextRule.check(value, of: name.canonicalName) } catch { return error }
         }
         return nil
     }
@@ -96,7 +96,7 @@ struct RequestEdge: Sendable {
     }
 
     /// The client's own id when it is 1 to 128 visible ASCII characters, else a new one.
-    private static func requestID(_ values: [String], _ storable: StorableText) -> String {
+    static func requestID(_ values: [String], _ storable: StorableText = StorableText(secrets: [])) -> String {
         guard
             let id = single(values), id.utf8.count <= Limit.requestID,
             id.utf8.allSatisfy({ (0x21...0x7e).contains($0) }),
