@@ -3,7 +3,6 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS
-public import LibPQ
 public import Logging
 import NIOCertificateReloading
 import NIOSSL
@@ -17,16 +16,19 @@ public struct CustomerAPI: Sendable {
     let routes: [Route]
     private let proxies: TrustedProxies
 
-    /// - Parameter metrics: the metrics in Prometheus' text format.
+    /// - Parameters:
+    ///   - isReady: for `/health/ready`; it must not wait for requests.
+    ///   - metrics: the metrics in Prometheus' text format.
     public init(
-        commands: CustomerCommands, customers: CustomerQueries, audit: AuditQueries, pool: ConnectionPool,
-        limits: Limits, proxies: TrustedProxies, metrics: @escaping @Sendable () -> String
+        commands: CustomerCommands, customers: CustomerQueries, audit: AuditQueries, limits: Limits,
+        proxies: TrustedProxies, isReady: @escaping @Sendable () async -> Bool,
+        metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
             WriteRoutes(commands: commands, limits: limits).routes
             + ReadRoutes(customers: customers, limits: limits).routes
             + AuditRoutes(audit: audit, limits: limits).routes
-            + OperationRoutes(pool: pool, metrics: metrics).routes
+            + OperationRoutes(isReady: isReady, metrics: metrics).routes
             + ConsoleRoutes().routes
         self.proxies = proxies
     }

@@ -24,6 +24,7 @@ struct App: Sendable {
         let tenants = pool("audit", size: 1)
         let strangers = pool("audit-strangers", size: 1)
         let recovering = pool("recovery", size: 1)
+        let checking = pool("readiness", size: 1)
 
         let givenUp = GivenUpAttempts()
         let admission = Admission(pool: main, givenUp: givenUp, limits: settings.limits)
@@ -34,12 +35,12 @@ struct App: Sendable {
             commands: commands(admission, audit, givenUp, main),
             customers: CustomerQueries(readPath: readPath),
             audit: AuditQueries(readPath: readPath),
-            pool: main,
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
+            isReady: { [readiness = Readiness(pool: checking)] in await readiness() },
             metrics: prometheus.text
         )
-        let pools: [any Service] = [main, tenants, strangers, recovering].map(PoolService.init)
+        let pools: [any Service] = [main, tenants, strangers, recovering, checking].map(PoolService.init)
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
         return pools + [recovery] + servers

@@ -10,9 +10,24 @@ import Testing
 struct StorableTextTests {
     private let secret = "cs_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
-    @Test("U+0000 goes, the rest stays")
-    func nul() {
-        #expect(StorableText(secrets: [])("a\u{0}b 👩‍👩‍👧\n", limit: 100) == "ab 👩‍👩‍👧\n")
+    @Test("what acts on a terminal or a page goes, the rest stays")
+    func active() {
+        #expect(StorableText(secrets: [])("a\u{0}b 👩‍👩‍👧\n\u{202e}\u{9b}é", limit: 100) == "ab 👩‍👩‍👧é")
+    }
+
+    @Test("a secret whose parts stand apart only until something goes is one")
+    func partedSecrets() {
+        #expect(StorableText(secrets: [secret])("cs\u{202e}_0123456789abcdefghijklmnop", limit: 100) == "[redacted]")
+    }
+
+    @Test("a secret is found in linear time, whatever it repeats")
+    func repetitiveSecrets() {
+        let secret = String(repeating: "ab", count: 4000) + "c"
+        let storable = StorableText(secrets: [secret])
+        let text = String(repeating: "ab", count: 12_000)
+
+        #expect(storable(text, limit: 30_000) == text)
+        #expect(storable("abab\(secret)\(secret)ab", limit: 100) == "abab[redacted][redacted]ab")
     }
 
     @Test("the limit counts characters as PostgreSQL does")
@@ -168,6 +183,15 @@ struct EdgeTests {
 
         #expect(try edge([(name, longest)]).invalidity == nil)
         #expect(try edge([(name, longest + "x")]).invalidity == .headerIsTooLong(name: name, limit: limit))
+    }
+
+    @Test("what acts on a terminal is refused in what is recorded, by the header's name", arguments: ["x-actor-id", "x-audit-reason"])
+    func activeText(name: String) throws {
+        for text in ["a\tb", "a\u{9b}31m", "a\u{202e}b", "\u{2066}"] {
+            let edge = try edge([(name, text)])
+            #expect(edge.invalidity?.message.hasPrefix("\(name) must not contain ") == true)
+            #expect(!(edge.context.claimedActor ?? edge.context.reason ?? "?").unicodeScalars.contains { TextRule.isActive($0) })
+        }
     }
 
     @Test("headers that may hold a secret aren't kept")

@@ -19,12 +19,25 @@ extension Response {
         )
     }
 
-    /// An answer to somebody who authenticated, or didn't.
+    /// An answer with the state of the caller's rate limit, if the caller is known.
     init(_ reply: Reply) {
         self.init(reply.answer)
         guard let rate = reply.rate else { return }
         headers[.rateLimit] = String(rate.limit)
         headers[.rateRemaining] = String(rate.remaining)
         headers[.rateReset] = String(rate.reset)
+    }
+
+    /// The same, or 304 without a body for a client that has it already.
+    ///
+    /// Source: RFC 9110, section 13.1.2.
+    func unlessKnown(to request: Request) -> Response {
+        guard
+            status == .ok, let etag = headers[.eTag],
+            let known = EntityTags(request.headers[values: .ifNoneMatch]), known.containsWeakly(etag)
+        else { return self }
+        var headers = headers
+        headers[.contentType] = nil
+        return Response(status: .notModified, headers: headers)
     }
 }
