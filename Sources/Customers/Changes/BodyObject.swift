@@ -24,7 +24,7 @@ struct BodyObject {
         guard let unknown else { return }
         let known = known.joined(separator: ", ")
         // The sentence is recorded: a name that can't be a misspelled member may be somebody's data.
-        guard unknown.name.utf8.count <= 50, unknown.name.utf8.allSatisfy(\.isOfIdentifier) else {
+        guard (1...50).contains(unknown.name.utf8.count), unknown.name.utf8.allSatisfy(\.isOfIdentifier) else {
             throw .body("unknown member; known are \(known)")
         }
         throw .body("unknown member \(unknown.name); known are \(known)")
