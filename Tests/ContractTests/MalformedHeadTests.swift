@@ -55,7 +55,6 @@ struct MalformedHeadTests {
             "a fragment": ("GET /metrics#a HTTP/1.1", []), "a target that isn't ASCII": ("GET /metrics?ü HTTP/1.1", []),
             "a blank in the target": ("GET /metrics x HTTP/1.1", []), "a method that is no token": ("G(T /metrics HTTP/1.1", []),
             "HTTP/2": ("GET /metrics HTTP/2.0", []), "HTTP/1.2": ("GET /metrics HTTP/1.2", []), "no version": ("GET /metrics", []),
-            "another protocol": ("GET /metrics RTSP/1.0", []),
         ].map { Broken(name: $0, text: request($1.0, [host] + $1.1)) }
         let expectations = [
             "an unknown expectation": ["Expect: a"], "an expectation too many": ["Expect: 100-continue", "Expect: a"],

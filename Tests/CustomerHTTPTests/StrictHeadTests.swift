@@ -43,6 +43,14 @@ struct StrictHeadTests {
         #expect(refusal { try head([("host", host)]) } == "Host must be a host name or address, and a port")
     }
 
+    @Test("blanks around a value are none of it, other white space is")
+    func blanks() throws {
+        #expect(try head([("host", "\t a \t")]).head.headers["host"] == ["a"])
+        #expect(refusal { try head([("host", "a\u{b}")]) } != nil)
+        #expect(refusal { try head([("host", "a"), ("transfer-encoding", "\u{b}chunked")]) } != nil)
+        #expect(try !head([("host", "a"), ("connection", " close\t")]).isPersistent)
+    }
+
     @Test("HTTP/1.1 has one, HTTP/1.0 at most one")
     func numberOfHosts() throws {
         let two = [("host", "a"), ("Host", "a")]

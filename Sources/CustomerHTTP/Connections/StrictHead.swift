@@ -54,14 +54,14 @@ struct StrictHead {
     }
 
     private static func length(_ headers: HTTPHeaders) -> Int? {
-        let lengths = headers["content-length"]
+        let lengths = headers["content-length"].map(\.withoutOuterBlanks)
         guard lengths.count == 1, lengths[0].utf8.allSatisfy(\.isDigit) else { return nil }
         return Int(lengths[0])
     }
 
     /// Source: RFC 9112, section 3.2.
     private static func host(_ headers: HTTPHeaders, isOld: Bool) throws(APIError) -> String? {
-        let hosts = headers["host"]
+        let hosts = headers["host"].map(\.withoutOuterBlanks)
         if hosts.isEmpty, isOld { return nil }
         guard hosts.count == 1 else { throw .refused("Host must be given exactly once") }
         guard Authority.isValid(hosts[0]) else { throw .refused("Host must be a host name or address, and a port") }
@@ -70,7 +70,7 @@ struct StrictHead {
 
     /// The elements of a list, in lower case. Source: RFC 9110, section 5.6.1.
     private static func list(_ values: [String]) -> [String] {
-        values.flatMap { $0.split(separator: ",") }.map { $0.trimmed.lowercased() }.filter { !$0.isEmpty }
+        values.flatMap { $0.split(separator: ",") }.map { $0.withoutOuterBlanks.lowercased() }.filter { !$0.isEmpty }
     }
 }
 
@@ -124,6 +124,15 @@ private enum Authority {
         let digits = port.dropFirst()
         guard colon == UInt8(ascii: ":"), digits.count <= 5, digits.allSatisfy(\.isDigit) else { return false }
         return digits.isEmpty || Int(String(decoding: digits, as: UTF8.self)).map { $0 <= 65_535 } ?? false
+    }
+}
+
+extension StringProtocol {
+    /// Without blanks and tabs at both ends. Source: RFC 9110, section 5.6.3, OWS.
+    fileprivate var withoutOuterBlanks: String {
+        let bytes = Array(utf8).drop { $0 == 0x20 || $0 == 0x09 }
+        let last = bytes.lastIndex { $0 != 0x20 && $0 != 0x09 }
+        return String(decoding: bytes[..<(last.map { $0 + 1 } ?? bytes.startIndex)], as: UTF8.self)
     }
 }
 
