@@ -8,7 +8,7 @@ public struct IPAddress: Hashable, Sendable {
 
     /// Reads an address alone.
     public init?(literal text: String) {
-        // NIO asks the resolver about scoped addresses; a zone means nothing to anybody else anyway.
+        // NIO asks the resolver about scoped addresses, and a zone has a meaning on its own host alone.
         guard !text.utf8.contains(UInt8(ascii: "%")) else { return nil }
         guard let address = try? SocketAddress(ipAddress: text, port: 0) else { return nil }
         self.init(address)
@@ -38,7 +38,8 @@ public struct IPAddress: Hashable, Sendable {
         let all = address.withSockAddr { structure, size in
             Array(UnsafeRawBufferPointer(start: structure, count: size)[place..<place + length])
         }
-        let isMapped = length == 16 && all.prefix(10).allSatisfy { $0 == 0 } && all[10...11].elementsEqual([0xff, 0xff])
+        let isMapped =
+            length == 16 && all.prefix(10).allSatisfy { $0 == 0 } && all[10...11].elementsEqual([0xff, 0xff])
         bytes = isMapped ? Array(all.suffix(4)) : all
     }
 

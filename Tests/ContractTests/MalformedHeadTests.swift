@@ -22,8 +22,10 @@ struct MalformedHeadTests {
         let post = "POST /api/v0/customers HTTP/1.1"
         let host = "Host: api.test"
         let hosts = [
-            "no Host": [], "two Hosts": [host, host], "two Hosts that differ": [host, "Host: b"], "an empty Host": ["Host:"],
-            "a Host with a blank": ["Host: a b"], "a Host with a path": ["Host: a/b"], "a Host with user information": ["Host: a@b"],
+            "no Host": [], "two Hosts": [host, host], "two Hosts that differ": [host, "Host: b"],
+            "an empty Host": ["Host:"],
+            "a Host with a blank": ["Host: a b"], "a Host with a path": ["Host: a/b"],
+            "a Host with user information": ["Host: a@b"],
             "a Host with a wrong port": ["Host: a:b"], "a Host that is half an address": ["Host: [::1"],
             "a Host that isn't ASCII": ["Host: ü"],
         ].map { Broken(name: $0, text: request(post, $1)) }
@@ -34,7 +36,8 @@ struct MalformedHeadTests {
             "a negative length": ["Content-Length: -2"], "a hexadecimal length": ["Content-Length: 0x2"],
             "a length and chunks": ["Content-Length: 2", "Transfer-Encoding: chunked"],
             "chunks and a length": ["Transfer-Encoding: chunked", "Content-Length: 2"],
-            "an unknown coding": ["Transfer-Encoding: xchunked"], "a coding before chunks": ["Transfer-Encoding: gzip, chunked"],
+            "an unknown coding": ["Transfer-Encoding: xchunked"],
+            "a coding before chunks": ["Transfer-Encoding: gzip, chunked"],
             "a coding after chunks": ["Transfer-Encoding: chunked, identity"],
             "chunks twice": ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
             "chunks behind a control character": ["Transfer-Encoding: \u{b}chunked"],
@@ -50,11 +53,14 @@ struct MalformedHeadTests {
             "HTTP/1.0 with chunks": ("POST /x HTTP/1.0", ["Transfer-Encoding: chunked"]),
             "a target without a slash": ("GET x HTTP/1.1", []), "an asterisk for GET": ("GET * HTTP/1.1", []),
             "an authority": ("GET a.example:80 HTTP/1.1", []), "CONNECT": ("CONNECT a.example:443 HTTP/1.1", []),
-            "another scheme": ("GET ftp://a.example/ HTTP/1.1", []), "an empty authority": ("GET http:///metrics HTTP/1.1", []),
+            "another scheme": ("GET ftp://a.example/ HTTP/1.1", []),
+            "an empty authority": ("GET http:///metrics HTTP/1.1", []),
             "user information": ("GET http://a@b.example/metrics HTTP/1.1", []),
             "a fragment": ("GET /metrics#a HTTP/1.1", []), "a target that isn't ASCII": ("GET /metrics?ü HTTP/1.1", []),
-            "a blank in the target": ("GET /metrics x HTTP/1.1", []), "a method that is no token": ("G(T /metrics HTTP/1.1", []),
-            "HTTP/2": ("GET /metrics HTTP/2.0", []), "HTTP/1.2": ("GET /metrics HTTP/1.2", []), "no version": ("GET /metrics", []),
+            "a blank in the target": ("GET /metrics x HTTP/1.1", []),
+            "a method that is no token": ("G(T /metrics HTTP/1.1", []),
+            "HTTP/2": ("GET /metrics HTTP/2.0", []), "HTTP/1.2": ("GET /metrics HTTP/1.2", []),
+            "no version": ("GET /metrics", []),
         ].map { Broken(name: $0, text: request($1.0, [host] + $1.1)) }
         let expectations = [
             "an unknown expectation": ["Expect: a"], "an expectation too many": ["Expect: 100-continue", "Expect: a"],
@@ -84,7 +90,8 @@ struct MalformedHeadTests {
         let connection = try RawConnection(port: stage.service.port)
 
         await connection.send(
-            Self.request("GET /health/ready HTTP/1.1", ["Host: a"]) + Self.request("GET /metrics HTTP/1.1", ["Host: a b"])
+            Self.request("GET /health/ready HTTP/1.1", ["Host: a"])
+                + Self.request("GET /metrics HTTP/1.1", ["Host: a b"])
                 + Self.request("GET /health/live HTTP/1.1", ["Host: a"]))
         var statuses: [Int?] = []
         for _ in 0..<3 { statuses.append(await connection.reply(within: .seconds(10)).answer?.status) }

@@ -37,7 +37,9 @@ struct RouteConnectionTests {
             headers: ["Host: a"] + tenant.key.headers.map { "\($0.name): \($0.value)" } + headers)
     }
 
-    @Test("a client that waits for it is told to send the body", arguments: ["Content-Length: 58", "Transfer-Encoding: chunked"])
+    @Test(
+        "a client that waits for it is told to send the body",
+        arguments: ["Content-Length: 58", "Transfer-Encoding: chunked"])
     func invitation(framing: String) async throws {
         let tenant = try await stage.tenant()
         let connection = try RawConnection(port: stage.service.port)
@@ -64,13 +66,15 @@ struct RouteConnectionTests {
         request.body = Array("{}".utf8)
 
         await connection.send(request.bytes)
-        let replies = [await connection.reply(interim: true), await connection.reply(within: .seconds(1), interim: true)]
+        let replies = [
+            await connection.reply(interim: true), await connection.reply(within: .seconds(1), interim: true),
+        ]
 
         #expect(replies.compactMap { $0.answer?.status }.last == 400)
     }
 
     @Test(
-        "a request that is refused anyhow is refused at once, and its body isn't awaited",
+        "a request that is refused without its body is refused at once, and its body isn't awaited",
         arguments: [
             ("POST /api/v0/customers HTTP/1.1", 65_537, 413), ("POST /nothing HTTP/1.1", 5, 404),
             ("POST /health/live HTTP/1.1", 5, 405), ("POST //api/v0/customers HTTP/1.1", 5, 404),
@@ -97,7 +101,9 @@ struct RouteConnectionTests {
         let connection = try RawConnection(port: stage.service.port)
         await connection.send(Self.live(["Expect: 100-continue"]) + Self.live(["Expect: 100-continue"], version: "1.0"))
 
-        let statuses = [await connection.reply(interim: true), await connection.reply(interim: true)].map { $0.answer?.status }
+        let statuses = [await connection.reply(interim: true), await connection.reply(interim: true)].map {
+            $0.answer?.status
+        }
 
         #expect(statuses == [200, 200])
     }
@@ -105,9 +111,11 @@ struct RouteConnectionTests {
     @Test(
         "a path that isn't that of a route to the letter is a 404",
         arguments: [
-            "//metrics", "/metrics/", "/./metrics", "/x/../metrics", "/metrics/.", "/%2e/metrics", "/metrics%2F", "/%6detrics",
+            "//metrics", "/metrics/", "/./metrics", "/x/../metrics", "/metrics/.", "/%2e/metrics", "/metrics%2F",
+            "/%6detrics",
             "//api//v0///audit/", "/api/v0/customers/", "/api/v0//customers", "/api/v0/customers%2f", "/health/live/",
-            "/console/", "/console/../metrics", "/api/v0/customers/a%2Fb", "/api/v0/customers/..", "/METRICS", "/metrics;a",
+            "/console/", "/console/../metrics", "/api/v0/customers/a%2Fb", "/api/v0/customers/..", "/METRICS",
+            "/metrics;a",
         ])
     func paths(path: String) async throws {
         let tenant = try await stage.tenant()
@@ -142,7 +150,9 @@ struct RouteConnectionTests {
         let path = "/api/v0/customers/\(customer.id)"
         let tag = try #require(try await tenant.send(HTTPCall("GET", path, headers: tenant.key.headers))["etag"])
 
-        for (value, status) in [(tag, 304), ("W/\(tag)", 304), ("\"a\", \(tag)", 304), ("*", 304), ("\"a\"", 200), ("a", 200)] {
+        for (value, status) in [
+            (tag, 304), ("W/\(tag)", 304), ("\"a\", \(tag)", 304), ("*", 304), ("\"a\"", 200), ("a", 200),
+        ] {
             let answer = try await tenant.send(
                 HTTPCall("GET", path, headers: tenant.key.headers + [("if-none-match", value)]))
 

@@ -10,7 +10,8 @@ struct BodyReaderTests {
         arguments: [
             ("null", BodyValue.null), (" true\n", .bool(true)), ("\t false\r", .bool(false)),
             ("0", .number("0")), ("-0", .number("-0")), ("-12.50e+03", .number("-12.50e+03")), ("1E9", .number("1E9")),
-            (#""""#, .string("")), (#""é漢😀""#, .string("é漢😀")), (#""\"\\\/\b\f\n\r\t""#, .string("\"\\/\u{8}\u{c}\n\r\t")),
+            (#""""#, .string("")), (#""é漢😀""#, .string("é漢😀")),
+            (#""\"\\\/\b\f\n\r\t""#, .string("\"\\/\u{8}\u{c}\n\r\t")),
             (#""\u00e9\u0000\uD83D\uDE00\uFFFF""#, .string("é\u{0}😀\u{ffff}")), (#""a\u0062c""#, .string("abc")),
             ("[]", .array([])), ("[ 1 ,[ ] ]", .array([.number("1"), .array([])])), ("{}", .object([])),
             (
@@ -38,9 +39,11 @@ struct BodyReaderTests {
         ("[1 2]", "a comma or ] is expected"), ("[1}", "a comma or ] is expected"),
         (#"{"a":1,}"#, "the name of a member is expected"), ("{a:1}", "the name of a member is expected"),
         ("{1:1}", "the name of a member is expected"), ("{", "the name of a member is expected"),
-        (#"{"a"}"#, "a colon is expected"), (#"{"a":}"#, "a value is expected"), (#"{"a":1"#, "a comma or } is expected"),
+        (#"{"a"}"#, "a colon is expected"), (#"{"a":}"#, "a value is expected"),
+        (#"{"a":1"#, "a comma or } is expected"),
         (#"{"a":1 "b":2}"#, "a comma or } is expected"),
-        (#"{"dry_run":false,"dry_run":true}"#, "a member occurs twice"), (#"{"a":1,"\u0061":1}"#, "a member occurs twice"),
+        (#"{"dry_run":false,"dry_run":true}"#, "a member occurs twice"),
+        (#"{"a":1,"\u0061":1}"#, "a member occurs twice"),
         (#"[{"a":1,"b":{"c":1,"c":1}}]"#, "a member occurs twice"),
         (#""a"#, "a string doesn't end"), (#""a\"#, "there is no such escape sequence"),
         (#""\x""#, "there is no such escape sequence"), (#""\u12""#, "\\u takes four hexadecimal digits"),
@@ -84,7 +87,8 @@ struct BodyReaderTests {
     @Test("the effort grows with the length and no faster, whatever the text")
     func linear() {
         let units = [
-            "[", "{\"a\":", "[[[[[]]]]],", "\"", "\\", "\"\\n", "\"\\u", "0", "0,", "-", " ", "\"a\":0,", "{}", "e\u{301}",
+            "[", "{\"a\":", "[[[[[]]]]],", "\"", "\\", "\"\\n", "\"\\u", "0", "0,", "-", " ", "\"a\":0,", "{}",
+            "e\u{301}",
             "\u{315}\u{300}", "{\"\u{315}\u{300}\":0,", "\"\\ud83d\\ude00\",",
         ]
         for unit in units {
@@ -101,8 +105,12 @@ struct CanonicalBodyTests {
     @Test(
         "spelling doesn't matter",
         arguments: [
-            [#"{"ids":["a"],"dry_run":true}"#, #" { "dry_run" :true, "ids":[ "a" ]}"#, #"{"\u0069ds":["\u0061"],"dry_run":true}"#],
-            ["1", "1.0", "10e-1", "0.1E1", "1e0"], ["0", "-0", "0.0", "0e5", "-0.00E-3"], ["-1.5", "-15e-1", "-0.15e+1"],
+            [
+                #"{"ids":["a"],"dry_run":true}"#, #" { "dry_run" :true, "ids":[ "a" ]}"#,
+                #"{"\u0069ds":["\u0061"],"dry_run":true}"#,
+            ],
+            ["1", "1.0", "10e-1", "0.1E1", "1e0"], ["0", "-0", "0.0", "0e5", "-0.00E-3"],
+            ["-1.5", "-15e-1", "-0.15e+1"],
             ["100", "1e2", "1E+2", "100.000"], [#""/é\n""#, #""\/\u00e9\u000a""#], [#""\ud83d\ude00""#, #""😀""#],
             ["{}", "{ }"], ["[1, null]", "[1,null]\n"],
         ])
@@ -113,7 +121,8 @@ struct CanonicalBodyTests {
     @Test("what is said does")
     func different() {
         let texts = [
-            "null", "true", "false", "0", "1", "-1", "10", "0.1", "1e99999999999", "1e99999999998", "\"\"", "\"1\"", "[]",
+            "null", "true", "false", "0", "1", "-1", "10", "0.1", "1e99999999999", "1e99999999998", "\"\"", "\"1\"",
+            "[]",
             "{}", "[1]", "[1,1]", "[[1]]", "\"a\"", "\"A\"", "\"\u{e9}\"", "\"e\u{301}\"", #"{"a":1}"#, #"{"a":2}"#,
             #"{"b":1}"#, #"{"a":null}"#, #"["a","b"]"#, #"["b","a"]"#, #"["a\",\"b"]"#, "\"\\u0001\"", "\"\\\\u0001\"",
         ]
@@ -205,7 +214,8 @@ struct RandomJSONTests {
 
         private mutating func string() -> String {
             let scalars: [Unicode.Scalar] = [
-                "a", "Z", "0", " ", "\"", "\\", "/", "\n", "\t", "\u{0}", "\u{1f}", "\u{7f}", "é", "\u{301}", "漢", "\u{2028}",
+                "a", "Z", "0", " ", "\"", "\\", "/", "\n", "\t", "\u{0}", "\u{1f}", "\u{7f}", "é", "\u{301}", "漢",
+                "\u{2028}",
                 "\u{fffd}", "\u{ffff}", "😀", "\u{10ffff}",
             ]
             return String(String.UnicodeScalarView((0..<below(6)).map { _ in scalars[below(scalars.count)] }))

@@ -90,7 +90,7 @@ struct DescriptionTests {
             customers: CustomerQueries(readPath: readPath),
             audit: AuditQueries(readPath: readPath),
             limits: limits,
-            proxies: TrustedProxies.nobody,
+            proxies: TrustedProxies.none,
             isReady: { true },
             metrics: { "" }
         )

@@ -15,8 +15,8 @@ struct StorableTextTests {
         #expect(StorableText(secrets: [])("a\u{0}b 👩‍👩‍👧\n\u{202e}\u{9b}é", limit: 100) == "ab 👩‍👩‍👧é")
     }
 
-    @Test("a secret whose parts stand apart only until something goes is one")
-    func partedSecrets() {
+    @Test("a secret whose parts are separated only by what is removed is one")
+    func separatedSecrets() {
         #expect(StorableText(secrets: [secret])("cs\u{202e}_0123456789abcdefghijklmnop", limit: 100) == "[redacted]")
     }
 
@@ -45,7 +45,7 @@ struct StorableTextTests {
         #expect(!storable.holdsSecret("x"))
     }
 
-    @Test("a secret goes as often as it is there, and whatever clings to it")
+    @Test("a secret is removed as often as it occurs, with characters that combine with it")
     func clingingSecrets() {
         for storable in [StorableText(secrets: [secret]), StorableText(secrets: ["cs_" + secret])] {
             for text in [
@@ -59,7 +59,7 @@ struct StorableTextTests {
     }
 
     @Test(
-        "a secret goes in whatever percent-encoding",
+        "a secret is removed in every percent-encoding",
         arguments: [
             "%63s_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "cs%5F0123456789abcdefghijklmnopqrstuvwxyz%41BCDEFG",
             // Beside what is no encoding, and no UTF-8.
@@ -90,7 +90,7 @@ struct StorableTextTests {
         #expect(!StorableText(secrets: [secret])(secret, limit: 10).contains("0123"))
     }
 
-    @Test("a word that somebody sends as a secret garbles nothing")
+    @Test("a short word sent as a secret changes nothing")
     func shortSecrets() {
         #expect(StorableText(secrets: ["customers"])("/api/v0/customers", limit: 100) == "/api/v0/customers")
     }
@@ -116,7 +116,7 @@ struct EdgeTests {
         let head = HTTPRequest(method: .get, scheme: "http", authority: "api.test", path: path, headerFields: fields)
         return RequestEdge(
             Request(head: head, body: .init(buffer: .init())), peer: try #require(IPAddress("192.0.2.1")),
-            proxies: TrustedProxies.nobody)
+            proxies: TrustedProxies.none)
     }
 
     @Test("an id of visible ASCII is kept", arguments: ["a", String(repeating: "~", count: 128), "!{}\"%"])
@@ -185,12 +185,17 @@ struct EdgeTests {
         #expect(try edge([(name, longest + "x")]).invalidity == .headerIsTooLong(name: name, limit: limit))
     }
 
-    @Test("what acts on a terminal is refused in what is recorded, by the header's name", arguments: ["x-actor-id", "x-audit-reason"])
+    @Test(
+        "what acts on a terminal is refused in what is recorded, by the header's name",
+        arguments: ["x-actor-id", "x-audit-reason"])
     func activeText(name: String) throws {
         for text in ["a\tb", "a\u{9b}31m", "a\u{202e}b", "\u{2066}"] {
             let edge = try edge([(name, text)])
             #expect(edge.invalidity?.message.hasPrefix("\(name) must not contain ") == true)
-            #expect(!(edge.context.claimedActor ?? edge.context.reason ?? "?").unicodeScalars.contains { TextRule.isActive($0) })
+            #expect(
+                !(edge.context.claimedActor ?? edge.context.reason ?? "?").unicodeScalars.contains {
+                    TextRule.isActive($0)
+                })
         }
     }
 
@@ -210,7 +215,7 @@ struct EdgeTests {
 
 extension TrustedProxies {
     /// Believes no proxy.
-    static var nobody: TrustedProxies {
+    static var none: TrustedProxies {
         // An empty list has no part that could be wrong.
         (try? TrustedProxies(""))!
     }

@@ -26,7 +26,8 @@ struct StrictHeadTests {
     @Test(
         "a host is a name or an address, and perhaps a port",
         arguments: [
-            "localhost", "api.example.com", "API.example.com:8080", "192.0.2.1", "192.0.2.1:80", "[::1]", "[2001:db8::1]:443",
+            "localhost", "api.example.com", "API.example.com:8080", "192.0.2.1", "192.0.2.1:80", "[::1]",
+            "[2001:db8::1]:443",
             "a_b", "xn--80ak6aa92e.com", "a%20b", "host:", "a,b",
         ])
     func hosts(host: String) throws {
@@ -62,10 +63,11 @@ struct StrictHeadTests {
     }
 
     @Test(
-        "a connection ends when somebody says so",
+        "a connection ends when the client or its version says so",
         arguments: [
             ([], HTTPVersion.http1_1, true), (["close"], .http1_1, false), (["Close"], .http1_1, false),
-            (["foo, CLOSE"], .http1_1, false), (["keep-alive", "close"], .http1_1, false), (["keep-alive"], .http1_1, true),
+            (["foo, CLOSE"], .http1_1, false), (["keep-alive", "close"], .http1_1, false),
+            (["keep-alive"], .http1_1, true),
             (["closed"], .http1_1, true), ([], .http1_0, false), (["Keep-Alive"], .http1_0, true),
             (["keep-alive, close"], .http1_0, false),
         ])
@@ -117,7 +119,8 @@ struct StrictHeadTests {
         "a target is a path, also in absolute form",
         arguments: [
             ("/a?b=c", "/a?b=c", "api.test"), ("http://other.example/a?b", "/a?b", "other.example"),
-            ("HTTPS://other.example:443", "/", "other.example:443"), ("http://a?b", "/?b", "a"), ("//a", "//a", "api.test"),
+            ("HTTPS://other.example:443", "/", "other.example:443"), ("http://a?b", "/?b", "a"),
+            ("//a", "//a", "api.test"),
         ])
     func targets(target: String, path: String, host: String) throws {
         let strict = try head([("host", "api.test")], target)
@@ -128,7 +131,8 @@ struct StrictHeadTests {
     @Test(
         "and nothing else",
         arguments: [
-            ("a", HTTPMethod.GET), ("", .GET), ("*", .GET), ("a.example:443", .CONNECT), ("ftp://a/", .GET), ("http:///a", .GET),
+            ("a", HTTPMethod.GET), ("", .GET), ("*", .GET), ("a.example:443", .CONNECT), ("ftp://a/", .GET),
+            ("http:///a", .GET),
             ("http://a@b/", .GET), ("/a#b", .GET), ("/ü", .GET), ("/\u{fffd}", .GET), ("?a", .GET),
         ])
     func noTargets(target: String, method: HTTPMethod) {
@@ -138,7 +142,8 @@ struct StrictHeadTests {
     @Test(
         "a path is what the routes say, letter for letter",
         arguments: [
-            ("/", true), ("/a", true), ("/a/b.c", true), ("/a/%41", true), ("/a/...", true), ("/a/b%20c", true), ("/a/%zz", true),
+            ("/", true), ("/a", true), ("/a/b.c", true), ("/a/%41", true), ("/a/...", true), ("/a/b%20c", true),
+            ("/a/%zz", true),
             ("", false), ("*", false), ("a", false), ("//", false), ("//a", false), ("/a/", false), ("/a//b", false),
             ("/./a", false), ("/a/.", false), ("/a/../b", false), ("/a/%2e%2E/b", false), ("/a/.%2e", false),
             ("/a%2Fb", false), ("/a/b%2f", false), ("/a%5cb", false), ("/a\\b", false),
@@ -154,7 +159,8 @@ struct EntityTagsTests {
         "are read as a list, in which a comma may be part of a tag",
         arguments: [
             (["\"a\""], ["\"a\""]), (["\"a\",\"b\"", "\"c\""], ["\"a\"", "\"b\"", "\"c\""]), (["\"a,b\""], ["\"a,b\""]),
-            ([", \"a\" ,, "], ["\"a\""]), (["W/\"a\", \"b\""], ["\"b\""]), (["*"], ["*"]), ([" * "], ["*"]), (["\"\""], ["\"\""]),
+            ([", \"a\" ,, "], ["\"a\""]), (["W/\"a\", \"b\""], ["\"b\""]), (["*"], ["*"]), ([" * "], ["*"]),
+            (["\"\""], ["\"\""]),
             (["\"*\""], ["\"*\""]), (["\"ü\""], ["\"ü\""]),
         ])
     func lists(values: [String], strong: [String]) {
@@ -163,7 +169,10 @@ struct EntityTagsTests {
 
     @Test(
         "hold nothing when they aren't well-formed",
-        arguments: [[""], [","], ["a"], ["\"a"], ["\"a\" \"b\""], ["\"a\"b"], ["w/\"a\""], ["*, \"a\""], ["*", "*"], ["\"a b\""]])
+        arguments: [
+            [""], [","], ["a"], ["\"a"], ["\"a\" \"b\""], ["\"a\"b"], ["w/\"a\""], ["*, \"a\""], ["*", "*"],
+            ["\"a b\""],
+        ])
     func malformed(values: [String]) {
         #expect(EntityTags(values) == .these([]))
     }

@@ -33,18 +33,23 @@ struct TextRuleTests {
         }
     }
 
-    @Test("characters that turn the direction of writing are refused", arguments: ["first_name", "email", "phone_number"])
+    @Test(
+        "characters that turn the direction of writing are refused", arguments: ["first_name", "email", "phone_number"])
     func direction(member: String) {
         for scalar in Array(0x202a...0x202e) + Array(0x2066...0x2069) {
             let text = "a" + String(Unicode.Scalar(UInt32(scalar))!) + "@b.example"
             #expect(
-                refusal(of: member, text) == "\(member) must not contain bidirectional embeddings, overrides or isolates")
+                refusal(of: member, text)
+                    == "\(member) must not contain bidirectional embeddings, overrides or isolates")
         }
     }
 
     @Test(
-        "what nobody can see is blank",
-        arguments: [" ", "\u{a0}\u{3000}", "\u{200b}", "\u{200d}\u{2060}", "\u{feff}", "\u{ad}", "\u{3164}", "\u{2800}", " \u{fe0f}"])
+        "text without a visible character is blank",
+        arguments: [
+            " ", "\u{a0}\u{3000}", "\u{200b}", "\u{200d}\u{2060}", "\u{feff}", "\u{ad}", "\u{3164}", "\u{2800}",
+            " \u{fe0f}",
+        ])
     func blank(text: String) {
         for member in ["first_name", "last_name", "phone_number"] {
             #expect(refusal(of: member, text) == "\(member) must not be blank")
@@ -73,7 +78,8 @@ struct TextRuleTests {
             ("a@b..c", "must have a domain without empty labels after the @"),
             ("a@.b", "must have a domain without empty labels after the @"),
             ("a@b.", "must have a domain without empty labels after the @"),
-            ("a@b c", "must have a domain without blanks after the @"), ("a@ b", "must have a domain without blanks after the @"),
+            ("a@b c", "must have a domain without blanks after the @"),
+            ("a@ b", "must have a domain without blanks after the @"),
             ("a@b\u{200b}.c", "must have a domain without blanks after the @"),
         ])
     func noEmail(text: String, rule: String) {

@@ -104,7 +104,7 @@ struct ConnectionTurn {
     // MARK: - State
 
     /// Whether it is the client's turn, so that nothing but its own time would be lost, were the connection closed.
-    var isClients: Bool {
+    var isClientsTurn: Bool {
         untaken > 0 || unanswered == 0 || (unanswered == 1 && isArriving)
     }
 

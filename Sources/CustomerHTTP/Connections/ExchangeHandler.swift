@@ -3,11 +3,11 @@ import DequeModule
 import NIOCore
 import NIOHTTP1
 
-/// Holds a connection to the order of HTTP: which requests are let in, what each answer says about the connection, and
-/// when it ends. What isn't HTTP, or too much of it, is answered in the form of every other error.
+/// Decides for a connection which requests are let in, what each answer says about the connection, and when it ends.
+/// What isn't HTTP, or exceeds a limit, is answered in the form of every other error.
 ///
 /// It stands between the decoder and the types that know no versions: 431 for headers over the limit (RFC 6585), 417
-/// for an expectation that nobody meets, 400 for the rest (RFC 9112, section 2.2).
+/// for an unknown expectation, 400 for the rest (RFC 9112, section 2.2).
 final class ExchangeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -188,8 +188,8 @@ final class ExchangeHandler: ChannelDuplexHandler, RemovableChannelHandler {
         closeOutput(context)
     }
 
-    /// The answer is the last thing that the client gets. Whether it has more to send is its own affair: closing at
-    /// once could take away an answer that it hasn't read. ``ClientTurnHandler`` ends the wait for it.
+    /// Half-closes: closing at once, while the client still sends, could discard the answer before the client has read
+    /// it. ``ClientTurnHandler`` closes the rest in time.
     private func closeOutput(_ context: ChannelHandlerContext) {
         context.close(mode: .output, promise: nil)
     }

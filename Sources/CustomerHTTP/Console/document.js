@@ -48,7 +48,7 @@ export function visible(text) {
   return nodes;
 }
 
-/** A value that somebody else chose, with a direction of writing of its own; nothing for nothing. */
+/** A stored value, isolated with a writing direction of its own; null for none. */
 export const value = (text, attributes = {}) =>
   text === null || text === undefined ? null : make("bdi", attributes, text);
 

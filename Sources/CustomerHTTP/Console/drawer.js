@@ -75,8 +75,8 @@ export class Drawer {
         ["address", mono(entry.ip)],
         ["user agent", entry.user_agent],
       ]),
-      facts("Whom", [
-        ["customer", entry.customer_id
+      facts("Customer", [
+        ["id", entry.customer_id
           && make("a", { class: "mono", href: this.#filter({ customer_id: entry.customer_id }) }, entry.customer_id)],
       ]),
       entry.before_image === null ? null : facts("The record before", lines(entry.text.get("before_image"))),

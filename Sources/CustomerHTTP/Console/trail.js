@@ -67,7 +67,7 @@ export class Trail extends EventTarget {
   /**
    * Looks for new entries until the filter changes: often while there are some, ever less often while there are none,
    * and not at all while the page is hidden or live watching is off.
-   * @param {function(): Promise} wanted - resolves when there is somebody to look
+   * @param {function(): Promise} wanted - resolves when the page is visible
    */
   async watch(wanted) {
     const signal = this.#session.signal;

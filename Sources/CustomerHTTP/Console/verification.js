@@ -6,7 +6,7 @@ import { byID, clock, count, make, say, tell } from "./document.js";
 
 /** Requests that are left to the page itself while the chain is read. */
 const RESERVE = 10;
-/** Where this browser keeps which heads it verified: seq, hash and time by app, nothing about anybody. */
+/** Where this browser keeps which heads it verified: seq, hash and time by app, no personal data. */
 const HEADS = "customerd.verified-heads";
 
 export class Verification {

@@ -4,7 +4,7 @@ import Customers
 ///
 /// Source: RFC 9110, sections 8.8.3 and 13.1.
 enum EntityTags: Sendable, Hashable {
-    /// `*`: whatever the tag of what there is.
+    /// `*`: any tag of an existing resource.
     case any
     case these([Tag])
 

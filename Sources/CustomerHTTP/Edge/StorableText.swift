@@ -46,7 +46,7 @@ struct StorableText: Sendable {
     private func redacting(_ text: String) -> String {
         let plain = redactingPlain(text)
         var decoded = plain
-        // Whoever encodes a text that is encoded already does so once more, maybe twice.
+        // Text may be encoded again by each program that it passes through.
         for _ in 0..<3 where decoded.utf8.contains(UInt8(ascii: "%")) {
             decoded = decoded.percentDecodedWherePossible
             let redacted = redactingPlain(decoded)
@@ -60,7 +60,7 @@ struct StorableText: Sendable {
         for secret in secrets {
             text = text.replacing(bytesOf: secret, with: Self.redacted)
         }
-        // What looks like a secret is one, whoever sends it wherever, be it by mistake.
+        // What looks like a secret is treated as one, wherever it was sent, even by mistake.
         guard text.placeOfBytes(of: Secrets.secretPrefix) != nil else { return text }
         return text.replacing(/cs_[A-Za-z0-9_\-]{16,}/.matchingSemantics(.unicodeScalar), with: Self.redacted)
     }
@@ -71,7 +71,7 @@ struct StorableText: Sendable {
 extension String {
     /// Where the bytes of another text, which isn't empty, stand in it first, as an offset in UTF-8.
     fileprivate func placeOfBytes(of other: String) -> Int? {
-        placesOfBytes(of: other, mostly: 1).first
+        placesOfBytes(of: other, upTo: 1).first
     }
 
     fileprivate func replacing(bytesOf other: String, with replacement: String) -> String {
@@ -87,7 +87,7 @@ extension String {
     }
 
     /// - Parameter limit: so many places at most. They don't overlap.
-    private func placesOfBytes(of other: String, mostly limit: Int = .max) -> [Int] {
+    private func placesOfBytes(of other: String, upTo limit: Int = .max) -> [Int] {
         let pattern = Array(other.utf8)
         guard utf8.count >= pattern.count, let first = pattern.first, utf8.contains(first) else { return [] }
         // How much of the pattern's beginning is repeated at the end of each of its beginnings.

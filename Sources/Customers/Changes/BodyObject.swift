@@ -23,7 +23,7 @@ struct BodyObject {
         let unknown = members.first { member in !known.contains { $0.utf8.elementsEqual(member.name.utf8) } }
         guard let unknown else { return }
         let known = known.joined(separator: ", ")
-        // The sentence is recorded: a name that can't be a misspelled member may be somebody's data.
+        // The sentence is recorded: a name that can't be a misspelled member may be personal data.
         guard (1...50).contains(unknown.name.utf8.count), unknown.name.utf8.allSatisfy(\.isOfIdentifier) else {
             throw .body("unknown member; known are \(known)")
         }

@@ -80,7 +80,7 @@ private enum CanonicalNumber {
         let zero = UInt8(ascii: "0")
         let significant = digits.drop { $0 == zero }
         guard let last = significant.lastIndex(where: { $0 != zero }) else { return "0" }
-        // An exponent beyond 32 bits: no such number has another spelling that anybody would send.
+        // An exponent beyond 32 bits: such a number is equal only to itself as it is spelled.
         guard let exponent = exponentText.isEmpty ? 0 : Int32(exponentText) else { return number }
         let power = Int(exponent) - fraction.count + (significant.endIndex - 1 - last)
         let sign = isNegative ? "-" : ""
