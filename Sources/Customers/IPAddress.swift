@@ -59,7 +59,7 @@ public struct IPAddress: Hashable, Sendable {
     /// What is counted as one client: the address, for IPv6 its /64.
     ///
     /// Source: RFC 6177, a site has at least a /64.
-    var site: String {
+    public var site: String {
         bytes.count == 4 ? text : IPAddress(bytes: bytes.prefix(8) + Array(repeating: 0, count: 8)).text + "/64"
     }
 }
