@@ -128,6 +128,18 @@ class ConsoleTests(unittest.TestCase):
         page.wait_text("#entry-body", "<script>1</script>")
         self.assertIn('<img src="x" onerror="1"> <b>', page.text("#entries li"))
 
+    def test_no_character_acts_or_hides(self):
+        app = App()
+        app.office.delete(app.customer("A\u202eda", "Love\u200blace"))
+        page = self.sign_in(app.auditor)
+
+        self.wait_rows(page, ["SUCCEEDED"])
+        self.assertIn("AU+202Eda LoveU+200Blace", page.text("#entries li"))
+        self.assertEqual(page.evaluate("document.querySelector('#entries .customer').firstChild.tagName"), "BDI")
+        page.press("j")
+        page.press("Enter")
+        page.wait_text("#entry-body", "AU+202Eda")
+
     def test_it_waits_for_the_rate_limit_of_its_key(self):
         app = App()
         app.office.delete(app.customer())

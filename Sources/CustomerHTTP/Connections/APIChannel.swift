@@ -11,7 +11,7 @@ import NIOHTTPTypesHTTP1
 /// `Host` was given.
 struct APIChannel: HTTPChannelHandler {
     /// Bytes of all headers of a request together; more is a 431.
-    private static let largestHeaders = 32 * 1024
+    static let largestHeaders = 32 * 1024
     /// Fields of a request; more is a 431.
     private static let mostHeaders = 200
 
@@ -29,6 +29,8 @@ struct APIChannel: HTTPChannelHandler {
             decoder.maxHeaderFieldSize = Self.largestHeaders
             decoder.maxHeaderListSize = Self.largestHeaders
             decoder.maxHeaderFieldCount = Self.mostHeaders
+            let latin1 = Latin1Headers()
+            try pipeline.addHandler(latin1)
             try pipeline.configureHTTPServerPipeline(
                 // Requests that come before the last one is answered wait in the NIOAsyncChannel.
                 withPipeliningAssistance: false,
@@ -39,7 +41,7 @@ struct APIChannel: HTTPChannelHandler {
                 withDecoderLimitConfiguration: decoder
             )
             try pipeline.addHandlers([
-                ClientTurnHandler(limits: limits, isSecure: isSecure, roster: roster), ExchangeHandler(),
+                ClientTurnHandler(limits: limits, isSecure: isSecure, roster: roster), ExchangeHandler(latin1: latin1),
                 HTTP1ToHTTPServerCodec(secure: isSecure),
                 // Ends the connection after a graceful shutdown. Its idle timeout doesn't see a client that takes no
                 // answers; ClientTurnHandler does.

@@ -32,6 +32,7 @@ final class ExchangeHandler: ChannelDuplexHandler, RemovableChannelHandler {
         var expectation: Expectation
     }
 
+    private let latin1: Latin1Headers
     /// Requests whose answer isn't written yet, the oldest first.
     private var exchanges = Deque<Exchange>()
     /// A request's head was let in, and its body hasn't ended.
@@ -41,12 +42,17 @@ final class ExchangeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// What is still to be said before the connection ends.
     private var refusal: (answer: Answer, requestID: String)?
 
+    init(latin1: Latin1Headers) {
+        self.latin1 = latin1
+    }
+
     // MARK: - Requests
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head(let head):
+        case .head(var head):
             guard !isLast else { return }
+            head.headers = latin1.restore(head.headers)
             do {
                 let strict = try StrictHead(head)
                 isInBody = true
@@ -65,6 +71,7 @@ final class ExchangeHandler: ChannelDuplexHandler, RemovableChannelHandler {
             meetExpectation()
             context.fireChannelRead(data)
         case .end:
+            latin1.requestEnded()
             guard isInBody else { return }
             meetExpectation()
             isInBody = false

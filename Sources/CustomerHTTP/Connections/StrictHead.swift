@@ -129,7 +129,7 @@ private enum Authority {
 
 extension StringProtocol {
     /// Without blanks and tabs at both ends. Source: RFC 9110, section 5.6.3, OWS.
-    fileprivate var withoutOuterBlanks: String {
+    var withoutOuterBlanks: String {
         let bytes = Array(utf8).drop { $0 == 0x20 || $0 == 0x09 }
         let last = bytes.lastIndex { $0 != 0x20 && $0 != 0x09 }
         return String(decoding: bytes[..<(last.map { $0 + 1 } ?? bytes.startIndex)], as: UTF8.self)

@@ -21,6 +21,27 @@ struct ContextTests {
         #expect(entries[0]["reason"] == reason)
     }
 
+    @Test("values that aren't UTF-8 are ISO-8859-1, wherever the packets end", arguments: [1, 7, 1000])
+    func latin1(piece: Int) async throws {
+        let tenant = try await stage.tenant()
+        let connection = try RawConnection(port: stage.service.port)
+        for _ in 1...2 {
+            var request = RawRequest(tenant.deletion(of: newID()))
+            request.headers.append("x-actor-id: Jos\u{1}")
+            request.headers.append("X-Audit-Reason: Zo\u{2}, é")
+            let bytes = request.bytes.map { [1: UInt8(0xe9), 2: 0xeb][$0] ?? $0 }
+
+            for start in stride(from: 0, to: bytes.count, by: piece) {
+                await connection.send(Array(bytes[start..<min(start + piece, bytes.count)]))
+            }
+            #expect(await connection.reply().answer?.status == 404)
+        }
+
+        let entries = try await tenant.entries()
+        #expect(entries.map { $0["actor_claimed"] } == ["José", "José"])
+        #expect(entries.map { $0["reason"] } == ["Zoë, Ã©", "Zoë, Ã©"])
+    }
+
     @Test("one more is a 400 that names the header", arguments: [("x-actor-id", 201), ("x-audit-reason", 501)])
     func overTheLimit(header: String, length: Int) async throws {
         let tenant = try await stage.tenant()
