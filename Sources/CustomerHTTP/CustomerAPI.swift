@@ -3,33 +3,32 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS
-public import LibPQ
 public import Logging
-import NIOCore
 import NIOCertificateReloading
 import NIOSSL
 public import ServiceLifecycle
 
 /// The HTTP interface as a whole: its routes, and the server that carries them.
 public struct CustomerAPI: Sendable {
-    /// Bytes of all headers of a request together; more is a 431.
-    private static let largestHeaders = 32 * 1024
-    /// Fields of a request; more is a 431.
-    private static let mostHeaders = 200
+    /// For the header `Server`.
+    static let serverName = "customerd"
 
     let routes: [Route]
     private let proxies: TrustedProxies
 
-    /// - Parameter metrics: the metrics in Prometheus' text format.
+    /// - Parameters:
+    ///   - isReady: for `/health/ready`; it must not wait for requests.
+    ///   - metrics: the metrics in Prometheus' text format.
     public init(
-        write: Write, writes: Writes, customers: CustomerQueries, audit: AuditQueries, pool: ConnectionPool,
-        limits: Limits, proxies: TrustedProxies, metrics: @escaping @Sendable () -> String
+        write: Write, writes: Writes, customers: CustomerQueries, audit: AuditQueries, limits: Limits,
+        proxies: TrustedProxies, isReady: @escaping @Sendable () async -> Bool,
+        metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
             WriteRoutes(write: write, operations: writes.operations, limits: limits).routes
             + ReadRoutes(customers: customers, limits: limits).routes
             + AuditRoutes(audit: audit, limits: limits).routes
-            + OperationRoutes(pool: pool, metrics: metrics).routes
+            + OperationRoutes(isReady: isReady, metrics: metrics).routes
             + ConsoleRoutes().routes
         self.proxies = proxies
     }
@@ -41,9 +40,15 @@ public struct CustomerAPI: Sendable {
         let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
-            router.on(RouterPath(route.path), method: route.method, use: route.handler)
+            router.on(RouterPath(route.path), method: route.method) { request, context in
+                if route.takesBody { context.inviteBody(of: request) }
+                return try await route.handler(request, context)
+            }
         }
-        var server = HTTPServerBuilder.http1(configuration: channel(limits, isSecure: address.tls != nil, logger))
+        let roster = ConnectionRoster(limit: limits.connections, logger: logger)
+        var server = HTTPServerBuilder { responder in
+            APIChannel(responder: responder, limits: limits, isSecure: address.tls != nil, roster: roster)
+        }
         var reloader: TimedCertificateReloader?
         if let files = address.tls {
             var configuration = try files.configuration()
@@ -57,30 +62,12 @@ public struct CustomerAPI: Sendable {
             server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(address.host, port: address.port),
-                serverName: "customerd",
+                serverName: Self.serverName,
                 backlog: 1024
             ),
             logger: logger
         )
         let listening = ListeningServer(server: application, address: address)
         return reloader.map { [$0, listening] } ?? [listening]
-    }
-
-    private func channel(
-        _ limits: ClientLimits, isSecure: Bool, _ logger: Logger
-    ) -> HTTP1Channel.Configuration {
-        let roster = ConnectionRoster(limit: limits.connections, logger: logger)
-        return HTTP1Channel.Configuration(
-            additionalChannelHandlers: [
-                ClientTurnHandler(limits: limits, isSecure: isSecure, roster: roster), MalformedRequestHandler(),
-            ],
-            // Hummingbird's own doesn't see a client that takes no answers; ClientTurnHandler does.
-            idleTimeout: nil,
-            httpDecoderConfiguration: .init(
-                maxHeaderFieldSize: Self.largestHeaders,
-                maxHeaderListSize: Self.largestHeaders,
-                maxHeaderFieldCount: Self.mostHeaders
-            )
-        )
     }
 }

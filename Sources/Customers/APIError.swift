@@ -16,6 +16,7 @@ public enum APIError: Error, Sendable, Hashable {
     case preconditionFailed
     case noRoute(method: String, path: String)
     case methodNotAllowed(method: String, path: String)
+    case expectationFailed
     case malformedRequest
     case bodyTooLarge
     case requestTimeout
@@ -51,6 +52,7 @@ extension APIError {
         case .inProgress, .customerExists, .notRestorable: 409
         case .preconditionFailed: 412
         case .bodyTooLarge: 413
+        case .expectationFailed: 417
         case .keyUsedForOtherRequest: 422
         case .rateLimited: 429
         case .headersTooLarge: 431
@@ -74,6 +76,7 @@ extension APIError {
         case .notRestorable: "Customer can no longer be restored"
         case .preconditionFailed: "If-Match does not match the customer's ETag"
         case .noRoute(let method, let path), .methodNotAllowed(let method, let path): "Cannot \(method) \(path)"
+        case .expectationFailed: "Expect must be 100-continue"
         case .malformedRequest: "Malformed HTTP request"
         case .bodyTooLarge: "Request body is larger than 64 KiB"
         case .requestTimeout: "Request body did not arrive in time"
@@ -94,6 +97,7 @@ extension APIError {
         case 409: "Conflict"
         case 412: "Precondition Failed"
         case 413: "Payload Too Large"
+        case 417: "Expectation Failed"
         case 422: "Unprocessable Entity"
         case 429: "Too Many Requests"
         case 431: "Request Header Fields Too Large"

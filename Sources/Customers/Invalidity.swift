@@ -5,7 +5,7 @@ public enum Invalidity: Error, Sendable, Hashable {
     case idempotencyKeyIsNoUUID
     case idempotencyKeyIsRepeated
     case headerIsTooLong(name: String, limit: Int)
-    /// A query parameter isn't percent-encoded UTF-8, or holds U+0000, which nothing contains.
+    /// A query parameter isn't percent-encoded UTF-8, or contains U+0000, which no stored text does.
     case parameterIsUnreadable(name: String)
     case parameterIsRepeated(name: String)
     case parameterIsNoNumber(name: String, ClosedRange<Int>)
@@ -15,6 +15,10 @@ public enum Invalidity: Error, Sendable, Hashable {
     case parameterIsNoCursor(name: String)
     /// The body, in a sentence that names the member.
     case body(String)
+    /// Text of a member or a header, named; the rest of the sentence says what is wrong with it.
+    case text(name: String, String)
+    /// The request as HTTP, in a sentence.
+    case request(String)
 
     public var message: String {
         switch self {
@@ -32,7 +36,8 @@ public enum Invalidity: Error, Sendable, Hashable {
         case .parameterIsNoDateTime(let name):
             "\(name) must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"
         case .parameterIsNoCursor(let name): "\(name) must be a next_cursor of an earlier answer"
-        case .body(let sentence): sentence
+        case .body(let sentence), .request(let sentence): sentence
+        case .text(let name, let rule): "\(name) \(rule)"
         }
     }
 }

@@ -25,6 +25,7 @@ struct App: Sendable {
         let strangers = pool("audit-strangers", size: 1)
         let held = pool("audit-held", size: 1)
         let recovering = pool("recovery", size: 1)
+        let checking = pool("readiness", size: 1)
 
         let givenUp = GivenUpAttempts()
         let admission = Admission(pool: main, givenUp: givenUp, limits: settings.limits)
@@ -39,12 +40,12 @@ struct App: Sendable {
                 givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
             customers: CustomerQueries(read: read),
             audit: AuditQueries(read: read),
-            pool: main,
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
+            isReady: { [readiness = Readiness(pool: checking)] in await readiness() },
             metrics: prometheus.text
         )
-        let pools: [any Service] = [main, tenants, strangers, held, recovering].map(PoolService.init)
+        let pools: [any Service] = [main, tenants, strangers, held, recovering, checking].map(PoolService.init)
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
         return pools + [recovery] + servers

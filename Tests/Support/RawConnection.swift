@@ -106,17 +106,21 @@ public final class RawConnection: Sendable {
 
     /// The next answer.
     ///
-    /// - Parameter toHead: whether the request was a HEAD, whose answer has no body.
-    public func reply(within limit: Duration = .seconds(20), toHead: Bool = false) async -> Reply {
+    /// - Parameters:
+    ///   - toHead: whether the request was a HEAD, whose answer has no body.
+    ///   - interim: whether `100 Continue` counts as an answer.
+    public func reply(
+        within limit: Duration = .seconds(20), toHead: Bool = false, interim: Bool = false
+    ) async -> Reply {
         let deadline = ContinuousClock.now + limit
         return await withCheckedContinuation { continuation in
             Thread.detachNewThread { [self] in
-                continuation.resume(returning: read(until: deadline, toHead: toHead))
+                continuation.resume(returning: read(until: deadline, toHead: toHead, interim: interim))
             }
         }
     }
 
-    private func read(until deadline: ContinuousClock.Instant, toHead: Bool) -> Reply {
+    private func read(until deadline: ContinuousClock.Instant, toHead: Bool, interim: Bool) -> Reply {
         var hasEnded = false
         while true {
             let parsed = received.withLockedValue { bytes in
@@ -126,7 +130,7 @@ public final class RawConnection: Sendable {
             }
             if let parsed {
                 // 100 Continue comes before the answer.
-                if parsed.status / 100 == 1 { continue }
+                if parsed.status / 100 == 1, !interim { continue }
                 return .answer(parsed)
             }
             if hasEnded { return .closed }

@@ -1,17 +1,16 @@
-import HTTPTypes
 import Metrics
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 import NIOTLS
 
 /// Holds a client to its ``ClientLimits``: closes the connection whose client keeps us waiting for too long.
 ///
 /// It stands behind the decoder, where a request is a request and not some bytes.
 final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private static let lateCounter = Counter(
         label: "customerd_http_connections_closed_total", dimensions: [("reason", "late")])
@@ -50,7 +49,7 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
         guard id == nil else { return }
         id = roster.enter(context.channel)
         guard id != nil else { return context.close(promise: nil) }
-        takeStock(context)
+        update(context)
     }
 
     private func leave() {
@@ -72,7 +71,7 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         turn.readCompleted(now: .now)
-        takeStock(context)
+        update(context)
         context.fireChannelReadComplete()
     }
 
@@ -82,7 +81,7 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case is ChannelShouldQuiesceEvent: turn.finished(now: .now)
         default: break
         }
-        takeStock(context)
+        update(context)
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -92,38 +91,39 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let taken = promise ?? context.eventLoop.makePromise()
         taken.futureResult.assumeIsolated().whenSuccess { [self] in
             turn.answerTaken(now: .now)
-            takeStock(context)
+            update(context)
         }
         context.write(data, promise: taken)
-        takeStock(context)
+        update(context)
     }
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         if mode == .output {
             turn.finished(now: .now)
-            takeStock(context)
+            update(context)
         }
         context.close(mode: mode, promise: promise)
     }
 
     // MARK: - The deadline
 
-    /// Sees to what the turn says. A timer that is too early is left alone: it looks again when it goes off.
-    private func takeStock(_ context: ChannelHandlerContext) {
+    /// Follows the turn: tells the roster, and sets the timer. One that is too early is kept, as it looks again when it
+    /// fires.
+    private func update(_ context: ChannelHandlerContext) {
         guard let id, context.channel.isActive else { return }
-        roster.set(id, isClients: turn.isClients)
+        roster.set(id, isClientsTurn: turn.isClientsTurn)
         guard let deadline = turn.deadline else { return }
         if let timer, timer.deadline <= deadline { return }
         timer?.task.cancel()
         let task = context.eventLoop.assumeIsolated().scheduleTask(in: .init(deadline - .now)) { [self] in
             timer = nil
-            goOff(context)
+            timerFired(context)
         }
         timer = (deadline, task)
     }
 
-    private func goOff(_ context: ChannelHandlerContext) {
-        guard let deadline = turn.deadline, deadline <= .now else { return takeStock(context) }
+    private func timerFired(_ context: ChannelHandlerContext) {
+        guard let deadline = turn.deadline, deadline <= .now else { return update(context) }
         Self.lateCounter.increment()
         context.close(promise: nil)
     }

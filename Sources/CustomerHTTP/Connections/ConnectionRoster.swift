@@ -6,8 +6,8 @@ import NIOCore
 
 /// All connections that are open, so that there are never too many.
 ///
-/// A flood of connections mustn't lock others out: when one too many comes, the one goes that has been waiting for its
-/// client the longest. A request that has come whole isn't given up, unless its client leaves earlier answers untaken.
+/// A flood of connections must not lock others out: when there is one too many, the one that has been waiting for its
+/// client the longest is closed. A complete request isn't dropped, unless its client doesn't read earlier answers.
 final class ConnectionRoster: Sendable {
     struct ID: Hashable {
         fileprivate let value: UInt64
@@ -91,10 +91,10 @@ final class ConnectionRoster: Sendable {
     }
 
     /// The connection waits for its client from now on, or the client for us.
-    func set(_ id: ID, isClients: Bool) {
+    func set(_ id: ID, isClientsTurn: Bool) {
         state.withLockedValue { state in
-            guard let connection = state.open[id], (connection.stamp != nil) != isClients else { return }
-            if isClients { state.wait(id) } else { state.open[id]?.stamp = nil }
+            guard let connection = state.open[id], (connection.stamp != nil) != isClientsTurn else { return }
+            if isClientsTurn { state.wait(id) } else { state.open[id]?.stamp = nil }
         }
     }
 

@@ -1,3 +1,20 @@
+/// What the server allows its clients, all together and each of them.
+public struct ClientLimits: Sendable {
+    /// Connections that are open at one time. One more takes the place of the one that has been waiting for its
+    /// client the longest.
+    public let connections: Int
+    /// How long a request may take to arrive, from its first byte to its last.
+    public let arrival: Duration
+    /// How long a client may let a connection be: until it sends the next request, or takes the answer to the last.
+    public let silence: Duration
+
+    public init(connections: Int, arrival: Duration, silence: Duration) {
+        self.connections = connections
+        self.arrival = arrival
+        self.silence = silence
+    }
+}
+
 /// Whose turn it is on a connection, and until when the client has time. Events in, answers out; no I/O, no clock.
 ///
 /// It counts requests and answers, not bytes: a client that sends a byte a minute is as late as one that sends none.
@@ -87,13 +104,13 @@ struct ConnectionTurn {
     // MARK: - State
 
     /// Whether it is the client's turn, so that nothing but its own time would be lost, were the connection closed.
-    var isClients: Bool {
+    var isClientsTurn: Bool {
         untaken > 0 || unanswered == 0 || (unanswered == 1 && isArriving)
     }
 
     /// When the client will have kept us waiting for too long; nil while it waits for us.
     ///
-    /// While the body of an unanswered request arrives, whoever reads it has a deadline and answers.
+    /// While the body of an unanswered request arrives, its reader has a deadline and answers.
     var deadline: Instant? {
         if untaken > 0 { return since + (isFinished ? limits.arrival : limits.silence) }
         if unanswered > 0 { return nil }

@@ -59,7 +59,7 @@ export class TrailAPI {
         if (!(error instanceof NotNow)) throw error;
         const seconds = error.seconds ?? Math.min(30, 2 ** attempt);
         onWait(`${error.message}; trying again in ${Math.ceil(seconds)} s`);
-        // A little more, and not the same for all, so that not everybody comes back at once.
+        // A little more, and not the same for all, so that clients do not all come back at once.
         await pause((seconds + Math.random()) * 1000, signal);
       }
     }

@@ -1,7 +1,7 @@
 // One entry, in full.
 
 import { canCompute, hashHolds } from "./chain.js";
-import { byID, clock, make } from "./document.js";
+import { byID, clock, make, value } from "./document.js";
 import { members } from "./json.js";
 import { attempts, groupOf, meaning } from "./outcomes.js";
 
@@ -55,7 +55,7 @@ export class Drawer {
     return [
       make("p", { class: "lead" },
         make("span", { class: `badge ${groupOf(entry.outcome)}` }, entry.outcome), " ",
-        make("strong", {}, entry.action), folded > 1 ? ` × ${folded}` : null, make("br"), meaning(entry)),
+        make("strong", {}, entry.action), folded > 1 ? ` × ${folded}` : null, make("br"), value(meaning(entry))),
       facts("What", [
         ["occurred", time(entry.occurred_at)],
         ["recorded", time(entry.recorded_at)],
@@ -67,7 +67,7 @@ export class Drawer {
         ["message", entry.error_message],
       ]),
       facts("Who", [
-        ["key", entry.actor_name && make("a", { href: this.#filter({ actor: entry.actor_name }) }, entry.actor_name)],
+        ["key", entry.actor_name && make("a", { href: this.#filter({ actor: entry.actor_name }) }, value(entry.actor_name))],
         ["client key", mono(entry.actor_client_key)],
         ["role", entry.actor_role],
         ["claims to act for", entry.actor_claimed],
@@ -75,8 +75,8 @@ export class Drawer {
         ["address", mono(entry.ip)],
         ["user agent", entry.user_agent],
       ]),
-      facts("Whom", [
-        ["customer", entry.customer_id
+      facts("Customer", [
+        ["id", entry.customer_id
           && make("a", { class: "mono", href: this.#filter({ customer_id: entry.customer_id }) }, entry.customer_id)],
       ]),
       entry.before_image === null ? null : facts("The record before", lines(entry.text.get("before_image"))),
@@ -130,16 +130,18 @@ export class Drawer {
 
 const section = (title, ...children) => make("section", {}, make("h3", {}, title), ...children);
 
-const mono = (text) => text === null ? null : make("span", { class: "mono" }, text);
+const mono = (text) => value(text, { class: "mono" });
 
 const time = (text) => make("time", { datetime: text, title: text }, `${clock(text)} UTC`);
 
 /** A list of names and values, without those that are null; nothing if all are. */
 function facts(title, pairs) {
-  const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  if (given.length === 0) return null;
-  return section(title, make("dl", {}, given.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]).flat()));
+  const given = pairs.filter(([, content]) => content !== null && content !== undefined && content !== "");
+  return given.length === 0 ? null : section(title, make("dl", {}, definitions(given)));
 }
+
+const definitions = (pairs) => pairs.flatMap(([name, content]) =>
+  [make("dt", {}, value(name)), make("dd", {}, content instanceof Node ? content : value(content))]);
 
 /** The members of an object as they were written, down to the last digit. */
 function lines(text, first = []) {
@@ -152,8 +154,7 @@ function written(text) {
   if (text.startsWith('"')) return JSON.parse(text);
   if (text === "null") return make("span", { class: "dim" }, "null");
   if (text.startsWith("{")) {
-    return make("dl", { class: "inner" }, lines(text).map(([name, value]) =>
-      [make("dt", {}, name), make("dd", {}, value)]).flat());
+    return make("dl", { class: "inner" }, definitions(lines(text)));
   }
   return text;
 }

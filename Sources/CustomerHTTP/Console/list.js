@@ -1,6 +1,6 @@
 // The list of attempts: a row each, newest first.
 
-import { byID, clock, make } from "./document.js";
+import { byID, clock, make, value } from "./document.js";
 import { attempts, groupOf } from "./outcomes.js";
 
 export class List {
@@ -48,8 +48,8 @@ export class List {
           make("span", { class: `badge ${groupOf(entry.outcome)}` }, entry.outcome),
           folded > 1 ? ` × ${folded}` : null),
         make("span", { class: "action" }, entry.action),
-        make("span", { class: "customer" }, person || make("span", { class: "mono" }, entry.customer_id ?? "—")),
-        make("span", { class: "actor" }, entry.actor_name ?? entry.actor_client_key ?? "nobody known",
-          entry.actor_claimed === null ? null : make("span", { class: "dim" }, ` for ${entry.actor_claimed}`))));
+        make("span", { class: "customer" }, person ? value(person) : make("span", { class: "mono" }, entry.customer_id ?? "—")),
+        make("span", { class: "actor" }, value(entry.actor_name ?? entry.actor_client_key ?? "unknown"),
+          entry.actor_claimed === null ? null : make("span", { class: "dim" }, " for ", value(entry.actor_claimed)))));
   }
 }

@@ -2,7 +2,7 @@
 
 import { Refusal, TrailAPI } from "./api.js";
 import { Chart } from "./chart.js";
-import { byID, count, make, tell } from "./document.js";
+import { byID, count, make, say, tell } from "./document.js";
 import { Drawer } from "./drawer.js";
 import { List } from "./list.js";
 import { OUTCOMES, attempts } from "./outcomes.js";
@@ -142,7 +142,7 @@ class Session {
         ? `New attempt: ${detail[0].outcome}, ${detail[0].action}` : `${detail.length} new attempts`);
     });
     trail.addEventListener("polled", shown);
-    trail.addEventListener("waiting", ({ detail }) => { byID("state").textContent = detail; });
+    trail.addEventListener("waiting", ({ detail }) => say("state", detail));
   }
 
   #state() {
@@ -199,7 +199,7 @@ const chart = new Chart((start) => {
 });
 const drawer = new Drawer(() => session?.closed(), (filter) => fragment(filter));
 
-/** Says what went wrong, if it is anything that somebody needs to know. */
+/** Shows what went wrong, if it is of interest. */
 function report(error) {
   if (error.name === "AbortError") return;
   if (error instanceof Refusal && error.status === 401) return signOut(`${error.message}.`);
@@ -261,7 +261,7 @@ function showFilter() {
     form[name].value = name === "from" || name === "to" ? filter[name].replace(/Z$/, "") : filter[name];
   }
   const given = FILTERS.filter((name) => filter[name]).map((name) => `${name.replace("_id", "")} ${filter[name]}`);
-  byID("filter-summary").textContent = given.length > 0 ? given.join(" · ") : "none";
+  say("filter-summary", given.length > 0 ? given.join(" · ") : "none");
 }
 
 function applyFilter(event) {

@@ -7,7 +7,7 @@ const PAGE = 50;
 const MOST_PAGES = 5;
 /** Seconds between two polls: while something happens, and at last while nothing does. */
 const PACE = { least: 4, most: 30 };
-/** Requests of the key that polling leaves to whoever uses it, too. */
+/** Requests of the key that polling leaves to the person who uses it. */
 const RESERVE = 20;
 
 export class Trail extends EventTarget {
@@ -66,8 +66,8 @@ export class Trail extends EventTarget {
 
   /**
    * Looks for new entries until the filter changes: often while there are some, ever less often while there are none,
-   * and not at all while nobody looks or live watching is off.
-   * @param {function(): Promise} wanted - resolves when there is somebody to look
+   * and not at all while the page is hidden or live watching is off.
+   * @param {function(): Promise} wanted - resolves when the page is visible
    */
   async watch(wanted) {
     const signal = this.#session.signal;

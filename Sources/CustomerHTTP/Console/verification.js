@@ -2,11 +2,11 @@
 
 import { NotNow, Refusal } from "./api.js";
 import { ChainCheck, canCompute } from "./chain.js";
-import { byID, clock, count, make, tell } from "./document.js";
+import { byID, clock, count, make, say, tell } from "./document.js";
 
 /** Requests that are left to the page itself while the chain is read. */
 const RESERVE = 10;
-/** Where this browser keeps which heads it verified: seq, hash and time by app, nothing about anybody. */
+/** Where this browser keeps which heads it verified: seq, hash and time by app, no personal data. */
 const HEADS = "customerd.verified-heads";
 
 export class Verification {
@@ -68,7 +68,7 @@ export class Verification {
   }
 
   #page(cursor, signal) {
-    const onWait = (reason) => { byID("verify-count").textContent = `${reason} …`; };
+    const onWait = (reason) => say("verify-count", `${reason} …`);
     return this.#api.spare(RESERVE, signal, onWait).then(() =>
       this.#api.patiently(() => this.#api.page({ limit: 100, proof: "true", cursor }, signal), signal, onWait));
   }

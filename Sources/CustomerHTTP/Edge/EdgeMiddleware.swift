@@ -30,6 +30,9 @@ struct EdgeMiddleware: RouterMiddleware {
 
         var response: Response
         do {
+            guard PathTable.isPlain(request.uri.path) else {
+                throw APIError.noRoute(method: request.method.rawValue, path: request.uri.path)
+            }
             response = try await next(request, context)
         } catch {
             response = await answer(to: error, request, context)

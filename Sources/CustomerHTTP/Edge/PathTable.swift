@@ -2,7 +2,7 @@ import Customers
 import HTTPTypes
 import Hummingbird
 
-/// Which methods a path has, to tell 405 from 404.
+/// Which paths there are, and which methods each of them has, to tell 405 from 404.
 struct PathTable: Sendable {
     private let resolver: any HTTPResponder<APIContext>
 
@@ -17,6 +17,19 @@ struct PathTable: Sendable {
             }
         }
         self.resolver = router.buildResponder()
+    }
+
+    /// Whether a path can be that of a route, letter for letter. The router passes over empty segments, and proxies may
+    /// resolve `.` and `..` or decode separators: a path that isn't the same to all would get around rules by path.
+    static func isPlain(_ path: String) -> Bool {
+        guard path.utf8.first == UInt8(ascii: "/") else { return false }
+        return path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+            .allSatisfy { segment in
+                guard !segment.isEmpty else { return path == "/" }
+                let decoded = Substring(segment).percentDecodedWherePossible
+                return decoded != "." && decoded != ".." && !decoded.utf8.contains(UInt8(ascii: "/"))
+                    && !decoded.utf8.contains(UInt8(ascii: "\\"))
+            }
     }
 
     /// 405 with `Allow` when the path exists under other methods, else 404.

@@ -41,7 +41,7 @@ struct RequestEdge: Sendable {
             query: request.uri.query.map { storable.query($0, limit: Limit.kept) },
             headers: Self.kept(request).map { .init(name: $0.0, value: .string(storable($0.1, limit: Limit.kept))) },
             ip: client,
-            floodSubject: AttemptContext.floodSubject(client),
+            floodSubject: IPAddress(literal: client)?.site ?? client,
             userAgent: headers[.userAgent].map { storable($0, limit: Limit.kept) },
             requestID: requestID,
             claimedActor: headers[.actorID].map { storable($0, limit: Limit.actorID) },
@@ -49,17 +49,17 @@ struct RequestEdge: Sendable {
         )
     }
 
-    /// `If-Match`, nil without one.
-    var ifMatch: String? {
-        headers[.ifMatch]
+    /// The strong tags of `If-Match`, nil without the header.
+    var ifMatch: [String]? {
+        EntityTags(headers[values: .ifMatch])?.strong
     }
 
-    /// What is wrong with the optional headers, if anything.
+    /// What is wrong with the optional headers, if anything. They are recorded and shown to people.
     var invalidity: Invalidity? {
         for (name, limit) in [(HTTPField.Name.actorID, Limit.actorID), (.auditReason, Limit.auditReason)] {
-            if let value = headers[name], value.unicodeScalars.count > limit {
-                return .headerIsTooLong(name: name.canonicalName, limit: limit)
-            }
+            guard let value = headers[name] else { continue }
+            if value.unicodeScalars.count > limit { return .headerIsTooLong(name: name.canonicalName, limit: limit) }
+            do { try TextRule.check(value, of: name.canonicalName) } catch { return error }
         }
         return nil
     }
@@ -94,7 +94,7 @@ struct RequestEdge: Sendable {
     }
 
     /// The client's own id when it is 1 to 128 visible ASCII characters, else a new one.
-    private static func requestID(_ values: [String], _ storable: StorableText) -> String {
+    static func requestID(_ values: [String], _ storable: StorableText = StorableText(secrets: [])) -> String {
         guard
             let id = single(values), id.utf8.count <= Limit.requestID,
             id.utf8.allSatisfy({ (0x21...0x7e).contains($0) }),

@@ -45,6 +45,6 @@ final class RequestMetrics: Sendable {
 }
 
 extension HTTPRequest.Method {
-    /// What stands for all methods that HTTP doesn't know, so that nobody can make series at will.
+    /// Stands for all methods that HTTP doesn't define, so that clients can't create series at will.
     fileprivate static let other = Self("other")!
 }

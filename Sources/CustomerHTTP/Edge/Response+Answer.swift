@@ -23,4 +23,17 @@ extension Response {
             body: .init(byteBuffer: ByteBuffer(string: answer.body))
         )
     }
+
+    /// The same, or 304 without a body for a client that has it already.
+    ///
+    /// Source: RFC 9110, section 13.1.2.
+    func unlessKnown(to request: Request) -> Response {
+        guard
+            status == .ok, let etag = headers[.eTag],
+            let known = EntityTags(request.headers[values: .ifNoneMatch]), known.containsWeakly(etag)
+        else { return self }
+        var headers = headers
+        headers[.contentType] = nil
+        return Response(status: .notModified, headers: headers)
+    }
 }

@@ -1,6 +1,7 @@
 import Customers
 
-/// Makes client text fit to be kept: no character that PostgreSQL can't store, no secret, no more than so much.
+/// Makes client text fit to be kept and shown: no control characters, U+0000 among them, none that turn the direction of
+/// writing, no secret, and no more than so many characters.
 struct StorableText: Sendable {
     private static let redacted = "[redacted]"
 
@@ -14,13 +15,16 @@ struct StorableText: Sendable {
     }
 
     func callAsFunction(_ text: String, limit: Int) -> String {
-        let text = redacting(text)
-        // Nearly all text: there is nothing to take away.
-        guard text.utf8.count > limit || text.utf8.contains(0) else { return text }
-        let scalars = text.unicodeScalars.lazy.filter { $0.value != 0 }.prefix(limit)
-        var kept = String.UnicodeScalarView()
-        kept.append(contentsOf: scalars)
-        return String(kept)
+        // First, so that nothing is put together to a secret by what was between its parts.
+        let text = redacting(passive(text))
+        guard text.utf8.count > limit else { return text }
+        return String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit)))
+    }
+
+    private func passive(_ text: String) -> String {
+        // Nearly all text is visible ASCII.
+        guard !text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) else { return text }
+        return String(String.UnicodeScalarView(text.unicodeScalars.filter { !TextRule.isActive($0) }))
     }
 
     func holdsSecret(_ text: String) -> Bool {
@@ -42,7 +46,7 @@ struct StorableText: Sendable {
     private func redacting(_ text: String) -> String {
         let plain = redactingPlain(text)
         var decoded = plain
-        // Whoever encodes a text that is encoded already does so once more, maybe twice.
+        // Text may be encoded again by each program that it passes through.
         for _ in 0..<3 where decoded.utf8.contains(UInt8(ascii: "%")) {
             decoded = decoded.percentDecodedWherePossible
             let redacted = redactingPlain(decoded)
@@ -56,43 +60,52 @@ struct StorableText: Sendable {
         for secret in secrets {
             text = text.replacing(bytesOf: secret, with: Self.redacted)
         }
-        // What looks like a secret is one, whoever sends it wherever, be it by mistake.
+        // What looks like a secret is treated as one, wherever it was sent, even by mistake.
         guard text.placeOfBytes(of: Secrets.secretPrefix) != nil else { return text }
         return text.replacing(/cs_[A-Za-z0-9_\-]{16,}/.matchingSemantics(.unicodeScalar), with: Self.redacted)
     }
 }
 
-// By bytes, not by characters: a combining mark behind a secret would make its last character another one.
+// By bytes, not by characters: a combining mark behind a secret would make its last character another one. In linear
+// time (Knuth, Morris, Pratt), as the client chooses both texts.
 extension String {
     /// Where the bytes of another text, which isn't empty, stand in it first, as an offset in UTF-8.
-    fileprivate func placeOfBytes(of other: String, from start: Int = 0) -> Int? {
-        var (text, other) = (self, other)
-        return text.withUTF8 { text in
-            other.withUTF8 { other in
-                var place = start
-                while text.count - place >= other.count {
-                    let rest = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(text)[place...])
-                    guard let candidate = rest.firstIndex(of: other[0]) else { return nil }
-                    place += candidate
-                    guard text.count - place >= other.count else { return nil }
-                    if text[place..<place + other.count].elementsEqual(other) { return place }
-                    place += 1
-                }
-                return nil
-            }
-        }
+    fileprivate func placeOfBytes(of other: String) -> Int? {
+        placesOfBytes(of: other, upTo: 1).first
     }
 
     fileprivate func replacing(bytesOf other: String, with replacement: String) -> String {
-        guard var place = placeOfBytes(of: other) else { return self }
+        let places = placesOfBytes(of: other)
+        guard !places.isEmpty else { return self }
         let text = Array(utf8)
         var (replaced, start) = (Array(text[..<0]), 0)
-        while true {
+        for place in places {
             replaced += text[start..<place] + replacement.utf8
             start = place + other.utf8.count
-            guard let next = placeOfBytes(of: other, from: start) else { break }
-            place = next
         }
         return String(decoding: replaced + text[start...], as: UTF8.self)
+    }
+
+    /// - Parameter limit: so many places at most. They don't overlap.
+    private func placesOfBytes(of other: String, upTo limit: Int = .max) -> [Int] {
+        let pattern = Array(other.utf8)
+        guard utf8.count >= pattern.count, let first = pattern.first, utf8.contains(first) else { return [] }
+        // How much of the pattern's beginning is repeated at the end of each of its beginnings.
+        var repeated = [0]
+        for byte in pattern.dropFirst() {
+            var length = repeated.last ?? 0
+            while length > 0, pattern[length] != byte { length = repeated[length - 1] }
+            repeated.append(pattern[length] == byte ? length + 1 : 0)
+        }
+        var (places, length) = ([Int](), 0)
+        for (place, byte) in utf8.enumerated() where places.count < limit {
+            while length > 0, pattern[length] != byte { length = repeated[length - 1] }
+            if pattern[length] == byte { length += 1 }
+            if length == pattern.count {
+                places.append(place + 1 - length)
+                length = 0
+            }
+        }
+        return places
     }
 }

@@ -1,3 +1,5 @@
+import Customers
+
 /// The proxies whose `X-Forwarded-For` is believed.
 public struct TrustedProxies: Sendable {
     private struct Network: Sendable {

@@ -1,3 +1,7 @@
+import NIOCore
+import ServiceLifecycle
+import SystemPackage
+
 /// Where to listen, and whether with TLS.
 public struct ListenAddress: Sendable {
     public let host: String
@@ -8,5 +12,28 @@ public struct ListenAddress: Sendable {
         self.host = host
         self.port = port
         self.tls = tls
+    }
+}
+
+/// An address that the server can't listen on, such as a port that is taken.
+public struct ListenError: Error, CustomStringConvertible {
+    public let description: String
+
+    init(_ address: ListenAddress, _ cause: IOError) {
+        description = "Can't listen on \(address.host):\(address.port): \(Errno(rawValue: cause.errnoCode))."
+    }
+}
+
+/// A server whose failure to listen names the address.
+struct ListeningServer: Service {
+    let server: any Service
+    let address: ListenAddress
+
+    func run() async throws {
+        do {
+            try await server.run()
+        } catch let error as IOError {
+            throw ListenError(address, error)
+        }
     }
 }

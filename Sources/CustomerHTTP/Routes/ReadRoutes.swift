@@ -35,6 +35,7 @@ struct ReadRoutes: Sendable {
 
     @Sendable private func customer(_ request: Request, _ context: APIContext) async throws -> Response {
         Response(await customers.customer(context.id, try context.credentials, deadline: deadline(context)))
+            .unlessKnown(to: request)
     }
 
     @Sendable private func deletionCheck(_ request: Request, _ context: APIContext) async throws -> Response {

@@ -7,14 +7,17 @@ extension Request {
     /// Bytes of a body that are accepted.
     static let largestBody = 64 * 1024
 
+    /// Whether its own header says that the body is too large.
+    var announcesTooLargeBody: Bool {
+        headers[.contentLength].flatMap { Int($0) }.map { $0 > Self.largestBody } ?? false
+    }
+
     /// The whole body.
     ///
     /// - Throws: `APIError.bodyTooLarge`, `requestTimeout` when it doesn't arrive by the deadline, or
     ///   `malformedRequest`.
     func wholeBody(deadline: ContinuousClock.Instant) async throws(APIError) -> ByteBuffer {
-        if let announced = headers[.contentLength].flatMap({ Int($0) }), announced > Self.largestBody {
-            throw .bodyTooLarge
-        }
+        guard !announcesTooLargeBody else { throw .bodyTooLarge }
         // Without either there is no body (RFC 9112, section 6.3), and nothing to wait for.
         guard headers[.contentLength] != nil || headers[.transferEncoding] != nil else { return ByteBuffer() }
         let body = body

@@ -10,6 +10,11 @@ struct Route: Sendable {
     let path: String
     let handler: Handler
 
+    /// Whether the handler reads a body; where none is read it is passed over.
+    var takesBody: Bool {
+        method != .get
+    }
+
     init(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
         self.method = method
         self.path = path

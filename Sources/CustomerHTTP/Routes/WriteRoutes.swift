@@ -36,7 +36,7 @@ extension WriteRequest {
             context: edge.context,
             customerID: context.customerID,
             idempotencyKey: edge.idempotencyKey,
-            ifMatch: edge.ifMatch?.split(separator: ",").map { $0.trimmed },
+            ifMatch: edge.ifMatch,
             invalidity: edge.invalidity,
             body: body,
             deadline: deadline

@@ -1,24 +1,16 @@
-/// A value in a request body, as far as requests have members of its type.
-enum BodyValue: Decodable {
+/// A value of a request body, in the order and with the numbers that the client wrote.
+enum BodyValue: Sendable, Hashable {
     case null
     case bool(Bool)
+    /// As it was written; ``BodyReader`` has checked its grammar.
+    case number(String)
     case string(String)
     case array([BodyValue])
-    /// A number or an object, which no member may be.
-    case other
+    /// Every name occurs once.
+    case object([Member])
 
-    init(from decoder: any Decoder) throws {
-        let value = try decoder.singleValueContainer()
-        if let text = try? value.decode(String.self) {
-            self = .string(text)
-        } else if value.decodeNil() {
-            self = .null
-        } else if let flag = try? value.decode(Bool.self) {
-            self = .bool(flag)
-        } else if let elements = try? value.decode([BodyValue].self) {
-            self = .array(elements)
-        } else {
-            self = .other
-        }
+    struct Member: Sendable, Hashable {
+        let name: String
+        let value: BodyValue
     }
 }

@@ -47,10 +47,10 @@ public struct CustomerFields: Sendable, Hashable {
     }
 
     private static let rules: [Rule] = [
-        Rule(name: "first_name", isRequired: true, isNullable: false, allowed: .characters(1...100)),
-        Rule(name: "last_name", isRequired: true, isNullable: false, allowed: .characters(1...100)),
-        Rule(name: "email", isRequired: false, isNullable: true, allowed: .characters(1...255)),
-        Rule(name: "phone_number", isRequired: true, isNullable: false, allowed: .characters(1...20)),
+        Rule(name: "first_name", isRequired: true, isNullable: false, allowed: .text(1...100)),
+        Rule(name: "last_name", isRequired: true, isNullable: false, allowed: .text(1...100)),
+        Rule(name: "email", isRequired: false, isNullable: true, allowed: .email(1...255)),
+        Rule(name: "phone_number", isRequired: true, isNullable: false, allowed: .text(1...20)),
         Rule(
             name: "status", isRequired: false, isNullable: false,
             allowed: .values(["ACTIVE", "BLACKLISTED", "DEACTIVATED"])),
@@ -63,7 +63,9 @@ public struct CustomerFields: Sendable, Hashable {
 
     private struct Rule: Sendable {
         enum Allowed: Sendable {
-            case characters(ClosedRange<Int>)
+            /// So many characters, as PostgreSQL counts them, and not only blanks.
+            case text(ClosedRange<Int>)
+            case email(ClosedRange<Int>)
             case values([String])
         }
 
@@ -75,15 +77,26 @@ public struct CustomerFields: Sendable, Hashable {
         func checked(_ value: BodyValue) throws(Invalidity) -> JSON {
             if case .null = value, isNullable { return .null }
             guard case .string(let text) = value else { throw .body("\(name) must be a string") }
-            guard !text.unicodeScalars.contains("\u{0}") else { throw .body("\(name) must not contain U+0000") }
             switch allowed {
-            case .characters(let range) where !range.contains(text.unicodeScalars.count):
-                throw .body("\(name) must be \(range.lowerBound) to \(range.upperBound) characters")
-            case .values(let values) where !values.contains(text):
-                throw .body("\(name) must be one of \(values.joined(separator: ", "))")
-            default:
-                return .string(text)
+            case .text(let range):
+                try check(text, range)
+                guard !TextRule.isBlank(text) else { throw .text(name: name, "must not be blank") }
+            case .email(let range):
+                try check(text, range)
+                try TextRule.checkEmail(text, of: name)
+            case .values(let values):
+                guard values.contains(where: { $0.utf8.elementsEqual(text.utf8) }) else {
+                    throw .body("\(name) must be one of \(values.joined(separator: ", "))")
+                }
             }
+            return .string(text)
+        }
+
+        private func check(_ text: String, _ range: ClosedRange<Int>) throws(Invalidity) {
+            guard range.contains(text.unicodeScalars.count) else {
+                throw .body("\(name) must be \(range.lowerBound) to \(range.upperBound) characters")
+            }
+            try TextRule.check(text, of: name)
         }
     }
 }

@@ -70,7 +70,7 @@ public struct WriteOperation: Sendable {
             key: key,
             idempotencyKey: idempotencyKey,
             invalidity: invalidity,
-            fingerprint: Fingerprint.of(key, ifMatch: request.ifMatch, body: plan.body),
+            fingerprint: Fingerprint.of(key, ifMatch: request.ifMatch, body: canonicalBody(plan.body)),
             context: request.context,
             cost: plan.cost,
             permissions: permissions,

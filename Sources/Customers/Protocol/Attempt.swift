@@ -67,20 +67,6 @@ public struct AttemptContext: Sendable, Hashable {
         self.reason = reason
     }
 
-    /// The address, for IPv6 its /64. Source: RFC 6177, a site has at least a /64.
-    public static func floodSubject(_ ip: String) -> String {
-        guard ip.contains(":"), let groups = groups(of: ip) else { return ip }
-        return groups.prefix(4).map { String($0, radix: 16) }.joined(separator: ":") + "::/64"
-    }
-
-    private static func groups(of address: String) -> [UInt16]? {
-        let halves = address.split(separator: "::", maxSplits: 1, omittingEmptySubsequences: false)
-        let parts = halves.map { $0.split(separator: ":").map { UInt16($0, radix: 16) ?? 0 } }
-        guard let head = parts.first else { return nil }
-        let tail = parts.count > 1 ? parts[1] : []
-        return head + Array(repeating: 0, count: max(0, 8 - head.count - tail.count)) + tail
-    }
-
     /// What the database keeps with an attempt until its audit entry is written.
     var members: [JSON.Member] {
         [

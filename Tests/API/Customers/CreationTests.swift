@@ -30,7 +30,7 @@ struct CreationTests {
     func members() async throws {
         let tenant = try await stage.tenant()
         let given = CustomerFixture {
-            ($0.firstName, $0.lastName) = ("Zoë \\ \"👩🏽‍🚀\"", "O'Neil\n\u{1}\u{7f}\u{2028}")
+            ($0.firstName, $0.lastName) = ("Zoë \\ \"👩🏽‍🚀\"", "O'Neil\u{2028}\u{200f}\u{a0}.")
             ($0.email, $0.phoneNumber) = ("e\u{301}@例え.jp", "+1 (23) 4-5")
             ($0.status, $0.customerType) = ("BLACKLISTED", "Non-Profit")
             ($0.lastSpent, $0.lastPurchaseDate) = (nil, nil)
@@ -38,7 +38,7 @@ struct CreationTests {
 
         let answer = try await tenant.create(
             """
-            {"first_name":"Zoë \\\\ \\"👩🏽‍🚀\\"","last_name":"O'Neil\\n\\u0001\u{7f}\\u2028","email":"e\\u0301@例え.jp",
+            {"first_name":"Zoë \\\\ \\"👩🏽‍🚀\\"","last_name":"O'Neil\\u2028\u{200f}\u{a0}.","email":"e\\u0301@例え.jp",
              "phone_number":"+1 (23) 4-5","status":"BLACKLISTED","customer_type":"Non-Profit"}
             """)
 
@@ -74,7 +74,7 @@ struct CreationTests {
     @Test(
         "measures texts in Unicode scalars",
         arguments: [
-            ("first_name", 1...100), ("last_name", 1...100), ("phone_number", 1...20), ("email", 1...255),
+            ("first_name", 1...100), ("last_name", 1...100), ("phone_number", 1...20), ("email", 3...255),
         ])
     func lengths(member: String, range: ClosedRange<Int>) async throws {
         let tenant = try await stage.tenant()
@@ -84,7 +84,8 @@ struct CreationTests {
             { String(repeating: "e\u{301}", count: $0 / 2) + ($0 % 2 == 0 ? "" : "x") },
         ]
 
-        for text in texts {
+        for characters in texts {
+            let text = { (length: Int) in member == "email" ? "😀@" + characters(length - 2) : characters(length) }
             for length in [range.lowerBound, range.upperBound] {
                 #expect(try await tenant.create(Self.body([member: text(length)])).status == 201)
             }
@@ -116,6 +117,11 @@ struct CreationTests {
         ("id", #"{"first_name":"a","last_name":"b","phone_number":"1","id":"11111111-1111-1111-1111-111111111111"}"#),
         ("appId", #"{"first_name":"a","last_name":"b","phone_number":"1","appId":"app_1"}"#),
         ("last_spent", #"{"first_name":"a","last_name":"b","phone_number":"1","last_spent":1}"#),
+        ("first_name", #"{"first_name":"\u200b ","last_name":"b","phone_number":"1"}"#),
+        ("last_name", #"{"first_name":"a","last_name":"\u202eb","phone_number":"1"}"#),
+        ("phone_number", #"{"first_name":"a","last_name":"b","phone_number":"\u001b[31m"}"#),
+        ("email", #"{"first_name":"a","last_name":"b","phone_number":"1","email":"a"}"#),
+        ("email", #"{"first_name":"a","last_name":"b","phone_number":"1","email":"a@b\r\nBcc: c@d"}"#),
         ("first_name", #"{"first_name":"a\u0000b","last_name":"b","phone_number":"1"}"#),
         ("email", #"{"first_name":"a","last_name":"b","phone_number":"1","email":"\u0000"}"#),
     ]
@@ -141,6 +147,9 @@ struct CreationTests {
         arguments: [
             "", " ", "null", "[]", "\"first_name\"", "1", "{", "{}}", "{'first_name':'a'}", #"{"first_name":"\ud800"}"#,
             "first_name=a", String(repeating: "[", count: 60_000),
+            #"{"first_name":"a","last_name":"b","phone_number":"1",}"#,
+            #"{"first_name":"a","last_name":"b","phone_number":"1","phone_number":"1"}"#,
+            "\u{feff}" + #"{"first_name":"a","last_name":"b","phone_number":"1"}"#,
         ])
     func noObject(body: String) async throws {
         let tenant = try await stage.tenant()

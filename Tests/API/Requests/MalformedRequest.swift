@@ -1,7 +1,7 @@
 import LibPQ
 import TestSupport
 
-/// A request that nobody should send, and what has to become of it.
+/// A request that no client may send, and what has to become of it.
 struct MalformedRequest: Sendable {
     enum Fate: Sendable, Equatable {
         /// A 4xx in the form of every error, and so many entries.
@@ -93,20 +93,20 @@ struct MalformedRequest: Sendable {
             let end = ["%", "%4", "%zz", "%%", "%u0041"].randomElement(using: &generator) ?? "%"
             request.line = "DELETE /api/v0/customers/\(newID())\(end) HTTP/1.1"
         },
-        .changing("encoded slashes", .refusedSomehow) { request, generator in
+        .changing("encoded slashes", .refused(entries: 0), status: 404) { request, generator in
             request.line = "DELETE /api/v0/customers%2F\(newID()) HTTP/1.1"
         },
-        Kind("raw bytes as id", .refusedOrClosed) { request, generator in
+        Kind("raw bytes as id", .refused(entries: 0), status: 400) { request, generator in
             let line =
                 Array("DELETE /api/v0/customers/".utf8) + generator.bytes(1...30, in: 0x80...0xFF)
                 + Array(" HTTP/1.1".utf8)
             request.line = ""
             return line + request.bytes
         },
-        .changing("doubled slashes", .refusedSomehow) { request, generator in
+        .changing("doubled slashes", .refused(entries: 0), status: 404) { request, generator in
             request.line = "DELETE //api//v0///customers//\(newID()) HTTP/1.1"
         },
-        .changing("dots and semicolons", .refusedSomehow) { request, generator in
+        .changing("dots and semicolons", .refused(entries: 0), status: 404) { request, generator in
             let path = [
                 "/api/v0/customers/../customers/x", "/api/v0/./customers/x", "/api/v0/customers/x;a=b/y", "/..;/x",
             ]
@@ -164,10 +164,10 @@ struct MalformedRequest: Sendable {
         .changing("a header without a name", .refusedOrClosed) { request, generator in
             request.headers.append(": value")
         },
-        .changing("no host", .refusedSomehow) { request, generator in
+        .changing("no host", .refused(entries: 0), status: 400) { request, generator in
             request.headers.removeAll { $0.hasPrefix("Host") }
         },
-        .changing("two hosts", .refusedSomehow) { request, generator in
+        .changing("two hosts", .refused(entries: 0), status: 400) { request, generator in
             request.headers.append("Host: other.example")
         },
     ]

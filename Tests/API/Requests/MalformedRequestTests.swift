@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Nobody can make the service fall over, lie, or forget to record.
+/// No request can make the service crash, lie, or forget to record.
 @Suite("Malformed requests", .stage(["CUSTOMERD_RATE_LIMIT": "10000"]))
 struct MalformedRequestTests {
     let stage = Stage.current
@@ -125,7 +125,7 @@ struct MalformedRequestTests {
         for connection in stalled { replies.append(await connection.reply(within: .seconds(10))) }
         service.terminate()
 
-        #expect(meanwhile.status == 404, "nobody waits for the stalled ones")
+        #expect(meanwhile.status == 404, "other requests don't wait for the stalled ones")
         #expect(replies.allSatisfy { $0 == .closed || $0.answer?.hasErrorForm == true })
         #expect(await service.exitStatus(within: .seconds(20)) == 0)
     }

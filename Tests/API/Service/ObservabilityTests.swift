@@ -47,7 +47,7 @@ struct ObservabilityTests {
         let age = Date().timeIntervalSince1970 - head
         #expect((-1..<60).contains(age))
         #expect(try await value("customerd_audit_lag_seconds") != nil)
-        for pool in ["main", "audit", "audit-strangers", "recovery"] {
+        for pool in ["main", "audit", "audit-strangers", "recovery", "readiness"] {
             #expect(try await value("db_pool_in_use{pool=\"\(pool)\"}") != nil)
             #expect(try await value("db_pool_waiting{pool=\"\(pool)\"}") != nil)
         }

@@ -1,3 +1,4 @@
+import Customers
 import Testing
 
 @testable import CustomerHTTP
@@ -41,8 +42,8 @@ struct TrustedProxiesTests {
         return proxies.client(peer: try #require(IPAddress(peer)), forwardedFor: forwardedFor).text
     }
 
-    @Test("nobody is believed unless trusted")
-    func nobody() throws {
+    @Test("no proxy is believed unless it is trusted")
+    func untrusted() throws {
         #expect(try client("192.0.2.1", ["198.51.100.7"], trusting: "") == "192.0.2.1")
         #expect(try client("192.0.2.1", ["198.51.100.7"], trusting: "10.0.0.0/8") == "192.0.2.1")
     }
@@ -81,7 +82,7 @@ struct TrustedProxiesTests {
         #expect(try client(peer, ["198.51.100.7"], trusting: list) == expected)
     }
 
-    @Test("commas and blanks part the blocks")
+    @Test("commas and blanks separate the blocks")
     func list() throws {
         for peer in ["10.1.2.3", "192.0.2.1", "2001:db8::1"] {
             #expect(

@@ -27,7 +27,7 @@ struct ConnectionTurnTests {
 
         #expect(fresh.deadline == at(60))
         #expect(used.deadline == at(65))
-        #expect(fresh.isClients && used.isClients)
+        #expect(fresh.isClientsTurn && used.isClientsTurn)
     }
 
     @Test("a request has the time of an arrival from its first byte, however many bytes follow")
@@ -37,7 +37,7 @@ struct ConnectionTurnTests {
         turn.readCompleted(now: at(29))
 
         #expect(turn.deadline == at(30))
-        #expect(turn.isClients)
+        #expect(turn.isClientsTurn)
     }
 
     @Test("while it is worked on, the client waits for us")
@@ -48,10 +48,10 @@ struct ConnectionTurnTests {
         turn.readCompleted(now: at(1))
 
         #expect(turn.deadline == nil)
-        #expect(!turn.isClients)
+        #expect(!turn.isClientsTurn)
     }
 
-    @Test("a body that arrives has the deadline of whoever reads it, but the connection may be given up")
+    @Test("a body that arrives has the deadline of its reader, but the connection may be given up")
     func slowBody() {
         var turn = ConnectionTurn(limits: limits, now: start)
         turn.headArrived(now: at(1))
@@ -59,7 +59,7 @@ struct ConnectionTurnTests {
         turn.readCompleted(now: at(2))
 
         #expect(turn.deadline == nil)
-        #expect(turn.isClients)
+        #expect(turn.isClientsTurn)
     }
 
     @Test("a body that goes on after the answer has the time of an arrival")
@@ -74,7 +74,7 @@ struct ConnectionTurnTests {
         #expect(turn.deadline == at(13))
     }
 
-    @Test("an answer that isn't taken has the time of silence, whatever else is asked for")
+    @Test("an answer that isn't taken has the time of silence, whatever requests follow")
     func untaken() {
         var turn = ConnectionTurn(limits: limits, now: start)
         for _ in 1...3 {
@@ -100,7 +100,7 @@ struct ConnectionTurnTests {
         turn.headArrived(now: at(1))
         turn.readCompleted(now: at(1))
 
-        #expect(!turn.isClients)
+        #expect(!turn.isClientsTurn)
         #expect(turn.deadline == nil)
     }
 

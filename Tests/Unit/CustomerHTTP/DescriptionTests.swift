@@ -89,9 +89,9 @@ struct DescriptionTests {
             ),
             customers: CustomerQueries(readPath: readPath),
             audit: AuditQueries(readPath: readPath),
-            pool: pool,
             limits: limits,
-            proxies: TrustedProxies.nobody,
+            proxies: TrustedProxies.none,
+            isReady: { true },
             metrics: { "" }
         )
     }

@@ -10,9 +10,24 @@ import Testing
 struct StorableTextTests {
     private let secret = "cs_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
-    @Test("U+0000 goes, the rest stays")
-    func nul() {
-        #expect(StorableText(secrets: [])("a\u{0}b 👩‍👩‍👧\n", limit: 100) == "ab 👩‍👩‍👧\n")
+    @Test("what acts on a terminal or a page goes, the rest stays")
+    func active() {
+        #expect(StorableText(secrets: [])("a\u{0}b 👩‍👩‍👧\n\u{202e}\u{9b}é", limit: 100) == "ab 👩‍👩‍👧é")
+    }
+
+    @Test("a secret whose parts are separated only by what is removed is one")
+    func separatedSecrets() {
+        #expect(StorableText(secrets: [secret])("cs\u{202e}_0123456789abcdefghijklmnop", limit: 100) == "[redacted]")
+    }
+
+    @Test("a secret is found in linear time, whatever it repeats")
+    func repetitiveSecrets() {
+        let secret = String(repeating: "ab", count: 4000) + "c"
+        let storable = StorableText(secrets: [secret])
+        let text = String(repeating: "ab", count: 12_000)
+
+        #expect(storable(text, limit: 30_000) == text)
+        #expect(storable("abab\(secret)\(secret)ab", limit: 100) == "abab[redacted][redacted]ab")
     }
 
     @Test("the limit counts characters as PostgreSQL does")
@@ -30,7 +45,7 @@ struct StorableTextTests {
         #expect(!storable.holdsSecret("x"))
     }
 
-    @Test("a secret goes as often as it is there, and whatever clings to it")
+    @Test("a secret is removed as often as it occurs, with characters that combine with it")
     func clingingSecrets() {
         for storable in [StorableText(secrets: [secret]), StorableText(secrets: ["cs_" + secret])] {
             for text in [
@@ -44,7 +59,7 @@ struct StorableTextTests {
     }
 
     @Test(
-        "a secret goes in whatever percent-encoding",
+        "a secret is removed in every percent-encoding",
         arguments: [
             "%63s_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "cs%5F0123456789abcdefghijklmnopqrstuvwxyz%41BCDEFG",
             // Beside what is no encoding, and no UTF-8.
@@ -75,7 +90,7 @@ struct StorableTextTests {
         #expect(!StorableText(secrets: [secret])(secret, limit: 10).contains("0123"))
     }
 
-    @Test("a word that somebody sends as a secret garbles nothing")
+    @Test("a short word sent as a secret changes nothing")
     func shortSecrets() {
         #expect(StorableText(secrets: ["customers"])("/api/v0/customers", limit: 100) == "/api/v0/customers")
     }
@@ -101,7 +116,7 @@ struct EdgeTests {
         let head = HTTPRequest(method: .get, scheme: "http", authority: "api.test", path: path, headerFields: fields)
         return RequestEdge(
             Request(head: head, body: .init(buffer: .init())), peer: try #require(IPAddress("192.0.2.1")),
-            proxies: TrustedProxies.nobody)
+            proxies: TrustedProxies.none)
     }
 
     @Test("an id of visible ASCII is kept", arguments: ["a", String(repeating: "~", count: 128), "!{}\"%"])
@@ -170,6 +185,20 @@ struct EdgeTests {
         #expect(try edge([(name, longest + "x")]).invalidity == .headerIsTooLong(name: name, limit: limit))
     }
 
+    @Test(
+        "what acts on a terminal is refused in what is recorded, by the header's name",
+        arguments: ["x-actor-id", "x-audit-reason"])
+    func activeText(name: String) throws {
+        for text in ["a\tb", "a\u{9b}31m", "a\u{202e}b", "\u{2066}"] {
+            let edge = try edge([(name, text)])
+            #expect(edge.invalidity?.message.hasPrefix("\(name) must not contain ") == true)
+            #expect(
+                !(edge.context.claimedActor ?? edge.context.reason ?? "?").unicodeScalars.contains {
+                    TextRule.isActive($0)
+                })
+        }
+    }
+
     @Test("headers that may hold a secret aren't kept")
     func keptHeaders() throws {
         let edge = try edge([
@@ -186,7 +215,7 @@ struct EdgeTests {
 
 extension TrustedProxies {
     /// Believes no proxy.
-    static var nobody: TrustedProxies {
+    static var none: TrustedProxies {
         // An empty list has no part that could be wrong.
         (try? TrustedProxies(""))!
     }

@@ -1,0 +1,26 @@
+public import LibPQ
+
+/// Whether the service can do its work: the database answers and can be written to, which every request of a client
+/// does.
+public struct Readiness: Sendable {
+    /// How long a check may take.
+    private static let patience = Duration.seconds(1)
+
+    private let pool: ConnectionPool
+
+    /// - Parameter pool: one that no request uses, so that a check never waits for requests.
+    public init(pool: ConnectionPool) {
+        self.pool = pool
+    }
+
+    public func callAsFunction() async -> Bool {
+        let deadline = ContinuousClock.now + Self.patience
+        let isReadOnly = try? await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.query(
+                Statement("SELECT pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool"),
+                deadline: deadline
+            ).rows.first?.bool(0)
+        }
+        return isReadOnly == false
+    }
+}
