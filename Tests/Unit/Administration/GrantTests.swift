@@ -21,7 +21,7 @@ struct GrantTests {
             "UPDATE service.attempts SET outcome = NULL",
             "SELECT * FROM service.rate_windows",
             "UPDATE service.migrations SET version = 1",
-            "SELECT service.lock_head(gen_random_uuid())",
+            "SELECT service.lock_head(gen_random_uuid(), true)",
             "TRUNCATE public.customers",
             "UPDATE public.invoices SET amount = 0",
             "SET ROLE customerd_owner",

@@ -6,8 +6,7 @@ import Testing
 /// the service. For every function and operator that our SQL calls by an unqualified name there is a better match.
 @Suite("Hijacked names")
 struct HijackTests {
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../..").standardizedFileURL
+    private static let root = URL(fileURLWithPath: projectFile("."))
 
     /// Every word before a parenthesis in the SQL files and in the sources, which hold the rest of the SQL.
     private static func calledNames() throws -> Set<String> {
