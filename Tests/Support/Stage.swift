@@ -270,10 +270,11 @@ extension TestDatabase {
 ///
 /// A suite waits for its turn, so that few have services running at one time. A suite's trait does that, not a test: a
 /// test that waits keeps one of the places for tests that run at one time, which the suites whose turn it is need.
-public struct StageTrait: SuiteTrait, TestScoping {
+public struct StageTrait: SuiteTrait, TestTrait, TestScoping {
     /// Opens the stage that the tests of the suite share; nil when they open their own.
     fileprivate let open: (@Sendable () async throws -> Stage)?
 
+    /// It reaches the suite's tests, too, which is what a trait of tests may do.
     public var isRecursive: Bool { true }
 
     public func scopeProvider(for test: Test, testCase: Test.Case?) -> StageTrait? { self }
