@@ -283,7 +283,7 @@ struct AuditCommandTests {
                 #expect(verdict.status == (isWhole ? 0 : 1), "\(options): \(verdict.output)")
                 let script = try await Program.run(
                     ["python3", projectFile("scripts/verify-audit.py"), path] + checkpoint)
-                #expect(try Answer(script.output).isLike(Answer(verdict.output)), "\(options): \(script.output)")
+                #expect(try VerifierAnswer(script.output).isLike(VerifierAnswer(verdict.output)), "\(options): \(script.output)")
             }
         }
         let none = try await Customerd.succeed(["audit", "export", "--from", "31"], environment)
@@ -314,9 +314,9 @@ struct AuditCommandTests {
             let path = try place.write("part", contents)
             let checkpoint = ["--checkpoint", place.path("checkpoint"), "--app", app]
             let verdict = try await Customerd.run(["audit", "verify", "--json", "--export", path] + checkpoint)
-            #expect(try Answer(verdict.output).brokenAt == seq, "\(verdict.output)")
+            #expect(try VerifierAnswer(verdict.output).brokenAt == seq, "\(verdict.output)")
             let script = try await Program.run(["python3", projectFile("scripts/verify-audit.py"), path] + checkpoint)
-            #expect(try Answer(script.output).isLike(Answer(verdict.output)), "\(script.output)")
+            #expect(try VerifierAnswer(script.output).isLike(VerifierAnswer(verdict.output)), "\(script.output)")
         }
         try await fixture.drop()
     }

@@ -71,24 +71,16 @@ struct DescriptionTests {
         let givenUp = GivenUpAttempts()
         let admission = Admission(pool: pool, givenUp: givenUp, limits: limits)
         let audit = AuditWriter(
-            tenants: pool, strangers: pool, substitute: pool, givenUp: givenUp, logger: logger)
-        let unitOfWork = UnitOfWork(pool: pool, givenUp: givenUp)
-        let deleteCustomer = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
-        let readPath = ReadPath(admission: admission, pool: pool, logger: logger)
+            tenants: pool, strangers: pool, held: pool, substitute: pool, givenUp: givenUp, logger: logger)
+        let execution = Execution(audit: audit, logger: logger)
+        let read = Read(admission: admission, pool: pool, logger: logger)
         return CustomerAPI(
-            commands: CustomerCommands(
-                writePath: WritePath(admission: admission, audit: audit, logger: logger),
-                createCustomer: CreateCustomer(unitOfWork: unitOfWork),
-                changeCustomer: ChangeCustomer(unitOfWork: unitOfWork),
-                redactCustomer: RedactCustomer(unitOfWork: unitOfWork),
-                restoreCustomer: RestoreCustomer(unitOfWork: unitOfWork, days: 0),
-                deleteCustomer: deleteCustomer,
-                bulkDelete: BulkDelete(
-                    deleteCustomer: deleteCustomer, unitOfWork: unitOfWork, pool: pool, audit: audit,
-                    givenUp: givenUp)
-            ),
-            customers: CustomerQueries(readPath: readPath),
-            audit: AuditQueries(readPath: readPath),
+            write: Write(admission: admission, execution: execution, logger: logger),
+            writes: Writes(
+                unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
+                givenUp: givenUp, limits: limits, restoreDays: 0),
+            customers: CustomerQueries(read: read),
+            audit: AuditQueries(read: read),
             limits: limits,
             proxies: TrustedProxies.none,
             isReady: { true },

@@ -164,7 +164,7 @@ struct EdgeTests {
 
     private func invalidity(_ headers: [(String, String)]) throws -> Invalidity? {
         guard case .failure(let error) = try edge(headers).idempotencyKey else { return nil }
-        return error.invalidity
+        return error
     }
 
     @Test("credentials that are empty or given twice are none")
