@@ -1,6 +1,6 @@
 /// Everything that can be said to a client instead of what it asked for. The one place that maps errors to HTTP.
 ///
-/// Source: contract section 1; status codes as in RFC 9110, 6585 (429, 431).
+/// Source: docs/api.md, Errors; status codes of RFC 9110, 6585 (429, 431).
 public enum APIError: Error, Sendable, Hashable {
     case invalidCredentials
     case rateLimited(retryAfter: Int)

@@ -1,6 +1,6 @@
 /// What is wrong with a request that was understood but can't be taken: one sentence for each.
 public enum Invalidity: Error, Sendable, Hashable {
-    case customerIDIsNoUUID
+    case invalidCustomerID
     case idempotencyKeyIsMissing
     case idempotencyKeyIsNoUUID
     case idempotencyKeyIsRepeated
@@ -22,7 +22,7 @@ public enum Invalidity: Error, Sendable, Hashable {
 
     public var message: String {
         switch self {
-        case .customerIDIsNoUUID: "Validation failed (uuid is expected)"
+        case .invalidCustomerID: "Validation failed (uuid is expected)"
         case .idempotencyKeyIsMissing: "idempotency-key header is required"
         case .idempotencyKeyIsNoUUID: "idempotency-key must be a UUID"
         case .idempotencyKeyIsRepeated: "idempotency-key must be given once"

@@ -4,7 +4,7 @@ import AuditTrail
 extension Audit {
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Write the trail to standard output, one JSON object a line, to be verified elsewhere.",
+            abstract: "Write the trail to standard output, one JSON object a line, for verification elsewhere.",
             discussion: "`audit verify --export` verifies it, as does scripts/verify-audit.py, which needs only Python."
         )
 

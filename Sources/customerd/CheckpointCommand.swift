@@ -5,7 +5,7 @@ extension Audit {
     struct SignCheckpoint: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "checkpoint",
-            abstract: "Sign how long each chain is and where it ends, to be kept outside the database.",
+            abstract: "Sign the length and the head of each chain, to be kept outside the database.",
             discussion: """
                 It verifies the trail first, and signs nothing if a chain is broken (exit 1). The file of --out is \
                 replaced if the trail still agrees with the checkpoints in it.
@@ -26,7 +26,7 @@ extension Audit {
         var name = "customerd"
         @Option(help: ArgumentHelp("Write to this file instead of standard output.", valueName: "file"))
         var out: String?
-        @Flag(help: "Verify only what came after the checkpoints in --out.")
+        @Flag(help: "Verify only the entries after the checkpoints in --out.")
         var incremental = false
         @OptionGroup var chain: ChainOption
         @OptionGroup var output: OutputOptions

@@ -7,7 +7,7 @@ import Logging
 
 /// All settings, from the environment, validated at once. The one place that reads it, besides libpq for its `PG*`.
 ///
-/// Source: contract section 6, `.env.example`.
+/// Source: docs/api.md, Settings; `.env.example`.
 struct Settings: Sendable {
     /// Where to listen: CUSTOMERD_HOST, CUSTOMERD_PORT (0 for any free port).
     let host: String

@@ -28,7 +28,7 @@ public struct CustomerFixture: Sendable {
         change(&self)
     }
 
-    /// The record as the contract has it, to the byte.
+    /// The record of docs/api.md, Records, byte for byte.
     public func record(app: String) -> String {
         let members: [(String, String?)] = [
             ("id", Self.quoted(id)),

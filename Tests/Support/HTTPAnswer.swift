@@ -38,7 +38,7 @@ public struct HTTPAnswer: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension HTTPAnswer {
-    /// An error body as the contract has it, to the byte.
+    /// An error body of docs/api.md, Errors, byte for byte.
     public static func error(_ status: Int, _ message: String, _ error: String) -> String {
         "{\"statusCode\":\(status),\"message\":\"\(message)\",\"error\":\"\(error)\"}"
     }

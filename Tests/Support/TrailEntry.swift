@@ -9,8 +9,8 @@ public struct TrailEntry: Sendable {
         self.columns = columns
     }
 
-    /// The columns of the contract, section 3, in its order.
-    public static let contractColumns = """
+    /// The columns of docs/api.md, Audit, in this order.
+    public static let documentedColumns = """
         seq bigint, id uuid, app_id uuid, occurred_at timestamp with time zone, recorded_at timestamp with time zone, \
         action text, outcome text, status_code integer, customer_id uuid, before_image jsonb, actor_key_id uuid, \
         actor_client_key text, actor_name text, actor_role text, actor_claimed text, reason text, ip inet, \
@@ -46,7 +46,7 @@ public struct TrailEntry: Sendable {
 
     /// Where the entry differs from what it is to be. A column that isn't named is to be NULL.
     public func mismatches(with expected: [String: String]) -> [String] {
-        let names = Self.contractColumns.split(separator: ", ").map { String($0.prefix { $0 != " " }) }
+        let names = Self.documentedColumns.split(separator: ", ").map { String($0.prefix { $0 != " " }) }
         return names.filter { !Self.unforeseeable.contains($0) && columns[$0] != expected[$0] }.map { name in
             "\(name) is \(columns[name] ?? "NULL"), not \(expected[name] ?? "NULL")"
         }

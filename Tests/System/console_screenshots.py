@@ -77,7 +77,7 @@ def main(directory):
 
     def verified(page):
         page.press("v")
-        page.wait_text("#verify-result", "The chain is whole")
+        page.wait_text("#verify-result", "The chain is intact")
 
     def opened(page):
         page.press("j")

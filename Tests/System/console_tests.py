@@ -269,7 +269,7 @@ class ConsoleTests(unittest.TestCase):
         app = self.busy_app()
         page = self.sign_in(app.auditor)
 
-        self.assertIn("The chain is whole: entries 1 to 120.", self.verify(page))
+        self.assertIn("The chain is intact: entries 1 to 120.", self.verify(page))
         page.click("#verify-close")
         self.assertIn("It extends the chain of 120 entries", self.verify(page))
 
@@ -284,7 +284,7 @@ class ConsoleTests(unittest.TestCase):
                 app.tamper(f"UPDATE audit.entries SET {change} {where} 7")
                 self.assertIn(f"The chain is broken at entry 7: entry 7 was changed: {verdict}", self.verify(page))
                 app.tamper(f"UPDATE audit.entries SET {back} {where} 7")
-        self.assertIn("The chain is whole", self.verify(page))
+        self.assertIn("The chain is intact", self.verify(page))
 
         app.tamper(
             f"UPDATE audit.entries SET subject_salt = NULL, before_image = NULL, reason = NULL, error_message = NULL {where} 117")
@@ -307,13 +307,13 @@ class ConsoleTests(unittest.TestCase):
         for _ in range(5):
             app.office.delete(str(uuid.uuid4()))
         page = self.sign_in(app.auditor)
-        self.assertIn("The chain is whole: entries 1 to 5.", self.verify(page))
+        self.assertIn("The chain is intact: entries 1 to 5.", self.verify(page))
 
         app.tamper(f"DELETE FROM audit.entries WHERE app_id = '{app.id}' AND seq > 3")
 
         self.assertIn("broken at entry 4: the chain was cut: it had 5 entries", self.verify(page))
         page.click("#verify-result button")
-        self.assertIn("The chain is whole: entries 1 to 3.", self.verify(page))
+        self.assertIn("The chain is intact: entries 1 to 3.", self.verify(page))
 
     # --- a phone ------------------------------------------------------------------------------------------------------
 
@@ -330,7 +330,7 @@ class ConsoleTests(unittest.TestCase):
         self.assert_fits(page)
 
         page.click("#verify-start")
-        page.wait_text("#verify-result", "The chain is whole: entries 1 to 120.")
+        page.wait_text("#verify-result", "The chain is intact: entries 1 to 120.")
         self.assert_fits(page)
 
         page.click("#entries li:nth-child(4) a")

@@ -20,7 +20,7 @@ CREATE TYPE service.customer_record AS (
     "createdAt"        text,
     "updatedAt"        text
 );
-COMMENT ON TYPE service.customer_record IS 'The members of a customer, in the order of the contract.';
+COMMENT ON TYPE service.customer_record IS 'The members of a customer, in the order of docs/api.md, Records.';
 
 CREATE TYPE service.outcome AS ENUM (
     'SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'INVALID', 'UNAUTHENTICATED', 'FORBIDDEN', 'RATE_LIMITED', 'CONFLICT',

@@ -1,4 +1,4 @@
--- What the schema promises to those who read it.
+-- What the schema guarantees.
 BEGIN;
 SELECT plan(14);
 
@@ -96,7 +96,7 @@ SELECT is(
     'seq id app_id occurred_at recorded_at action outcome status_code customer_id before_image actor_key_id actor_client_key '
     'actor_name actor_role actor_claimed reason ip user_agent request_id idempotency_key request error_code sqlstate '
     'constraint_name referencing_table error_message previous_hash hash',
-    'the columns of the trail come first and in the contract''s order');
+    'the columns of the trail come first and in the order of docs/api.md, Audit');
 SELECT is(
     audit.hmac_sha256(decode(repeat('0b', 32), 'hex'), 'Hi There'),
     '\x198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7'::bytea,

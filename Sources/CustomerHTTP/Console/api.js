@@ -71,7 +71,7 @@ export class TrailAPI {
     if (!budget || budget.remaining > Math.min(reserve, budget.limit / 2)) return;
     const wait = budget.until - Date.now();
     if (wait <= 0) return;
-    onWait(`The key's requests are used up; going on in ${Math.ceil(wait / 1000)} s`);
+    onWait(`The rate limit of the key is used up; continuing in ${Math.ceil(wait / 1000)} s`);
     await pause(wait + Math.random() * 1000, signal);
   }
 

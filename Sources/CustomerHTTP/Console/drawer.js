@@ -95,7 +95,7 @@ export class Drawer {
             await navigator.clipboard.writeText(entry.source);
             button.textContent = "Copied";
           } catch {
-            button.textContent = "The browser didn't allow it";
+            button.textContent = "The browser refused to copy";
           }
         },
       }, "Copy as JSON")),

@@ -70,7 +70,7 @@ class Session {
   toggleLive() {
     this.#isLive = !this.#isLive;
     byID("live").setAttribute("aria-pressed", this.#isLive);
-    tell("announcer", this.#isLive ? "Watching live" : "Not watching any more");
+    tell("announcer", this.#isLive ? "Live updates on" : "Live updates off");
     this.#state();
     this.#wake();
   }

@@ -23,17 +23,17 @@ export const attempts = (entry) => Number.isInteger(entry.request?.folded) ? ent
 /** One sentence for what happened. */
 export function meaning(entry) {
   switch (entry.outcome) {
-    case "SUCCEEDED": return entry.action === "customer.delete" ? "The customer was deleted." : "It was done.";
+    case "SUCCEEDED": return entry.action === "customer.delete" ? "The customer was deleted." : "The change was made.";
     case "REFUSED":
       return `Refused: rows of ${entry.referencing_table} refer to the customer (${entry.constraint_name}).`;
     case "NOT_FOUND": return "There was no such customer.";
-    case "INVALID": return `The request was malformed: ${entry.error_message ?? "no reason is kept"}`;
+    case "INVALID": return `The request was malformed: ${entry.error_message ?? "no reason recorded"}`;
     case "UNAUTHENTICATED": return "The credentials were wrong.";
     case "FORBIDDEN": return "The key lacks the permission.";
     case "RATE_LIMITED": return "The key was over its rate limit.";
-    case "CONFLICT": return entry.error_message ?? "It was in conflict with another request.";
-    case "REPLAYED": return "The stored answer of an earlier request with this idempotency key was given again.";
-    case "INTERRUPTED": return "It was cut off before there was an answer; nothing was changed.";
-    default: return `It failed: ${entry.error_message ?? "no reason is kept"}`;
+    case "CONFLICT": return entry.error_message ?? "It conflicted with another request.";
+    case "REPLAYED": return "The stored answer of an earlier request with this idempotency key was returned.";
+    case "INTERRUPTED": return "It was interrupted before an answer was sent; nothing was changed.";
+    default: return `It failed: ${entry.error_message ?? "no reason recorded"}`;
   }
 }

@@ -110,7 +110,7 @@ export class Verification {
     if (fault) {
       this.#conclude("broken", `The chain is broken at entry ${fault.seq}: ${fault.reason}.`,
         make("p", {}, fault.seq > 1
-          ? `The ${count(fault.seq - 1)} entries before it are as they were written.`
+          ? `The ${count(fault.seq - 1)} entries before it are unchanged.`
           : null,
           " From there on nothing is proven. ",
           fault.id === null ? null : make("a", { href: this.#link(fault.id) }, `Look at entry ${fault.seq}`)),
@@ -126,7 +126,7 @@ export class Verification {
     }
     if (check.head !== null) remember(check.head);
     this.#conclude("whole",
-      check.head === null ? "There is no entry yet." : `The chain is whole: entries 1 to ${count(check.head.seq)}.`,
+      check.head === null ? "There is no entry yet." : `The chain is intact: entries 1 to ${count(check.head.seq)}.`,
       remembered === null ? null : make("p", {},
         `It extends the chain of ${count(remembered.seq)} entries that this browser verified on ${remembered.at}.`),
       make("p", { class: "dim" }, "Computed in this browser from what the API answers. Whether the newest entries were ",

@@ -1,6 +1,6 @@
 import HTTPTypes
 
-/// The header fields of the contract, section 1.
+/// The header fields of the API. Source: docs/api.md, Requests and Answers.
 extension HTTPField.Name {
     static let clientKey = Self("x-client-key")!
     static let clientSecret = Self("x-client-secret")!

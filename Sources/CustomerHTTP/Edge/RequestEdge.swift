@@ -4,7 +4,7 @@ import Hummingbird
 
 /// A request as it arrived at the edge: who says it is, from where, and what of it may be kept.
 struct RequestEdge: Sendable {
-    /// Longest that the contract allows, in characters.
+    /// The longest allowed values, in characters. Source: docs/api.md, Requests.
     private enum Limit {
         static let actorID = 200
         static let auditReason = 500

@@ -64,7 +64,7 @@ struct ReadRoutes: Sendable {
 extension APIContext {
     /// The `{id}` of the path.
     var id: Result<UUID, Invalidity> {
-        customerID.map { .success($0) } ?? .failure(.customerIDIsNoUUID)
+        customerID.map { .success($0) } ?? .failure(.invalidCustomerID)
     }
 
     var credentials: Credentials {

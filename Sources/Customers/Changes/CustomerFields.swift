@@ -18,7 +18,7 @@ public struct CustomerFields: Sendable, Hashable {
 
     /// What may be set by which call.
     public enum Form: Sendable {
-        /// All that the contract requires has to be there.
+        /// All required members must be present.
         case new
         /// Any of the members, but at least one.
         case change

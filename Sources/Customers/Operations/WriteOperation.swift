@@ -52,7 +52,7 @@ public struct WriteOperation: Sendable {
     /// all.
     func attempt(_ request: WriteRequest) -> (Attempt, Plan) {
         let key = AttemptKey(action: action, customerID: isAboutCustomer ? request.customerID : nil)
-        var invalidity = isAboutCustomer && request.customerID == nil ? Invalidity.customerIDIsNoUUID : nil
+        var invalidity = isAboutCustomer && request.customerID == nil ? Invalidity.invalidCustomerID : nil
         var idempotencyKey: UUID?
         switch request.idempotencyKey {
         case .success(let value): idempotencyKey = value
@@ -134,7 +134,7 @@ public struct Writes: Sendable {
 extension WriteRequest {
     /// The customer of the path, of an operation that is about one.
     func customer() throws(Invalidity) -> UUID {
-        guard let customerID else { throw .customerIDIsNoUUID }
+        guard let customerID else { throw .invalidCustomerID }
         return customerID
     }
 }

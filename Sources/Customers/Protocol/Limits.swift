@@ -16,7 +16,7 @@ public struct Limits: Sendable, Hashable {
         self.requestTimeout = requestTimeout
     }
 
-    /// How long nobody else touches an attempt: past its deadline, so that a request that is merely slow keeps it.
+    /// How long an attempt can't be taken over: past its deadline, so that a request that is merely slow keeps it.
     public var lease: Duration {
         requestTimeout + .seconds(5)
     }

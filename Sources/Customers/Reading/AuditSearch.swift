@@ -4,7 +4,7 @@ public struct AuditSearch: Sendable, Hashable {
 
     public var customerID: UUID?
     public var outcome: Outcome?
-    /// A client key, the name of a key, or whom a client claimed to act for.
+    /// A client key, the name of an API key, or a claimed actor (`x-actor-id`).
     public var actor: String?
     /// The first moment of the time in which an attempt occurred, inclusive.
     public var from: DateTime?

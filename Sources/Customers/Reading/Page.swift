@@ -16,7 +16,7 @@ public struct Page: Sendable, Hashable {
 
 extension Page {
     /// - Parameters:
-    ///   - records: the records of the page, rendered, parted by commas; nil for none.
+    ///   - records: the records of the page, rendered, separated by commas; nil for none.
     ///   - total: how many there are on all pages.
     func answer(records: String?, total: Int) -> Answer {
         let list: JSON = [

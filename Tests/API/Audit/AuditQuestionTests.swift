@@ -8,7 +8,7 @@ import Testing
 struct AuditQuestionTests {
     private static let directory = projectFile("sql/audit")
 
-    /// - Returns: the rows, columns parted by `|`.
+    /// - Returns: the rows, columns separated by `|`.
     private func ask(
         _ question: String, _ tenant: Tenant, _ variables: [String: String] = [:]
     ) async throws -> [String] {

@@ -15,7 +15,7 @@ struct AuditReadTests {
 
         let answer = try await tenant.get(Self.path)
 
-        let names = TrailEntry.contractColumns.split(separator: ", ").map { $0.prefix { $0 != " " } }
+        let names = TrailEntry.documentedColumns.split(separator: ", ").map { $0.prefix { $0 != " " } }
         let shown = try #require(answer.body.prefixMatch(of: /\{"data":\[(.*)\],"next_cursor":null\}/)?.output.1)
         var rest = shown[...]
         for name in names + ["subject_commitment", "context_commitment"] {

@@ -18,7 +18,7 @@ struct TrailTests {
             """
         ).compactMap { $0["column"] }
 
-        #expect(columns.joined(separator: ", ").hasPrefix(TrailEntry.contractColumns))
+        #expect(columns.joined(separator: ", ").hasPrefix(TrailEntry.documentedColumns))
     }
 
     @Test(

@@ -74,7 +74,7 @@ struct ClientTests {
         #expect(process.retries == 1, "\(process.errors)")
     }
 
-    @Test("while nobody listens they try again", arguments: ExampleClient.allCases)
+    @Test("while no service listens they try again", arguments: ExampleClient.allCases)
     func nobodyListens(_ client: ExampleClient) async throws {
         let stage = try await Stage.open(isStarted: false)
         let port = RunningService.freePort()

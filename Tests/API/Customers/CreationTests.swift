@@ -172,7 +172,7 @@ struct CreationTests {
         #expect(try await tenant.entries().isEmpty)
     }
 
-    @Test("a member's name that no database can store is refused, and nobody else suffers for it")
+    @Test("a member's name that no database can store is refused, and no other request is affected")
     func poisonedName() async throws {
         let tenant = try await stage.tenant()
         let poisoned = #"{"first_name":"a","last_name":"b","phone_number":"1","a\u0000b":1}"#
@@ -255,7 +255,7 @@ struct CreationTests {
         #expect(try await tenant.customerCount() == "0")
     }
 
-    @Test("its entry says who created whom, with nothing that was before")
+    @Test("its entry says who created which customer, without a before-image")
     func entry() async throws {
         let tenant = try await stage.tenant()
         let key = newID()

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// A write of the contract, section 5, and of section 1, with all that a test needs to ask for it.
+/// A write of docs/api.md, Operations, with all that a test needs to request it.
 struct Operation: Sendable, CustomTestStringConvertible {
     /// What the customer has to be for the operation to succeed.
     enum Precondition: Sendable {
@@ -61,7 +61,7 @@ struct Operation: Sendable, CustomTestStringConvertible {
         try await tenant.ask(method, path(customer), body(customer), key: newID())
     }
 
-    /// Makes a customer on whom it succeeds.
+    /// Makes a customer for which it succeeds.
     func subject(of tenant: Tenant) async throws -> CustomerFixture {
         let customer = CustomerFixture()
         guard precondition != .none else { return customer }
@@ -71,7 +71,7 @@ struct Operation: Sendable, CustomTestStringConvertible {
     }
 }
 
-/// What each role may do (contract, section 5).
+/// What each role may do. Source: docs/api.md, Roles.
 enum Role: String, CaseIterable, Sendable {
     case viewer, editor, admin, auditor
 

@@ -28,7 +28,7 @@ struct PermissionTests {
         }
     }
 
-    @Test("nobody without credentials does anything", arguments: Operation.all)
+    @Test("nothing is done without credentials", arguments: Operation.all)
     func stranger(operation: Operation) async throws {
         let admin = try await stage.tenant()
         let subject = try await operation.subject(of: admin)

@@ -5,7 +5,7 @@ import Testing
 struct RestorationOffTests {
     let stage = Stage.current
 
-    @Test("nobody may, an admin neither", arguments: ["admin", "editor", "viewer", "auditor"])
+    @Test("no role may, not even an admin", arguments: ["admin", "editor", "viewer", "auditor"])
     func forbidden(role: String) async throws {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()

@@ -142,7 +142,7 @@ struct RestorationTests {
         #expect(statuses.sorted() == [200, 409])
     }
 
-    @Test("an editor may not, whoever may delete may", arguments: [("editor", 403), ("viewer", 403), ("admin", 200)])
+    @Test("an editor may not, a role that deletes may", arguments: [("editor", 403), ("viewer", 403), ("admin", 200)])
     func permission(role: String, status: Int) async throws {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
@@ -172,7 +172,7 @@ struct RestorationTests {
         #expect(inTime.status == 200)
     }
 
-    /// Moves a tenant's deletions into the past, as nobody but a superuser without scruples can.
+    /// Moves a tenant's deletions into the past, which only a superuser can do.
     private func age(_ tenant: Tenant, by interval: String) async throws {
         try await stage.database.run(
             """

@@ -67,7 +67,7 @@ struct DeletionCheckTests {
     }
 }
 
-/// Tables that nobody told the service about, in a database of their own.
+/// Tables that the service doesn't know, in a database of their own.
 @Suite("The deletion-check and the deletion", .stages)
 struct DeletionCheckPropertyTests {
     private static let key = "FOREIGN KEY (app_id, customer_id) REFERENCES customers (app_id, id)"

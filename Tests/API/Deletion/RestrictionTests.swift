@@ -25,7 +25,7 @@ struct RestrictionTests {
         try await expectRefusal(of: customer, tenant, table: table, constraint: "\(table)_belong_to_a_customer")
     }
 
-    /// Tables that nobody had thought of: how each is made, and what the trail calls it.
+    /// Unexpected tables: how each is created, and its name in the trail.
     static let later: [(name: String, create: String, table: String)] = [
         ("plain", "CREATE TABLE later_plain (\(columns), \(reference))", "later_plain"),
         (

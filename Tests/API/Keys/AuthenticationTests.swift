@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// Who is let in, and that nobody learns why somebody else isn't.
+/// Which credentials are accepted, and that a refusal doesn't reveal its reason.
 @Suite("Authentication", .stage(["CUSTOMERD_TRUSTED_PROXIES": "127.0.0.1", "LOG_LEVEL": "trace"]))
 struct AuthenticationTests {
     let stage = Stage.current
@@ -12,7 +12,7 @@ struct AuthenticationTests {
     /// What a stranger may send, given a good key.
     static let credentials: [(name: String, headers: @Sendable (Tenant.Key) -> [(name: String, value: String)])] = [
         ("unknown key", { _ in [("x-client-key", "ck_\(newID())"), ("x-client-secret", "cs_\(newID())")] }),
-        ("unknown key, somebody's secret", { [("x-client-key", "ck_\(newID())"), ("x-client-secret", $0.secret)] }),
+        ("unknown key, a valid secret", { [("x-client-key", "ck_\(newID())"), ("x-client-secret", $0.secret)] }),
         ("wrong secret", { [("x-client-key", $0.clientKey), ("x-client-secret", "cs_\(newID())")] }),
         ("secret in another case", { [("x-client-key", $0.clientKey), ("x-client-secret", $0.secret.uppercased())] }),
         ("half a secret", { [("x-client-key", $0.clientKey), ("x-client-secret", String($0.secret.dropLast()))] }),
@@ -312,7 +312,7 @@ struct StraySecretTests {
 struct RoleTests {
     let stage = Stage.current
 
-    @Test("whoever may not delete gets a 403, and the customer stays", arguments: ["viewer", "editor", "auditor"])
+    @Test("a role that may not delete gets a 403, and the customer stays", arguments: ["viewer", "editor", "auditor"])
     func forbidden(role: String) async throws {
         let tenant = try await stage.tenant(role: role)
         let customer = try await tenant.insert()

@@ -65,7 +65,7 @@ struct RateLimitTests {
 struct RateWindowTests {
     let stage = Stage.current
 
-    @Test("whoever waits as long as Retry-After says is let in again")
+    @Test("a client that waits as long as Retry-After says is accepted again")
     func nextWindow() async throws {
         let tenant = try await stage.tenant()
         let key = newID()

@@ -35,7 +35,7 @@ struct ReaderRoleTests {
         }
     }
 
-    @Test("what is wrong with a request is told only to who may make it")
+    @Test("what is wrong with a request is answered only after the permission check")
     func order() async throws {
         let auditor = try await Stage.current.tenant(role: "auditor")
         let viewer = try await auditor.withKey(role: "viewer")

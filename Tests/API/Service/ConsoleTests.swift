@@ -30,7 +30,7 @@ struct ConsoleTests {
         #expect(!policy.contains { $0.contains("unsafe") || $0.contains("http:") || $0.contains("*") })
     }
 
-    @Test("who has a file already is told so, and who has another gets it", arguments: files)
+    @Test("a client that has the file gets a 304, and one that has another gets the file", arguments: files)
     func revalidated(path: String, _: String) async throws {
         let etag = try #require(try await get(path)["etag"])
 

@@ -57,7 +57,7 @@ struct ObservabilityTests {
     func lagging() async throws {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
-        // Whoever appends to a chain needs its head.
+        // Appending to a chain needs its head.
         _ = try await tenant.delete(newID())
         let lock = try await stage.database.begin("SELECT FROM audit.heads WHERE app_id = '\(tenant.app)' FOR UPDATE")
         async let answer = tenant.delete(customer.id)

@@ -43,7 +43,7 @@ struct SettingsTests {
         #expect((ended.errors + ended.output).contains("CUSTOMERD_ALLOW_OWNER"))
     }
 
-    @Test("serve refuses to run as the owner of the trail, or as whoever can become it")
+    @Test("serve refuses to run as the owner of the trail, or as a role that can become it")
     func owner() async throws {
         let role = "owner_\(newID().prefix(8))"
         try await stage.database.run("CREATE ROLE \(role) LOGIN IN ROLE customerd_owner")

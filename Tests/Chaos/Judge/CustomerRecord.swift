@@ -1,4 +1,4 @@
-/// A customer as the API renders it. Source: contract, section 1.
+/// A customer as the API renders it. Source: docs/api.md, Records.
 package struct CustomerRecord: Sendable, Hashable {
     package var id: String
     package var firstName: String
@@ -59,13 +59,13 @@ package struct CustomerRecord: Sendable, Hashable {
         self.updatedAt = updatedAt
     }
 
-    /// Reads a record that has to be, to the byte, what the contract says.
+    /// Reads a record that must match docs/api.md, Records, byte for byte.
     package init?(text: String) {
         self.init(JSONValue(text))
         guard self.text == text else { return nil }
     }
 
-    /// Members in the order of the contract.
+    /// The members in the order of docs/api.md, Records.
     package var json: JSONValue {
         let members: [(String, JSONValue)] = [
             ("id", .string(id)),

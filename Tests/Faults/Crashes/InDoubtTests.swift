@@ -145,7 +145,7 @@ struct InDoubtTests {
         #expect(replay.body == record)
     }
 
-    @Test("when the service dies between the deletion and its entry: a retry needn't wait, and writes both entries")
+    @Test("when the service dies between the deletion and its entry: a retry doesn't wait, and writes both entries")
     func retriedBeforeRecovery() async throws {
         let scene = try await scene(timeout: 20)
         let key = newID()

@@ -60,7 +60,7 @@ struct RecoveryTests {
         // By us, or by the services themselves.
         let interrupted = try await stage.database.value(
             "SELECT count(*) > 0 FROM audit.entries WHERE outcome = 'INTERRUPTED'")
-        #expect(interrupted == "t", "some were taken from those who ran them")
+        #expect(interrupted == "t", "some were taken over")
         for load in all { try await load.expectTruth() }
         let deadlocks = try await stage.database.value(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -69,7 +69,7 @@ struct RecoveryTests {
         #expect(await second.exitStatus(within: .seconds(20)) == 0)
     }
 
-    /// Attempts of one app that nobody finishes any more, half of them with a receipt.
+    /// Abandoned attempts of one app, half of them with a receipt.
     private func leaveBehind(_ count: Int, app: String = newID(), in database: TestDatabase) async throws {
         try await database.rows(
             """
@@ -121,7 +121,7 @@ struct RecoveryTests {
             "SET lock_timeout = '3s'; SELECT service.recover(1)", as: "postgres")
         try await pause.rollBack()
 
-        #expect(recovered == nil, "whoever holds a chain waits for no attempt")
+        #expect(recovered == nil, "a session that holds a chain waits for no attempt")
         #expect(try await appended.count == 2)
         #expect(
             try await database.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == "0"
@@ -150,7 +150,7 @@ struct RecoveryTests {
             "SELECT FROM audit.heads WHERE app_id = '\(apps[1])' FOR UPDATE NOWAIT", as: "postgres")
         try await first.rollBack()
 
-        #expect(second == nil, "whoever waits for a chain holds none behind it")
+        #expect(second == nil, "a session that waits for a chain holds none after it")
         #expect(try await recovered.completed == 1)
         #expect(try await database.value("SELECT count(*) FROM audit.entries") == "3")
         #expect(try await Trail.verify(database).isClean)

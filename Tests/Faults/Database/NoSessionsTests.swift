@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// Somebody else has all of PostgreSQL's sessions.
+/// Other clients have all of PostgreSQL's sessions.
 @Suite("max_connections used up", .serialized, .stages)
 struct NoSessionsTests {
     /// Sessions that a role without privileges can have.

@@ -38,7 +38,7 @@ struct OutageTests {
         #expect(answers.map(\.status) == [503, 503, 503, 503, 503])
         #expect(answers.allSatisfy { $0.body == Self.unavailable && $0["content-type"] == "application/json" })
         #expect(answers.allSatisfy { $0["retry-after"].flatMap { Int($0) }.map { $0 >= 1 } == true })
-        #expect(elapsed < .seconds(10), "nobody waits for a database that isn't there")
+        #expect(elapsed < .seconds(10), "no request waits for an unreachable database")
         #expect(readiness.status == 503)
         #expect(readiness.hasErrorForm)
         #expect(liveness.status == 200)

@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// A synchronous standby that doesn't answer holds a backend inside COMMIT: nobody sees the change, but it may come.
+/// A synchronous standby that doesn't answer holds a backend inside COMMIT: the change is invisible, but it may come.
 @Suite("A COMMIT that a silent standby holds", .serialized, .stages)
 struct SilentStandbyTests {
     @Test("is no answer and no guess: 503 until the standby speaks, then the truth, once")
@@ -15,7 +15,7 @@ struct SilentStandbyTests {
         let silence = try await pair.silenceStandby()
         let first = try await timed { try await scene.tenant.delete(customer.id, idempotencyKey: key) }
         let held = try await pair.heldCommits()
-        // Beyond its lease, too, nobody may take the attempt from who holds it.
+        // Even beyond its lease, the attempt can't be taken over while a session holds it.
         var meanwhile: [HTTPAnswer] = []
         let lease = ContinuousClock.now + .seconds(8)
         while ContinuousClock.now < lease {

@@ -1,4 +1,4 @@
-/// One place of the matrix: what goes wrong, when, and for whom.
+/// One cell of the matrix: what goes wrong, when, and for which customer.
 struct Cell: Sendable, CustomStringConvertible {
     var moment: Moment
     var fault: Fault

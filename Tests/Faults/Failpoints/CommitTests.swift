@@ -4,7 +4,7 @@ import Testing
 /// A backend that sits inside COMMIT, unseen by everybody, while its client is gone.
 @Suite("A backend inside COMMIT", .serialized, .stages)
 struct CommitTests {
-    @Test("that commits in the end: nobody was told otherwise, and the retry gets its answer")
+    @Test("that commits in the end: no client was told otherwise, and the retry gets its answer")
     func commits() async throws {
         let scene = try await FailpointScene.open(timeout: 25)
         let customer = try await scene.tenant.insert()
@@ -30,7 +30,7 @@ struct CommitTests {
         #expect(try await scene.outcomes(customer.id) == ["SUCCEEDED", "REPLAYED"])
     }
 
-    @Test("that dies in the end: the retry does it, and needn't wait for the lease")
+    @Test("that dies in the end: the retry does it, and doesn't wait for the lease")
     func dies() async throws {
         let scene = try await FailpointScene.open(timeout: 25)
         let customer = try await scene.tenant.insert()

@@ -3,7 +3,7 @@ import Testing
 
 @Suite("A request that overslept its lease", .stages)
 struct FenceTests {
-    @Test("can't commit any more, whoever took it over and whatever came of that")
+    @Test("can't commit any more, whatever took it over and whatever the result")
     func overslept() async throws {
         let scene = try await FailpointScene.open(timeout: 20)
         let other = try await scene.stage.secondService()

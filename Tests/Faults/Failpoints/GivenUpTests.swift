@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// Whoever was told 503 needn't wait for the end of a lease that nobody needs any more.
+/// After a 503, a client doesn't wait for the end of a lease that is no longer needed.
 @Suite("An attempt that its service gave up", .serialized, .stages)
 struct GivenUpTests {
     @Test("since its entry couldn't be written in time is free before its lease is over")

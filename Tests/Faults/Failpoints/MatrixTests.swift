@@ -61,7 +61,7 @@ struct MatrixTests {
     }
 }
 
-/// The cells that nobody walks yet.
+/// The cells that no walk has taken yet.
 final class CellQueue: Sendable {
     private let cells: NIOLockedValueBox<[Cell]>
 

@@ -10,7 +10,7 @@ enum Obstacle: String, CaseIterable, Sendable {
     case append = "in append"
     case entryCommit = "in append's COMMIT"
 
-    /// Triggers that wait for a lock which nobody has unless a test wants it.
+    /// Triggers that wait for a lock that is free unless a test takes it.
     static let triggers = """
         CREATE FUNCTION public.wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN

@@ -1,6 +1,6 @@
 import TestSupport
 
-/// Whom a deletion is about.
+/// The customer that a deletion is about.
 enum Target: String, CaseIterable, Sendable {
     case deletable
     case blocked

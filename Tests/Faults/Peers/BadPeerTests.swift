@@ -69,7 +69,7 @@ struct BadPeerTests {
     }
 
     @Test(
-        "a body that trickles has the time of a request, whether somebody reads it or not",
+        "a body that trickles has the time of a request, whether it is read or not",
         arguments: ["DELETE /api/v0/customers/x", "GET /health/live", "DELETE /nowhere"])
     func slowBody(line: String) async throws {
         try await attack("300 clients whose body trickles, \(line)") { scene, swarm in
@@ -119,7 +119,7 @@ struct BadPeerTests {
             #expect(replies[Self.greeting] == [200])
             #expect(replies[""] == [0])
             #expect(replies["GET /health/live HT"] ?? [] == [400])
-            #expect(replies.values.allSatisfy { !$0.contains(-1) }, "nobody is left without a word")
+            #expect(replies.values.allSatisfy { !$0.contains(-1) }, "every client gets an answer")
         }
     }
 
@@ -234,7 +234,7 @@ struct BadPeerTests {
         #expect(await scene.service.exitStatus(within: .seconds(15)) == 0)
     }
 
-    @Test("a flood of connections beyond the limit displaces idle ones, and locks nobody out")
+    @Test("a flood of connections beyond the limit displaces idle ones, and locks no client out")
     func flood() async throws {
         let settings = ["CUSTOMERD_MAX_CONNECTIONS": "1000", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]
         try await attack("5,000 connections where 1,000 may be", settings) { scene, swarm in

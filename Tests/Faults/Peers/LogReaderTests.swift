@@ -2,10 +2,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Whoever takes the log from standard error may stop doing so: a pipe holds 64 KiB.
+/// The reader of standard error may stop: a pipe holds 64 KiB.
 @Suite("A reader of the log that stops reading", .stages)
 struct LogReaderTests {
-    @Test("holds nobody up; what it missed is counted, in the metrics and in the log")
+    @Test("delays no request; what it missed is counted, in the metrics and in the log")
     func stopped() async throws {
         let pipe = try LogPipe()
         let stage = try await Stage.open(errors: pipe)

@@ -6,7 +6,7 @@ import Testing
 struct DeletionRaceTests {
     let stage = Stage.current
 
-    @Test("deletes what came in while it looked, since it mustn't answer 404 about a customer who is there")
+    @Test("deletes what came in while it looked, since it must not answer 404 about a customer that exists")
     func comesBack() async throws {
         let tenant = try await stage.tenant()
         let customer = CustomerFixture()

@@ -354,7 +354,7 @@ struct VerifyTests {
         try await database.drop()
     }
 
-    @Test("the answer has the contract's members, in its order; exit 1 without a schema, 2 for a bad app")
+    @Test("the answer has the members of docs/api.md, in this order; exit 1 without a schema, 2 for a bad app")
     func form() async throws {
         let database = try await Shared.database.value
         let empty = try await TestDatabase.empty()

@@ -14,7 +14,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
     }
 
     static let effects = [
-        Plant("a customer is gone, and nobody deleted it", .lostDeletion) { story in
+        Plant("a customer is gone without a deletion", .lostDeletion) { story in
             let customer = story.customer()
             story.history.remains[Story.subject(customer.id)] = nil
         },
@@ -181,7 +181,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
             story.bulkDelete(customers, key: "k")
             story.history.entries.remove(at: 1)
         },
-        Plant("an entry that nobody's call made", .surplusEntry) { story in
+        Plant("an entry without a call", .surplusEntry) { story in
             let customer = story.customer()
             story.delete(customer)
             story.history.calls = []
@@ -190,7 +190,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
             story.missing(.delete("x"), key: "k")
             story.record("NOT_FOUND", 404)
         },
-        Plant("an entry about somebody else", .wrongEntry) { story in
+        Plant("an entry about another customer", .wrongEntry) { story in
             story.missing(.delete("x"), key: "k")
             story.history.entries[0].customer = "y"
         },
