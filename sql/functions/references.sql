@@ -277,7 +277,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.cascading IS
-    'What a deletion of this customer is about to take along, for the request of its entry. NULL if nothing.';
+    'What a deletion of this customer is about to take along, for the request of its entry. NULL if nothing. Under the customer''s lock nothing can be added that refers to it; what refers to such a row in turn can, until the DELETE.';
 
 CREATE OR REPLACE FUNCTION service.try_deletion(
     p_app_id uuid, p_customer_id uuid,

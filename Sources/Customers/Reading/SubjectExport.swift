@@ -1,4 +1,4 @@
-import LibPQ
+public import LibPQ
 public import Logging
 
 /// `GET /customers/{id}/export`: all that is held about one person, in one document of any size.
@@ -121,7 +121,7 @@ public struct SubjectDocument: Sendable {
     /// Rows of a page. Without an index in its order, each page sorts all rows of the customer, so such pages are long.
     private enum PageRows {
         static let indexed = 500
-        static let sorted = 5_000
+        static let sorted = 3_000
     }
 
     /// Bytes after which a page ends.

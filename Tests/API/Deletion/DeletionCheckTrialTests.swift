@@ -3,11 +3,11 @@ import TestSupport
 import Testing
 
 /// What the catalog doesn't say, the deletion-check finds out by trying.
-@Suite("The deletion-check tries the deletion", .unlimitedStage(prepare: triggers))
+@Suite("The deletion-check tries the deletion", .unlimitedStage(prepare: DeletionCheckTrialTests.triggers))
 struct DeletionCheckTrialTests {
     let stage = Stage.current
 
-    private static let triggers = """
+    fileprivate static let triggers = """
         CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
         CREATE TRIGGER keep BEFORE DELETE ON customers FOR EACH ROW WHEN (OLD.first_name = 'Kept')
             EXECUTE FUNCTION keep();

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Section 13 of docs/api.md: keys to which the database's owner gave an action, and what lies behind them.
-@Suite("Keys that act, and a deletion", .unlimitedStage(prepare: tables))
+@Suite("Keys that act, and a deletion", .unlimitedStage(prepare: RestrictionByActingKeysTests.tables))
 struct RestrictionByActingKeysTests {
     let stage = Stage.current
 
@@ -11,7 +11,7 @@ struct RestrictionByActingKeysTests {
         "CONSTRAINT \(name) FOREIGN KEY (app_id, customer_id) REFERENCES customers (app_id, id) ON DELETE \(action) \(rest)"
     }
 
-    private static let tables =
+    fileprivate static let tables =
         ([
             """
             CREATE TABLE orders (app_id uuid, customer_id uuid, id int PRIMARY KEY, \(key("orders_go", "CASCADE")));
