@@ -78,9 +78,13 @@ CREATE OR REPLACE FUNCTION service.refusal(
     OUT referencing_table text, OUT constraint_name text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_table oid := to_regclass(format('%I.%I', p_schema, p_table));
+    v_table oid;
     v_key   oid;
 BEGIN
+    SELECT t.oid INTO v_table
+    FROM pg_class AS t
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE n.nspname = p_schema AND t.relname = p_table;
     IF p_sqlstate IN ('23503', '23001') THEN
         -- The key may have been reported by the name that it has on a partition.
         WITH RECURSIVE reported AS (

@@ -55,7 +55,8 @@ struct PlanTests {
         SELECT n, gen_random_uuid(), a.app_id, now() - make_interval(secs => 25000 - n), now(), 'customer.delete',
                CASE WHEN n % 1000 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END, md5(n % 2500 || '/' || a.app_id)::uuid,
                'ck_' || n % 500, 'key ' || n % 500, 'actor ' || n % 500, sha256(''), sha256(''), '', ''
-        FROM apps AS a, generate_series(1, 25000) AS n
+        FROM apps AS a, generate_series(1, 25000) AS n;
+        INSERT INTO audit.heads SELECT a.app_id, 25000, sha256('') FROM apps AS a
         """
     }
 

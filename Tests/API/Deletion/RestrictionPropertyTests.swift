@@ -174,14 +174,15 @@ private struct RandomTable {
     /// Statements that insert none to two rows for each row of the customer that they may refer to.
     func rows(of customer: String, app: String, _ tables: [RandomTable], _ random: inout SeededGenerator) -> String {
         guard Int.random(in: 0..<3, using: &random) > 0 || parent != nil && Bool.random(using: &random) else { return "" }
-        let source = parent.map { "random_\($0) WHERE tag = '\(customer)'" } ?? "customers WHERE id = '\(customer)'"
+        let source = parent.map { "random_\($0) AS p WHERE p.tag = '\(customer)'" } ?? "customers AS p WHERE p.id = '\(customer)'"
         let count = Int.random(in: 1...2, using: &random)
         let boss =
             selfAction == nil
             ? "" : "UPDATE \(name) AS t SET boss = (SELECT min(id::text)::uuid FROM \(name) WHERE tag = '\(customer)') WHERE tag = '\(customer)';"
         return """
             INSERT INTO \(name) (tag, app_id, id, ref_app, ref_id)
-            SELECT '\(customer)', app_id, gen_random_uuid(), app_id, id FROM \(source), generate_series(1, \(count));
+            SELECT '\(customer)', p.app_id, gen_random_uuid(), p.app_id, p.id
+            FROM generate_series(1, \(count)), \(source);
             \(boss)
             """
     }
