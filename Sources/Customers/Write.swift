@@ -16,7 +16,17 @@ public struct Write: Sendable {
         self.logger = logger
     }
 
+    /// Runs in a task of its own: a client that closes its connection doesn't stop half-way what it asked for. On the
+    /// connections' thread, so that no step is a switch of threads.
     public func callAsFunction(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
+        let answer = await Task(executorPreference: Reactor.shared.taskExecutor) {
+            await carryOut(operation, request)
+        }.value
+        await failpoint("answering")
+        return answer
+    }
+
+    private func carryOut(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
         let (attempt, plan) = operation.attempt(request)
         var rate: RateStatus?
         do throws(WriteError) {
