@@ -44,6 +44,9 @@ public struct Write: Sendable {
                 try await execution.record(entry, until: attempt.deadline)
             case .refused(let outcome, let error):
                 receipt = Receipt(attempt.key, outcome, error)
+                if let failure = admitted.failure {
+                    logger.error("admission failed", metadata: ["error": "\(failure.message ?? "")"])
+                }
                 guard admitted.isRecorded else { break }
                 let entry = AuditEntry(attempt, admitted, outcome, receipt, error)
                 try await execution.record(entry, until: attempt.deadline)
