@@ -45,7 +45,8 @@ struct App: Sendable {
             isReady: { [readiness = Readiness(pool: checking)] in await readiness() },
             metrics: prometheus.text
         )
-        let pools: [any Service] = [main, tenants, strangers, held, recovering, checking].map(PoolService.init)
+        // Readiness first: where sessions are scarce, the others fall back to the main pool, and it can't.
+        let pools: [any Service] = [checking, main, tenants, strangers, held, recovering].map(PoolService.init)
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
         return pools + [recovery] + servers
