@@ -113,8 +113,8 @@ BEGIN
     v_decision.key_name := v_key.name;
     v_decision.key_role := v_key.role;
 
-    -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future was opened before the
-    -- clock stepped back, and is over.
+    -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future, seen under the row's
+    -- lock, was opened before the clock stepped back, and is over.
     INSERT INTO service.rate_windows AS w (app_id, key_id, opened_at, spent, refused, was_granted, last_used_at)
     VALUES (v_key.app_id, v_key.id, v_now,
             CASE WHEN p_cost <= p_rate_limit THEN p_cost ELSE 0 END,
@@ -126,7 +126,7 @@ BEGIN
                    CASE WHEN is_over THEN excluded.refused WHEN is_granted THEN w.refused ELSE w.refused + 1 END,
                    CASE WHEN is_over THEN excluded.was_granted ELSE is_granted END,
                    v_now
-            FROM (SELECT w.opened_at + p_rate_window <= v_now OR w.opened_at > v_now AS is_over,
+            FROM (SELECT w.opened_at + p_rate_window <= v_now OR w.opened_at > clock_timestamp() AS is_over,
                          w.spent + p_cost <= p_rate_limit AS is_granted) AS state)
     RETURNING * INTO v_window;
     v_decision.rate_remaining := greatest(p_rate_limit - v_window.spent, 0);
