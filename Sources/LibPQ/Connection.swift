@@ -142,18 +142,21 @@ public actor Connection {
 
     // MARK: - Waiting
 
-    /// Waits for an event or the deadline. Machine and continuation are this actor's, so no wake-up can be lost
-    /// between the check of libpq's state and the suspension.
+    /// Waits for an event or the deadline.
+    ///
+    /// The machine is told within the continuation's closure: calling `withCheckedContinuation` may suspend before that,
+    /// and an event that found the machine suspended without a continuation would be lost, the deadline's too.
     func wait(
         for event: SessionStateMachine.Event, until deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) {
-        let wake: SessionStateMachine.Wake
-        if let immediate = machine.suspend(for: event, until: deadline, now: .now) {
-            wake = immediate
-        } else {
-            let timer = timer ?? makeTimer()
-            timer.arm(for: deadline)
-            wake = await withCheckedContinuation { continuation = $0 }
+        let wake = await withCheckedContinuation { continuation in
+            if let immediate = machine.suspend(for: event, until: deadline, now: .now) {
+                continuation.resume(returning: immediate)
+            } else {
+                self.continuation = continuation
+                let timer = timer ?? makeTimer()
+                timer.arm(for: deadline)
+            }
         }
         switch wake {
         case .ready: return
