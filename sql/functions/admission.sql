@@ -86,16 +86,17 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     INSERT INTO service.floods AS f
         (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
     SELECT '00000000-0000-0000-0000-000000000000', 'UNAUTHENTICATED', i.subject, w.opened_at,
-           w.opened_at + interval '1 minute', i.count, i.count,
-           service.flood_entry(i.entry) || jsonb_build_object('occurred_at', i.at)
+           w.opened_at + interval '1 minute', sum(i.count), sum(i.count),
+           (array_agg(service.flood_entry(i.entry) || jsonb_build_object('occurred_at', i.at) ORDER BY i.at DESC))[1]
     FROM jsonb_to_recordset(p_folded) AS i (subject text, at timestamptz, count bigint, entry jsonb)
     CROSS JOIN LATERAL (SELECT date_trunc('minute', i.at) AS opened_at) AS w
+    GROUP BY i.subject, w.opened_at
     ORDER BY i.subject, w.opened_at
     ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
         SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry
 $$;
 COMMENT ON FUNCTION service.fold_strangers IS
-    'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}, in which no window of a subject stands twice.';
+    'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}.';
 
 CREATE OR REPLACE FUNCTION service.authorize(
     p_client_key    text,

@@ -265,7 +265,7 @@ struct RedactionTests {
 
         #expect(deletion.status == 404)
         #expect(answer.status == 200)
-        #expect(try Record(answer).id == person.id)
+        #expect(answer.body.hasPrefix(#"{"id":"\(person.id)","first_name":"[redacted]""#))
         try await stage.expectNoTrace(of: person)
         #expect(try await Trail.verify(stage.database, app: tenant.app).isClean)
     }
@@ -319,7 +319,10 @@ struct RedactionTests {
 
     private func fingerprints(of customers: [String]) async throws -> [[String: String]] {
         try await stage.database.rows(
-            "SELECT fingerprint, fingerprint_salt FROM service.attempts WHERE customer_id = ANY ($1)",
+            """
+            SELECT fingerprint, fingerprint_salt FROM service.attempts
+            WHERE customer_id = ANY ($1) AND action = 'customer.update'
+            """,
             [.array(customers)])
     }
 

@@ -174,7 +174,7 @@ struct RecoveryTests {
     private func failingApps(of service: RunningService) async throws -> String? {
         let metrics = try await HTTPCall("GET", "/metrics").send(to: service.port).body
         let line = metrics.split(separator: "\n").first { $0.hasPrefix("customerd_recovery_failing_apps ") }
-        return line?.split(separator: " ").last.map { $0.replacing(".0", with: "") }
+        return line?.split(separator: " ").last.map { String($0).replacing(".0", with: "") }
     }
 
     @Test("what began before the clock stepped back is over: leases, and the windows of floods")

@@ -33,7 +33,8 @@ struct RedactionCopyTests {
         let redaction = try await tenant.post("redact", person.id, reason: "GDPR")
         let later = try await tenant.setStatus(person.id, "ACTIVE")
 
-        #expect([redaction.status, later.status] == [200, 200])
+        #expect(redaction.status == 200)
+        #expect(later.status == 200)
         try await eventually("the copy had what came behind the redaction", within: .seconds(40)) {
             try await copy.entries(app: tenant.app).count == 3
         }

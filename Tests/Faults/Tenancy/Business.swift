@@ -33,7 +33,7 @@ final class Business: Sendable {
     private let deleted = NIOLockedValueBox(0)
 
     /// - Parameter customers: how many there are to delete.
-    init(_ tenant: Tenant, customers: Int = 4000) async throws {
+    init(_ tenant: Tenant, customers: Int = 20_000) async throws {
         self.tenant = tenant
         self.customers = NIOLockedValueBox(try await tenant.insert(count: customers))
     }

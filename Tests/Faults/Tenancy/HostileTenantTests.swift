@@ -19,7 +19,8 @@ struct HostileTenantTests {
             "CUSTOMERD_TRUSTED_PROXIES": "127.0.0.1",
         ])
         let (hostile, other) = (try await stage.tenant(), try await stage.tenant())
-        if [.lostHead, .damagedHead].contains(way) { stage.leaveTrailBroken() }
+        // The one with 100,000 entries is verified by its case, with more time.
+        if [.lostHead, .damagedHead, .hugeCustomer].contains(way) { stage.leaveTrailBroken() }
         try await way.prepare(hostile)
         let business = try await Business(other)
         _ = try await business.run(for: .seconds(1))

@@ -126,7 +126,10 @@ enum HostileWay: String, CaseIterable, Sendable, CustomTestStringConvertible {
             WHERE app_id = $1 AND action <> 'customer.redact'
               AND customer_id = $2 AND (subject_salt, before_image, reason) IS DISTINCT FROM (NULL, NULL, NULL)
             """, [.text(tenant.app), .text(customer)])
+        let verified = try await Customerd.run(
+            ["audit", "verify", "--app", tenant.app], ["DATABASE_URL": tenant.database.url()], within: .seconds(300))
         return (answer.status == 202 ? [] : ["\(answer)"]) + (left == "0" ? [] : ["\(left ?? "no") entries are left"])
+            + (verified.status == 0 ? [] : [verified.output + verified.errors])
     }
 }
 
