@@ -136,7 +136,9 @@ struct BulkDelete: Sendable {
                 try await delete.run(id, ifMatch: nil, &lease, deadline: deadline)
             }
             // The item's key is free again, so a retry needn't wait for its lease.
-            if receipt.status == APIError.unavailable.status { throw .unavailable(.unavailable("an item is unavailable")) }
+            guard receipt.status != APIError.unavailable.status else {
+                throw .unavailable(.unavailable("an item is unavailable"))
+            }
             return Item(receipt)
         case .replay(let stored):
             return Item(try await execution.complete(stored, until: deadline))

@@ -291,7 +291,9 @@ enum Opened: Sendable {
         let opening: Opening = try row.get("opening")
         switch opening {
         case .run: self = .run(try lease())
-        case .replay: self = .replay(Stored(lease: try lease(), receipt: try Receipt(row), hasEntry: try row.get("has_entry")))
+        case .replay:
+            self = .replay(
+                Stored(lease: try lease(), receipt: try Receipt(row), hasEntry: try row.get("has_entry")))
         case .running: self = .running(retryAfter: try row.get("running_for_s"))
         case .mismatch: self = .mismatch
         }

@@ -136,13 +136,15 @@ private actor AppendQueue {
                 let appended = try await commit(group)
                 for (appID, waiters) in group { settle(appID, waiters, appended) }
                 round = 1
-            } catch where Self.isOfDatabase(error) {
+            } catch {
+                guard Self.isOfDatabase(error) else {
+                    await commitOneByOne(group)
+                    continue
+                }
                 warn(error)
                 ready.insert(contentsOf: group.flatMap(\.waiters), at: 0)
                 round = min(round + 1, Self.longestPause)
                 await Backoff.pause(round: round, until: .now + .seconds(1))
-            } catch {
-                await commitOneByOne(group)
             }
         }
         isWriting = false
@@ -252,11 +254,12 @@ private actor AppendQueue {
             release(appID, Array(rest))
             settle(appID, group, appended)
             return true
-        } catch where error.isUnavailability || error.isRetryable {
-            if error.sqlstate != .lockNotAvailable { warn(error) }
-            held[appID]?.insert(contentsOf: waiters, at: 0)
-            return false
         } catch {
+            if error.isUnavailability || error.isRetryable {
+                if error.sqlstate != .lockNotAvailable { warn(error) }
+                held[appID]?.insert(contentsOf: waiters, at: 0)
+                return false
+            }
             if broken.insert(appID).inserted {
                 logger.error(
                     "the chain of an app can't be appended to",
@@ -308,7 +311,8 @@ private actor AppendQueue {
     private func perform(
         _ statement: Statement, _ pool: ConnectionPool, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> QueryResult {
-        try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) { connection throws(DatabaseError) in
+        try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline)
         }
     }

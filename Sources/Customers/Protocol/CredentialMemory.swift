@@ -5,7 +5,7 @@ import NIOConcurrencyHelpers
 /// What this instance remembers of the credentials that it has seen, so that a flood of wrong ones costs the database
 /// little, and those that were right before are never kept waiting by it.
 ///
-/// It never lets anybody in: credentials that aren't known to be wrong are always put to the database. What failed can't
+/// It never lets a request in: credentials that aren't known to be wrong are always put to the database. What failed can't
 /// become right within ``span``, since secrets are random and made by the database's owner. An attempt is answered from
 /// here only when it would be folded into a flood anyway; it is counted here, and ``takeFolded()`` hands over the counts.
 ///
@@ -126,9 +126,10 @@ public final class CredentialMemory: Sendable {
     func putBack(_ folded: [Folded]) {
         state.withLockedValue { state in
             for one in folded {
-                state.folded["\(one.at) \(one.subject)", default: Folded(
-                    subject: one.subject, at: one.at, count: 0, entry: one.entry)
-                ].count += one.count
+                let key = "\(one.at) \(one.subject)"
+                var sum = one
+                if let newer = state.folded[key] { (sum.count, sum.entry) = (one.count + newer.count, newer.entry) }
+                state.folded[key] = sum
             }
         }
     }

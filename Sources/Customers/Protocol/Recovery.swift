@@ -79,10 +79,12 @@ public struct Recovery: Service {
             let start = ContinuousClock.now
             do {
                 mayHaveMore = try await recover().mayHaveMore
-            } catch where error.isUnavailability {
-                logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
             } catch {
-                logger.error("recovery failed", metadata: ["error": "\(error)"])
+                if error.isUnavailability {
+                    logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
+                } else {
+                    logger.error("recovery failed", metadata: ["error": "\(error)"])
+                }
             }
             // As much rest as work: a long backlog leaves half of a session's time to requests.
             let pause = mayHaveMore ? min(max(.now - start, .milliseconds(10)), interval) : interval

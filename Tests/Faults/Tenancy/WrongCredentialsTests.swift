@@ -73,7 +73,8 @@ struct WrongCredentialsTests {
         let answers = try await simultaneously(8) { _ in
             var statuses: [Int] = []
             for _ in 0..<(requests / 8) {
-                statuses.append(try await call(secret: "cs_wrong", from: "192.0.2.1").send(to: stage.service.port).status)
+                let call = call(secret: "cs_wrong", from: "192.0.2.1")
+                statuses.append(try await call.send(to: stage.service.port).status)
             }
             return statuses
         }.flatMap { $0 }
@@ -121,7 +122,7 @@ struct WrongCredentialsTests {
         #expect(try await known.status == 404)
     }
 
-    @Test("that nobody has tried before leave others their connections, though the database answers none of them")
+    @Test("that are new to the instance leave others their connections, though the database answers none of them")
     func strangersWait() async throws {
         let stage = try await open()
         let tenant = try await stage.tenant()
