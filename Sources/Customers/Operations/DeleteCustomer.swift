@@ -25,6 +25,7 @@ struct DeleteCustomer: Sendable {
     ) async throws(WriteError) -> Receipt {
         let notFound = APIError.customerNotFound.answer
         let mismatch = APIError.preconditionFailed.answer
+        let appID = lease.appID
         return try await unitOfWork.run(
             &lease,
             deadline: deadline,
@@ -63,7 +64,8 @@ struct DeleteCustomer: Sendable {
             ],
             refusal: { violation, completed throws(WriteError) in
                 guard
-                    let image = CustomerRow.image(completed.first), try await isReference(violation, deadline: deadline)
+                    let image = CustomerRow.image(completed.first),
+                    try await isReference(violation, appID, deadline: deadline)
                 else { return nil }
                 return Receipt(
                     AttemptKey(action: .deleteCustomer, customerID: customerID), .refused, .customerHasRecords,
@@ -74,14 +76,14 @@ struct DeleteCustomer: Sendable {
 
     /// A receipt's own key or a trigger raises 23503 as well; only the catalogue knows.
     private func isReference(
-        _ violation: ServerError, deadline: ContinuousClock.Instant
+        _ violation: ServerError, _ appID: UUID, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Bool {
         let statement = Statement(
             "SELECT service.is_reference_to_customers($1, $2, $3) AS is_reference",
             [.text(violation.schema), .text(violation.table), .text(violation.constraint)]
         )
         do {
-            return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            return try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
                 try await connection.query(statement, deadline: deadline).row().get("is_reference")
             }
         } catch {
