@@ -11,10 +11,11 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case restoreCustomer = "customer.restore"
     case deleteCustomer = "customer.delete"
     case deleteCustomers = "customer.bulk-delete"
+    case exportCustomer = "customer.export"
 
     /// Whether a success answers with a record that still exists and so has an `ETag`.
     fileprivate var answersWithLivingRecord: Bool {
-        self != .deleteCustomer && self != .deleteCustomers
+        ![.deleteCustomer, .deleteCustomers, .exportCustomer].contains(self)
     }
 }
 
@@ -125,14 +126,17 @@ public struct Failure: Sendable, Hashable {
 }
 
 extension Failure {
-    /// A foreign key that forbade the deletion. Its DETAIL names the key alone, so it may be kept.
-    init(refusal error: ServerError) {
+    /// A constraint that refused a deletion.
+    ///
+    /// The DETAIL of foreign keys names the key alone, so it may be kept; that of other constraints prints whole rows.
+    init(refusal error: ServerError, by constraint: String, of table: String) {
+        let isKey = error.sqlstate == .foreignKeyViolation || error.sqlstate == .restrictViolation
         self.init(
             errorCode: Self.foreignKeyViolation,
             sqlstate: error.sqlstate.rawValue,
-            constraintName: error.constraint,
-            referencingTable: error.schema == "public" ? error.table : "\(error.schema ?? "").\(error.table ?? "")",
-            message: [error.message, error.detail].compactMap { $0 }.joined(separator: ". ")
+            constraintName: constraint,
+            referencingTable: table,
+            message: [error.message, isKey ? error.detail : nil].compactMap { $0 }.joined(separator: ". ")
         )
     }
 

@@ -40,6 +40,7 @@ struct App: Sendable {
                 unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
                 givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
             customers: CustomerQueries(read: read),
+            export: SubjectExport(admission: admission, execution: execution, pool: main, logger: logger),
             audit: AuditQueries(read: read),
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),

@@ -48,6 +48,18 @@ public struct HTTPCall: Sendable {
         return try await send(to: "http://127.0.0.1:\(port)", by: client, within: limit)
     }
 
+    /// Sends, and takes the body of the answer piece by piece.
+    ///
+    /// - Returns: the status.
+    public func stream(from port: Int, _ take: (String) -> Void) async throws -> Int {
+        var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
+        request.method = HTTPMethod(rawValue: method)
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        let response = try await Self.client.execute(request, deadline: .now() + .minutes(5))
+        for try await piece in response.body { take(String(buffer: piece)) }
+        return Int(response.status.code)
+    }
+
     /// Sends over TLS, over a connection of its own, to a server with this certificate.
     ///
     /// - Throws: what the client throws when there was no answer.

@@ -31,7 +31,7 @@ COMMENT ON FUNCTION service.open_item IS
 
 CREATE OR REPLACE FUNCTION service.check_item(
     p_app_id uuid, p_customer_id uuid, OUT customer text, OUT deletable boolean)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM service.await_redactions(p_app_id);
     SELECT c.customer, c.deletable INTO customer, deletable
@@ -39,7 +39,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.check_item IS
-    'What deleting one customer of a bulk request would do. Reads nothing that a redaction under way is about to erase.';
+    'What deleting one customer of a bulk request would do. Reads nothing that a redaction under way is about to erase. With the rights of its caller, as deletion_check.';
 
 CREATE OR REPLACE FUNCTION service.finish_bulk(
     p_app_id uuid, p_attempt_id uuid, p_body text, p_request jsonb, p_customer_ids uuid[]) RETURNS service.receipt

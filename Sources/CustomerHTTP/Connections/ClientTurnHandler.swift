@@ -16,6 +16,8 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
         label: "customerd_http_connections_closed_total", dimensions: [("reason", "late")])
 
     private let roster: ConnectionRoster
+    /// The answer that is being written comes in pieces, for each of which the client has its time.
+    private var isStreaming = false
     private var turn: ConnectionTurn
     private var id: ConnectionRoster.ID?
     private var timer: (deadline: ContinuousClock.Instant, task: Scheduled<Void>)?
@@ -86,8 +88,16 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
-        turn.answered(now: .now)
+        switch unwrapOutboundIn(data) {
+        case .head(let head):
+            isStreaming = !head.headers.contains(name: "content-length")
+            return context.write(data, promise: promise)
+        case .body:
+            guard isStreaming else { return context.write(data, promise: promise) }
+            turn.pieceWritten(now: .now)
+        case .end:
+            turn.answered(now: .now)
+        }
         let taken = promise ?? context.eventLoop.makePromise()
         taken.futureResult.assumeIsolated().whenSuccess { [self] in
             turn.answerTaken(now: .now)

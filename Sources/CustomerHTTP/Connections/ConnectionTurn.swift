@@ -30,7 +30,7 @@ struct ConnectionTurn {
     private var hasReadPart = false
     /// Requests whose head has come and whose answer isn't written.
     private var unanswered = 0
-    /// Answers that are written and that the client hasn't taken.
+    /// Answers and pieces of answers that are written and that the client hasn't taken.
     private var untaken = 0
     /// Nothing further will come from us.
     private var isFinished = false
@@ -76,14 +76,20 @@ struct ConnectionTurn {
         since = now
     }
 
-    /// An answer is written.
+    /// A piece of an answer is written, and others follow.
+    mutating func pieceWritten(now: Instant) {
+        if untaken == 0 { since = now }
+        untaken += 1
+    }
+
+    /// An answer is written, or the last of its pieces.
     mutating func answered(now: Instant) {
         unanswered = max(0, unanswered - 1)
         if untaken == 0 { since = now }
         untaken += 1
     }
 
-    /// The client, or the system on its behalf, has taken an answer.
+    /// The client, or the system on its behalf, has taken an answer or a piece of one.
     mutating func answerTaken(now: Instant) {
         untaken -= 1
         since = now

@@ -1,10 +1,15 @@
 import Customers
 import HTTPTypes
 import Hummingbird
+import NIOCore
 
 /// The reads under `/api/v0/customers`.
 struct ReadRoutes: Sendable {
+    /// Bytes of an answer in pieces that a client has its time for.
+    private static let largestPiece = 64 * 1024
+
     let customers: CustomerQueries
+    let export: SubjectExport
     let limits: Limits
 
     var routes: [Route] {
@@ -12,7 +17,7 @@ struct ReadRoutes: Sendable {
             Route(.get, "/api/v0/customers", list),
             Route(.get, "/api/v0/customers/{id}", customer),
             Route(.get, "/api/v0/customers/{id}/deletion-check", deletionCheck),
-            Route(.get, "/api/v0/customers/{id}/export", export),
+            Route(.get, "/api/v0/customers/{id}/export", document),
             dependents("/api/v0/customers/{id}/invoices", .invoices),
             dependents("/api/v0/customers/{id}/payment-links", .paymentLinks),
             dependents("/api/v0/customers/{id}/transactions", .transactions),
@@ -42,8 +47,28 @@ struct ReadRoutes: Sendable {
         Response(await customers.deletionCheck(context.id, try context.credentials, deadline: deadline(context)))
     }
 
-    @Sendable private func export(_ request: Request, _ context: APIContext) async throws -> Response {
-        Response(await customers.export(context.id, try context.credentials, deadline: deadline(context)))
+    @Sendable private func document(_ request: Request, _ context: APIContext) async throws -> Response {
+        guard let edge = context.edge else { throw APIError.unforeseen }
+        let reply = await export(
+            context.id, edge.credentials, edge.context, edge.invalidity, deadline: deadline(context))
+        switch reply {
+        case .answer(let answer):
+            return Response(answer)
+        case .document(let head, let document):
+            var response = Response(head)
+            response.body = ResponseBody { writer in
+                try await document.write { text in
+                    var page = ByteBuffer(string: text)
+                    while let piece = page.readSlice(length: min(Self.largestPiece, page.readableBytes)),
+                        piece.readableBytes > 0
+                    {
+                        try await writer.write(piece)
+                    }
+                }
+                try await writer.finish(nil)
+            }
+            return response
+        }
     }
 
     private func dependents(_ path: String, _ kind: Dependents) -> Route {

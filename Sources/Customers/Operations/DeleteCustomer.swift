@@ -3,10 +3,12 @@ import LibPQ
 /// `DELETE /customers/{id}`: deletes a customer, irreversibly, unless something refers to it.
 ///
 /// One transaction: before-image by `SELECT … FOR UPDATE`, the DELETE, the receipt, COMMIT. A foreign key that leads to
-/// customers and fails, with SQLSTATE 23503 or 23001, at the DELETE or, when it is deferred, at the COMMIT, is a refusal;
-/// any other violation is a failure.
+/// customers, directly or through keys that act, and fails at the DELETE or, when it is deferred, at the COMMIT, is a
+/// refusal; so is another constraint that fails because such a key has changed a row. Any other violation is a failure.
+/// What keys that act take along is counted before the DELETE and stands in `request.cascaded` of the entry.
 ///
-/// Source: PostgreSQL manual, "Foreign Keys", "SET CONSTRAINTS"; Appendix A, class 23.
+/// The SQL about keys stands in sql/functions/references.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
+/// CONSTRAINTS"; Appendix A, class 23.
 struct DeleteCustomer: Sendable {
     let unitOfWork: UnitOfWork
     let pool: ConnectionPool
@@ -33,12 +35,16 @@ struct DeleteCustomer: Sendable {
                 CustomerRow.locked(customerID, lease, .update),
                 Statement(
                     """
-                    WITH deleted AS (
+                    -- The DELETE needs it, so it is counted before.
+                    WITH cascading AS MATERIALIZED (
+                        SELECT service.cascading($1, $2) AS request),
+                    deleted AS (
                         DELETE FROM public.customers AS c
+                        USING cascading
                         WHERE c.app_id = $1
                           AND c.id = $2
                           AND ($4::text[] IS NULL OR service.etag(service.record(c)) = ANY ($4))
-                        RETURNING service.record(c) AS record, service.image(c) AS image)
+                        RETURNING service.record(c) AS record, service.image(c) AS image, cascading.request)
                     SELECT receipt.*
                     FROM (SELECT) AS always
                     LEFT JOIN deleted ON true
@@ -54,7 +60,8 @@ struct DeleteCustomer: Sendable {
                         $1, $3, found.outcome,
                         CASE found.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $7::int ELSE $5::int END,
                         CASE found.outcome WHEN 'SUCCEEDED' THEN deleted.record WHEN 'CONFLICT' THEN $8 ELSE $6 END,
-                        coalesce(deleted.image, CASE WHEN kept.id IS NOT NULL THEN service.image(kept) END)) AS receipt
+                        coalesce(deleted.image, CASE WHEN kept.id IS NOT NULL THEN service.image(kept) END),
+                        deleted.request) AS receipt
                     """,
                     [
                         .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .entityTags(ifMatch),
@@ -65,30 +72,36 @@ struct DeleteCustomer: Sendable {
             refusal: { violation, completed throws(WriteError) in
                 guard
                     let image = CustomerRow.image(completed.first),
-                    try await isReference(violation, appID, deadline: deadline)
+                    let failure = try await refusal(violation, appID, deadline: deadline)
                 else { return nil }
                 return Receipt(
                     AttemptKey(action: .deleteCustomer, customerID: customerID), .refused, .customerHasRecords,
-                    beforeImage: image, failure: Failure(refusal: violation))
+                    beforeImage: image, failure: failure)
             }
         )
     }
 
-    /// A receipt's own key or a trigger raises 23503 as well; only the catalogue knows.
-    private func isReference(
+    /// The refusal that a violation is. A receipt's own key or a trigger raises the same; only the catalog knows.
+    private func refusal(
         _ violation: ServerError, _ appID: UUID, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Bool {
+    ) async throws(WriteError) -> Failure? {
         let statement = Statement(
-            "SELECT service.is_reference_to_customers($1, $2, $3) AS is_reference",
-            [.text(violation.schema), .text(violation.table), .text(violation.constraint)]
+            "SELECT referencing_table, constraint_name FROM service.refusal($1, $2, $3, $4, $5)",
+            [
+                .text(violation.sqlstate.rawValue), .text(violation.schema), .text(violation.table),
+                .text(violation.column), .text(violation.constraint),
+            ]
         )
+        let row: Row
         do {
-            return try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
-                try await connection.query(statement, deadline: deadline).row().get("is_reference")
+            row = try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
+                try await connection.query(statement, deadline: deadline).row()
             }
         } catch {
             throw .unavailable(error)
         }
+        guard let constraint = row["constraint_name"], let table = row["referencing_table"] else { return nil }
+        return Failure(refusal: violation, by: constraint, of: table)
     }
 }
 

@@ -77,6 +77,22 @@ public struct Admission: Sendable {
             pair, flood: (subject: subject, at: decision.decidedAt, remaining: .seconds(remaining)))
     }
 
+    /// Admits a read that leaves an entry: floods are folded as those of writes are.
+    func authorize(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
+        let entry = attempt.context.members + [
+            .init(name: "id", value: .string(attempt.id.text)),
+            .init(name: "action", value: .string(attempt.key.action.rawValue)),
+            .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
+        ]
+        let statement = Statement(
+            "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
+                .text(JSON.object(entry).text), .text(attempt.context.floodSubject),
+            ]
+        )
+        return try await Decision(row(statement, deadline: attempt.deadline), limits)
+    }
+
     private func checks(
         _ credentials: Credentials, _ permissions: [Permission], cost: Int, isValid: Bool
     ) -> [Parameter] {

@@ -24,7 +24,7 @@ public struct UnitOfWork: Sendable {
     /// - Parameters:
     ///   - lease: its fence is raised when a COMMIT in doubt is found not to have happened.
     ///   - deadline: when to give up; the lease is longer.
-    ///   - refusal: what a violated foreign key means, given the results of the statements before the failing one; nil
+    ///   - refusal: what a violated constraint (class 23) means, given the results of the statements before the failing one; nil
     ///     if it is a failure.
     func run(
         _ lease: inout Lease,
@@ -74,7 +74,7 @@ public struct UnitOfWork: Sendable {
     private static let customerKept: SQLState = "CD003"
 
     private static func isViolation(_ error: ServerError) -> Bool {
-        error.sqlstate == .foreignKeyViolation || error.sqlstate == .restrictViolation
+        error.sqlstate.errorClass == "23"
     }
 
     private static func receipt(_ result: QueryResult?) throws(WriteError) -> Receipt {

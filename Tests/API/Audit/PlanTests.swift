@@ -66,14 +66,14 @@ struct PlanTests {
         ("/api/v0/customers?email=mail2499", "WITH matching", "customers_by_email"),
         ("/api/v0/customers?status=BLACKLISTED", "string_agg(service.record(page.c)", "customers_by_status"),
         ("/api/v0/customers?skip=10000", "string_agg(service.record(page.c)", "customers_by_age"),
-        ("/api/v0/customers/{id}/deletion-check", "FROM ONLY public.invoices", "invoices_by_customer"),
-        ("/api/v0/customers/{id}/deletion-check", "FROM ONLY public.transactions", "transactions_by_customer"),
+        ("/api/v0/customers/{id}/deletion-check", "JOIN ONLY public.invoices", "invoices_by_customer"),
+        ("/api/v0/customers/{id}/deletion-check", "JOIN ONLY public.transactions", "transactions_by_customer"),
         ("/api/v0/customers/{id}/invoices", "FROM service.dependents", "invoices_by_customer"),
         (
             "/api/v0/customers/{id}/liquidation-addresses", "FROM service.dependents",
             "liquidation_addresses_by_customer"
         ),
-        ("/api/v0/customers/{id}/export", "AS audit_entries", "entries_by_customer"),
+        ("/api/v0/customers/{id}/export", "service.audit_entry(e) AS record", "entries_by_customer"),
         ("/api/v0/audit?customer_id={id}", "FROM audit.entries", "entries_by_customer"),
         ("/api/v0/audit?outcome=FAILED", "FROM audit.entries", "entries_by_outcome"),
         ("/api/v0/audit?actor=actor+7", "FROM audit.entries", "entries_by_claimed_actor"),

@@ -17,7 +17,9 @@ struct DeletionCheckTests {
 
         #expect(answer.status == 200)
         #expect(
-            answer.body == #"{"customer":\#(customer.record(app: tenant.app)),"deletable":true,"blockers":[]}"#)
+            answer.body
+                == #"{"customer":\#(customer.record(app: tenant.app)),"deletable":true,"blockers":[],"cascades":[]}"#
+        )
     }
 
     @Test("each blocking constraint is listed once, in order, with the exact number of rows")
@@ -35,7 +37,7 @@ struct DeletionCheckTests {
             #"{"table":"\#(table)","constraint":"\#(table)_belong_to_a_customer","count":\#(count)}"#
         }
         #expect(
-            answer.body.hasSuffix(#""deletable":false,"blockers":[\#(expected.joined(separator: ","))]}"#),
+            answer.body.hasSuffix(#""deletable":false,"blockers":[\#(expected.joined(separator: ","))],"cascades":[]}"#),
             "\(answer)"
         )
     }

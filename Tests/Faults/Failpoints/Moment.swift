@@ -18,7 +18,7 @@ enum Moment: Hashable, Sendable {
             trips("hold").map { .request($0) },
             [.obstacle(.hold), .obstacle(.read), .obstacle(.delete), .obstacle(.receipt), .obstacle(.commit)],
             trips("ROLLBACK").map { .request($0) },
-            trips("is_reference_to_customers").map { .request($0) },
+            trips("refusal").map { .request($0) },
             [.request("worked")],
             trips("append").map { .request($0) },
             [.obstacle(.append), .obstacle(.entryCommit)],
@@ -49,8 +49,7 @@ enum Moment: Hashable, Sendable {
     func exists(for target: Target) -> Bool {
         switch self {
         case .request("before ROLLBACK"), .request("sent ROLLBACK"), .request("answered ROLLBACK"),
-            .request("before is_reference_to_customers"), .request("sent is_reference_to_customers"),
-            .request("answered is_reference_to_customers"):
+            .request("before refusal"), .request("sent refusal"), .request("answered refusal"):
             target == .blocked
         case .obstacle(.read): target != .missing
         case .obstacle(.commit): target != .blocked

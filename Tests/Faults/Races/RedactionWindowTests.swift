@@ -38,7 +38,7 @@ struct RedactionWindowTests {
             let count = try await stage.database.value(
                 """
                 SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND state = 'idle' AND query LIKE '%is_reference_to_customers%'
+                WHERE datname = current_database() AND state = 'idle' AND query LIKE '%service.refusal(%'
                   AND usename = 'customerd_service'
                 """)
             return count != "0"

@@ -40,6 +40,28 @@ struct ConnectionTurnTests {
         #expect(turn.isClientsTurn)
     }
 
+    @Test("an answer in pieces gives the client the time of silence for each, and waits for us in between")
+    func pieces() {
+        var turn = ConnectionTurn(limits: limits, now: start)
+        turn.headArrived(now: at(1))
+        turn.requestEnded()
+        turn.readCompleted(now: at(1))
+        turn.pieceWritten(now: at(2))
+        turn.pieceWritten(now: at(3))
+        #expect(turn.deadline == at(62))
+
+        turn.answerTaken(now: at(50))
+        #expect(turn.deadline == at(110))
+
+        turn.answerTaken(now: at(51))
+        #expect(turn.deadline == nil)
+        #expect(!turn.isClientsTurn)
+
+        turn.answered(now: at(52))
+        turn.answerTaken(now: at(53))
+        #expect(turn.deadline == at(113))
+    }
+
     @Test("while it is worked on, the client waits for us")
     func work() {
         var turn = ConnectionTurn(limits: limits, now: start)

@@ -80,6 +80,7 @@ struct DescriptionTests {
                 unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
                 givenUp: givenUp, limits: limits, restoreDays: 0),
             customers: CustomerQueries(read: read),
+            export: SubjectExport(admission: admission, execution: execution, pool: pool, logger: logger),
             audit: AuditQueries(read: read),
             limits: limits,
             proxies: TrustedProxies.none,
