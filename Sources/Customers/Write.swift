@@ -65,7 +65,8 @@ public struct Write: Sendable {
         switch error {
         case .failed: logger.error("a write failed", metadata: metadata)
         case .inDoubt: logger.error("a COMMIT is in doubt; recovery settles it", metadata: metadata)
-        case .leaseLost: logger.warning("the lease was lost: another instance took the attempt over", metadata: metadata)
+        case .leaseLost:
+            logger.warning("the lease was lost: another instance took the attempt over", metadata: metadata)
         case .unavailable: logger.warning("a write is unavailable", metadata: metadata)
         }
         if case .failed = error { return APIError.unforeseen.answer }

@@ -27,7 +27,8 @@
         /// of the catalogue is no step of a protocol.
         static func subject(of statements: [Statement]) -> String {
             let sql = statements.map(\.sql).joined(separator: "\n")
-            return sql.firstMatch(of: /\b(?!pg_catalog\.)\w+\.(\w+)\(/).map { String($0.1) } ?? String(sql.prefix { $0.isLetter })
+            return sql.firstMatch(of: /\b(?!pg_catalog\.)\w+\.(\w+)\(/).map { String($0.1) }
+                ?? String(sql.prefix { $0.isLetter })
         }
     }
 

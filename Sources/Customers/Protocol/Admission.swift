@@ -79,11 +79,12 @@ public struct Admission: Sendable {
 
     /// Admits a read that leaves an entry: floods are folded as those of writes are.
     func authorize(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
-        let entry = attempt.context.members + [
-            .init(name: "id", value: .string(attempt.id.text)),
-            .init(name: "action", value: .string(attempt.key.action.rawValue)),
-            .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
-        ]
+        let entry =
+            attempt.context.members + [
+                .init(name: "id", value: .string(attempt.id.text)),
+                .init(name: "action", value: .string(attempt.key.action.rawValue)),
+                .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
+            ]
         let statement = Statement(
             "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
