@@ -91,7 +91,10 @@ public struct Admission: Sendable {
                 .text(JSON.object(entry).text), .text(attempt.context.floodSubject),
             ]
         )
-        return try await Decision(row(statement, deadline: attempt.deadline), limits)
+        let pair = CredentialMemory.Pair(credentials)
+        let decision = try await Decision(row(statement, pair, deadline: attempt.deadline), limits)
+        note(decision, pair, nil)
+        return decision
     }
 
     private func checks(
