@@ -36,7 +36,8 @@ public struct Read: Sendable {
             guard let caller = decision.caller else { throw .unexpected("a read is admitted without a key") }
             switch question {
             case .success(let asked):
-                return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                return try await pool.withConnection(for: caller.appID, deadline: deadline) {
+                    connection throws(DatabaseError) in
                     try await query(connection, caller, asked, deadline)
                 }.with(rate)
             case .failure(let invalidity):

@@ -16,7 +16,17 @@ public struct Write: Sendable {
         self.logger = logger
     }
 
+    /// Runs in a task of its own: a client that closes its connection doesn't stop half-way what it asked for. On the
+    /// connections' thread, so that no step is a switch of threads.
     public func callAsFunction(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
+        let answer = await Task(executorPreference: Reactor.shared.taskExecutor) {
+            await carryOut(operation, request)
+        }.value
+        await failpoint("answering")
+        return answer
+    }
+
+    private func carryOut(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
         let (attempt, plan) = operation.attempt(request)
         var rate: RateStatus?
         do throws(WriteError) {
@@ -34,6 +44,9 @@ public struct Write: Sendable {
                 try await execution.record(entry, until: attempt.deadline)
             case .refused(let outcome, let error):
                 receipt = Receipt(attempt.key, outcome, error)
+                if let failure = admitted.failure {
+                    logger.error("admission failed", metadata: ["error": "\(failure.message ?? "")"])
+                }
                 guard admitted.isRecorded else { break }
                 let entry = AuditEntry(attempt, admitted, outcome, receipt, error)
                 try await execution.record(entry, until: attempt.deadline)
@@ -52,7 +65,9 @@ public struct Write: Sendable {
         switch error {
         case .failed: logger.error("a write failed", metadata: metadata)
         case .inDoubt: logger.error("a COMMIT is in doubt; recovery settles it", metadata: metadata)
-        case .unavailable, .leaseLost: logger.warning("a write is unavailable", metadata: metadata)
+        case .leaseLost:
+            logger.warning("the lease was lost: another instance took the attempt over", metadata: metadata)
+        case .unavailable: logger.warning("a write is unavailable", metadata: metadata)
         }
         if case .failed = error { return APIError.unforeseen.answer }
         return APIError.unavailable.answer

@@ -5,7 +5,7 @@ import NIOConcurrencyHelpers
 /// A set of sessions that callers borrow.
 ///
 /// The caller that has waited longest gets the next connection, unless its group holds half of the pool: see
-/// ``withConnection(for:deadline:_:)``. ``run()`` keeps the pool full and checks idle connections; without it,
+/// ``withConnection(for:atMost:deadline:_:)``. ``run()`` keeps the pool full and checks idle connections; without it,
 /// connections are opened on demand, which suits a short-lived command. Connections aren't reset between two callers:
 /// use `SET LOCAL`, and no session-level locks.
 ///
@@ -31,6 +31,7 @@ public final class ConnectionPool: Sendable {
     }
 
     let settings: ConnectionSettings
+    private let configuration: PoolConfiguration
     let logger: Logger
     let state: NIOLockedValueBox<State>
     let inUseGauge: Gauge
@@ -43,11 +44,15 @@ public final class ConnectionPool: Sendable {
         settings: ConnectionSettings, configuration: PoolConfiguration, logger: Logger, name: String = "main"
     ) {
         self.settings = settings
+        self.configuration = configuration
         self.logger = logger
         state = NIOLockedValueBox(State(machine: PoolStateMachine(configuration: configuration)))
         inUseGauge = Gauge(label: "db_pool_in_use", dimensions: [("pool", name)])
         waitingGauge = Gauge(label: "db_pool_waiting", dimensions: [("pool", name)])
     }
+
+    /// How many connections a group holds at most: half of the pool, but one in any case.
+    public var share: Int { max(1, configuration.size / 2) }
 
     var statistics: PoolStatistics {
         state.withLockedValue { $0.machine.statistics }
@@ -88,15 +93,18 @@ public final class ConnectionPool: Sendable {
 
     /// Lends a connection.
     ///
-    /// - Parameter group: the tenant that the caller works for. A group never holds more than half of the pool, but one
-    ///   connection in any case: its further callers wait, and others overtake them. nil: no limit.
+    /// - Parameters:
+    ///   - group: the tenant that the caller works for. A group never holds more than its ``share``: its further callers
+    ///     wait, and others overtake them. nil: no limit.
+    ///   - limit: the caller gets a connection only while its group holds fewer, but one in any case.
     /// - Throws: what `body` throws, or ``DatabaseError/unavailable(_:)`` if no connection was free by the deadline.
     public func withConnection<R: Sendable>(
         for group: UUID? = nil,
+        atMost limit: Int = .max,
         deadline: ContinuousClock.Instant,
         _ body: @Sendable (Connection) async throws(DatabaseError) -> R
     ) async throws(DatabaseError) -> R {
-        let lease = try await lease(for: group, deadline: deadline)
+        let lease = try await lease(for: group, atMost: limit, deadline: deadline)
         do throws(DatabaseError) {
             let result = try await body(lease.connection)
             giveBack(lease)
@@ -132,12 +140,15 @@ public final class ConnectionPool: Sendable {
     ///
     /// Without a connection, it is rolled back as ``DatabaseError/unavailable(_:)``.
     ///
-    /// - Parameter group: as in ``withConnection(for:deadline:_:)``.
+    /// - Parameters:
+    ///   - group: as in ``withConnection(for:atMost:deadline:_:)``.
+    ///   - limit: as in ``withConnection(for:atMost:deadline:_:)``.
     public func transaction(
-        for group: UUID? = nil, _ statements: [Statement], deadline: ContinuousClock.Instant
+        for group: UUID? = nil, atMost limit: Int = .max, _ statements: [Statement],
+        deadline: ContinuousClock.Instant
     ) async -> TransactionOutcome {
         do throws(DatabaseError) {
-            let lease = try await lease(for: group, deadline: deadline)
+            let lease = try await lease(for: group, atMost: limit, deadline: deadline)
             let outcome = await lease.connection.transaction(statements, deadline: deadline)
             giveBack(lease)
             return outcome
@@ -146,17 +157,21 @@ public final class ConnectionPool: Sendable {
         }
     }
 
-    private func lease(for group: UUID?, deadline: ContinuousClock.Instant) async throws(DatabaseError) -> Lease {
+    private func lease(
+        for group: UUID?, atMost limit: Int, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Lease {
         while true {
             guard !Task.isCancelled else { throw .cancelled }
-            let lease = try await wait(for: group, deadline: deadline).get()
+            let lease = try await wait(for: group, atMost: limit, deadline: deadline).get()
             if lease.connection.condition == .clean { return lease }
             // It broke between two events.
             giveBack(lease)
         }
     }
 
-    private func wait(for group: UUID?, deadline: ContinuousClock.Instant) async -> Result<Lease, DatabaseError> {
+    private func wait(
+        for group: UUID?, atMost limit: Int, deadline: ContinuousClock.Instant
+    ) async -> Result<Lease, DatabaseError> {
         let waiter = state.withLockedValue { state in
             state.lastWaiter += 1
             return WaiterID(value: state.lastWaiter)
@@ -165,7 +180,8 @@ public final class ConnectionPool: Sendable {
             await withCheckedContinuation { continuation in
                 update { state in
                     state.waiters[waiter] = continuation
-                    let actions = state.machine.lease(waiter, for: group, deadline: deadline, now: .now)
+                    let actions = state.machine.lease(
+                        waiter, for: group, atMost: limit, deadline: deadline, now: .now)
                     if state.machine.isWaiting(waiter) { arm(&state, for: deadline) }
                     return actions
                 }

@@ -23,10 +23,12 @@
             }
         }
 
-        /// The name of a trip: the first function that it calls, without its schema, or else its first word.
+        /// The name of a trip: the first function that it calls, without its schema, or else its first word. What it asks
+        /// of the catalogue is no step of a protocol.
         static func subject(of statements: [Statement]) -> String {
             let sql = statements.map(\.sql).joined(separator: "\n")
-            return sql.firstMatch(of: /\w+\.(\w+)\(/).map { String($0.1) } ?? String(sql.prefix { $0.isLetter })
+            return sql.firstMatch(of: /\b(?!pg_catalog\.)\w+\.(\w+)\(/).map { String($0.1) }
+                ?? String(sql.prefix { $0.isLetter })
         }
     }
 

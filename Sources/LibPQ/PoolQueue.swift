@@ -3,7 +3,8 @@ import DequeModule
 /// The waiters for a connection, in order of arrival, except that a group that holds its share is passed over.
 ///
 /// A group (a tenant) can't take the whole pool: its further waiters wait until it gives a connection back, while
-/// others overtake them. Waiters without a group have no limit.
+/// others overtake them. A waiter may leave some of its group's share to the others of the group, which overtake it then.
+/// Waiters without a group have no limit.
 struct PoolQueue {
     typealias Instant = ContinuousClock.Instant
     typealias WaiterID = PoolStateMachine.WaiterID
@@ -11,19 +12,39 @@ struct PoolQueue {
     private struct Waiter {
         let number: Int
         let group: UUID?
+        let limit: Int
         let deadline: Instant
+    }
+
+    /// Waiters of one group that want the same.
+    private struct Lane {
+        /// They get a connection while their group holds fewer.
+        let limit: Int
+        /// In order of arrival; those that are no longer in `waiters` have left.
+        var order: Deque<WaiterID> = []
+        var waiting = 0
     }
 
     /// The waiters of one group, and how many connections it holds.
     private struct Line {
-        /// In order of arrival; those that are no longer in `waiters` have left.
-        var order: Deque<WaiterID> = []
-        var waiting = 0
+        var lanes: [Lane] = []
         var held = 0
 
-        /// How many connections more its group may hold.
-        func room(of group: UUID?, share: Int) -> Int {
-            group == nil ? .max : max(0, share - held)
+        /// How many connections more its group may hold for the waiters of a lane.
+        func room(for lane: Lane, of group: UUID?, share: Int) -> Int {
+            group == nil ? .max : max(0, min(lane.limit, share) - held)
+        }
+
+        /// How many of its waiters would get a connection if enough were idle.
+        func served(of group: UUID?, share: Int) -> Int {
+            let served = lanes.reduce(0) { $0 + min($1.waiting, room(for: $1, of: group, share: share)) }
+            return group == nil ? served : min(served, max(0, share - held))
+        }
+
+        mutating func lane(_ limit: Int) -> Int {
+            if let index = lanes.firstIndex(where: { $0.limit == limit }) { return index }
+            lanes.append(Lane(limit: limit))
+            return lanes.count - 1
         }
     }
 
@@ -46,20 +67,28 @@ struct PoolQueue {
     /// - Parameter share: how many connections a group may hold.
     func served(share: Int) -> Int {
         guard !waiters.isEmpty else { return 0 }
-        return lines.reduce(0) { $0 + min($1.value.waiting, $1.value.room(of: $1.key, share: share)) }
+        return lines.reduce(0) { $0 + $1.value.served(of: $1.key, share: share) }
     }
 
-    mutating func append(_ waiter: WaiterID, group: UUID?, deadline: Instant) {
+    /// - Parameter limit: the waiter gets a connection while its group holds fewer, and fewer than its share.
+    mutating func append(_ waiter: WaiterID, group: UUID?, limit: Int, deadline: Instant) {
         lastNumber += 1
-        waiters[waiter] = Waiter(number: lastNumber, group: group, deadline: deadline)
-        lines[group, default: Line()].order.append(waiter)
-        lines[group]?.waiting += 1
+        waiters[waiter] = Waiter(number: lastNumber, group: group, limit: limit, deadline: deadline)
+        var line = lines.removeValue(forKey: group) ?? Line()
+        let lane = line.lane(limit)
+        line.lanes[lane].order.append(waiter)
+        line.lanes[lane].waiting += 1
+        lines[group] = line
     }
 
     /// - Returns: false if the waiter has left already.
     mutating func remove(_ waiter: WaiterID) -> Bool {
         guard let removed = waiters.removeValue(forKey: waiter) else { return false }
-        lines[removed.group]?.waiting -= 1
+        if var line = lines.removeValue(forKey: removed.group) {
+            let lane = line.lane(removed.limit)
+            line.lanes[lane].waiting -= 1
+            lines[removed.group] = line
+        }
         tidy(removed.group)
         return true
     }
@@ -67,9 +96,11 @@ struct PoolQueue {
     /// The waiter that gets a connection now, which its group holds from now on.
     mutating func popFirst(share: Int) -> (waiter: WaiterID, group: UUID?)? {
         var first: (waiter: WaiterID, number: Int, group: UUID?)?
-        for (group, line) in lines where line.waiting > 0 && line.room(of: group, share: share) > 0 {
-            guard let waiter = line.order.first, let number = waiters[waiter]?.number else { continue }
-            if first.map({ number < $0.number }) ?? true { first = (waiter, number, group) }
+        for (group, line) in lines {
+            for lane in line.lanes where lane.waiting > 0 && line.room(for: lane, of: group, share: share) > 0 {
+                guard let waiter = lane.order.first, let number = waiters[waiter]?.number else { continue }
+                if first.map({ number < $0.number }) ?? true { first = (waiter, number, group) }
+            }
         }
         guard let first, remove(first.waiter) else { return nil }
         lines[first.group, default: Line()].held += 1
@@ -98,15 +129,20 @@ struct PoolQueue {
         return out
     }
 
-    /// Keeps a waiter at the head of the line, and drops a line that is empty and holds nothing.
+    /// Keeps a waiter at the head of each lane, and drops lanes that are empty, and a line that holds nothing besides.
     private mutating func tidy(_ group: UUID?) {
-        guard let line = lines[group] else { return }
-        if line.waiting == 0, line.held <= 0 {
-            lines[group] = nil
-        } else if line.order.count > 2 * line.waiting + 16 {
-            lines[group]?.order.removeAll { waiters[$0] == nil }
-        } else {
-            while let first = lines[group]?.order.first, waiters[first] == nil { lines[group]?.order.removeFirst() }
+        guard var line = lines.removeValue(forKey: group) else { return }
+        line.lanes.removeAll { $0.waiting == 0 }
+        guard !line.lanes.isEmpty || line.held > 0 else { return }
+        for index in line.lanes.indices {
+            if line.lanes[index].order.count > 2 * line.lanes[index].waiting + 16 {
+                line.lanes[index].order.removeAll { waiters[$0] == nil }
+            } else {
+                while let first = line.lanes[index].order.first, waiters[first] == nil {
+                    line.lanes[index].order.removeFirst()
+                }
+            }
         }
+        lines[group] = line
     }
 }

@@ -1,6 +1,6 @@
 /// The decisions of a pool: events in, actions out. No I/O, no clock, no random numbers.
 ///
-/// Every waiter passed to ``lease(_:for:deadline:now:)`` comes out exactly once, as `hand` or `fail`.
+/// Every waiter passed to ``lease(_:for:atMost:deadline:now:)`` comes out exactly once, as `hand` or `fail`.
 struct PoolStateMachine {
     typealias Instant = ContinuousClock.Instant
 
@@ -61,14 +61,16 @@ struct PoolStateMachine {
 
     /// A caller wants a connection.
     ///
-    /// - Parameter group: it holds at most half of the pool, but one connection in any case; nil for no limit.
+    /// - Parameters:
+    ///   - group: it holds at most half of the pool, but one connection in any case; nil for no limit.
+    ///   - limit: the waiter gets a connection only while its group holds fewer.
     mutating func lease(
-        _ waiter: WaiterID, for group: UUID? = nil, deadline: Instant, now: Instant
+        _ waiter: WaiterID, for group: UUID? = nil, atMost limit: Int = .max, deadline: Instant, now: Instant
     ) -> [Action] {
         if isShutDown { return [.fail(waiter, .poolIsClosed)] }
         if deadline <= now { return [.fail(waiter, .poolIsExhausted)] }
         if let outage, isUnreachable, !mayTry(now, isDemanded: true) { return [.fail(waiter, .unreachable(outage))] }
-        queue.append(waiter, group: group, deadline: deadline)
+        queue.append(waiter, group: group, limit: max(1, limit), deadline: deadline)
         return settle(now)
     }
 

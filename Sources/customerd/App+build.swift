@@ -28,7 +28,8 @@ struct App: Sendable {
         let checking = pool("readiness", size: 1)
 
         let givenUp = GivenUpAttempts()
-        let admission = Admission(pool: main, givenUp: givenUp, limits: settings.limits)
+        let memory = CredentialMemory()
+        let admission = Admission(pool: main, givenUp: givenUp, memory: memory, limits: settings.limits)
         let audit = AuditWriter(
             tenants: tenants, strangers: strangers, held: held, substitute: main, givenUp: givenUp, logger: logger)
         let execution = Execution(audit: audit, logger: logger)
@@ -46,9 +47,11 @@ struct App: Sendable {
             isReady: { [readiness = Readiness(pool: checking)] in await readiness() },
             metrics: prometheus.text
         )
-        let pools: [any Service] = [main, tenants, strangers, held, recovering, checking].map(PoolService.init)
+        // Readiness first: where sessions are scarce, the others fall back to the main pool, and it can't.
+        let pools: [any Service] = [checking, main, tenants, strangers, held, recovering].map(PoolService.init)
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
-        let recovery = Recovery(pool: recovering, substitute: main, givenUp: givenUp, logger: logger)
+        let recovery = Recovery(
+            pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
         return pools + [recovery] + servers
     }
 

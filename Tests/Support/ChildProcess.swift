@@ -23,8 +23,13 @@ public final class ChildProcess: Sendable {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("child-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         id = try Self.spawn(arguments, environment, input: input, directory: directory.path)
-        if input == nil { OrphanReaper.shared.watch(id) }
+        let isWatched = input == nil
+        if isWatched { OrphanReaper.shared.watch(id) }
         Thread.detachNewThread { [id, exit] in
+            // Until it is reaped nothing else gets its number, which the orphan reaper must not kill later.
+            var information = siginfo_t()
+            while waitid(P_PID, id_t(id), &information, WEXITED | WNOWAIT) < 0, errno == EINTR {}
+            if isWatched { OrphanReaper.shared.forget(id) }
             var status: Int32 = 0
             while waitpid(id, &status, 0) < 0, errno == EINTR {}
             // As a shell has it: 128 + signal.
@@ -35,7 +40,6 @@ public final class ChildProcess: Sendable {
 
     deinit {
         send(signal: SIGKILL)
-        OrphanReaper.shared.forget(id)
         try? FileManager.default.removeItem(at: directory)
     }
 

@@ -211,7 +211,10 @@ public final class Stage: Sendable {
     /// Stops and removes everything after a test that has failed.
     fileprivate func abandon() async {
         let (database, services) = state.withLockedValue { ($0.database, $0.services.map(\.service)) }
-        for service in services { await service.kill() }
+        for service in services {
+            print("the end of the log of the service on port \(service.port):\n\(service.log.suffix(4000))")
+            await service.kill()
+        }
         if clusters.isEmpty { try? await database.drop() }
         try? await removeClusters()
     }

@@ -3,6 +3,7 @@
 import email.message
 import json
 import os
+import secrets
 import subprocess
 import typing
 import urllib.error
@@ -25,11 +26,15 @@ class Answer(typing.NamedTuple):
 
 
 class Key:
+    """An API key as `customerd keys create` makes it, but without its entry: the chains of these tests begin with attempts."""
+
     def __init__(self, app, role, name):
-        command = [os.environ["SERVICE_CUSTOMERD"], "keys", "create", "--app", app, "--role", role, "--name", name, "--json"]
-        made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         self.app, self.name = app, name
-        self.client_key, self.secret = made["client_key"], made["client_secret"]
+        self.client_key, self.secret = "ck_" + secrets.token_urlsafe(24), "cs_" + secrets.token_urlsafe(32)
+        sql(
+            "INSERT INTO service.api_keys (app_id, client_key, secret_digest, name, role) "
+            f"VALUES ('{app}', '{self.client_key}', sha256('{self.secret}'), '{name}', '{role}')"
+        )
 
     def request(self, method, path, body=None, **headers):
         """Asks, with a body in JSON if there is one."""

@@ -33,22 +33,39 @@ RETURN ROW(
     (p_attempt).body)::service.receipt;
 COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
 
+CREATE OR REPLACE FUNCTION service.flood_entry(p_entry jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_entry - '{customer_id,idempotency_key,reason,actor_claimed,request_id}'::text[];
+COMMENT ON FUNCTION service.flood_entry(jsonb) IS
+    'What a folded entry tells of the last attempt that it stands for: nothing that is of this one alone.';
+
 CREATE OR REPLACE FUNCTION service.count_stranger(p_address text, p_entry jsonb, p_now timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c_strangers   CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
-    c_per_address CONSTANT int  := 20;
-    c_altogether  CONSTANT int  := 600;
+    c_strangers   CONSTANT uuid        := '00000000-0000-0000-0000-000000000000';
+    c_per_address CONSTANT int         := 20;
+    c_altogether  CONSTANT int         := 600;
+    v_opened_at   CONSTANT timestamptz := date_trunc('minute', p_now);
     v_limit       int;
     v_subject     text;
     v_counted     bigint;
 BEGIN
-    -- First the address, then all addresses together: addresses are easily changed.
-    FOR v_subject, v_limit IN VALUES (p_address, c_per_address), ('all addresses', c_altogether) LOOP
+    -- An address that had its number isn't counted among all. Else all addresses come first, since they are easily
+    -- changed: once those together had theirs, no further address gets a row.
+    FOR v_subject, v_limit IN
+        SELECT s.subject, s.most
+        FROM (VALUES (1, 'all addresses', c_altogether), (2, p_address, c_per_address)) AS s (position, subject, most)
+        WHERE s.position = 2 OR NOT EXISTS (
+            SELECT
+            FROM service.floods AS f
+            WHERE f.app_id = c_strangers AND f.kind = 'UNAUTHENTICATED' AND f.subject = p_address
+              AND f.opened_at = v_opened_at AND f.counted >= c_per_address)
+        ORDER BY s.position
+    LOOP
         INSERT INTO service.floods AS f
             (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
-        VALUES (c_strangers, 'UNAUTHENTICATED', v_subject,
-                date_trunc('minute', p_now), date_trunc('minute', p_now) + interval '1 minute', 1, 0, p_entry)
+        VALUES (c_strangers, 'UNAUTHENTICATED', v_subject, v_opened_at, v_opened_at + interval '1 minute', 1, 0,
+                service.flood_entry(p_entry))
         ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
             SET counted = f.counted + 1,
                 folded = f.folded + (f.counted >= v_limit)::int,
@@ -63,6 +80,23 @@ END
 $$;
 COMMENT ON FUNCTION service.count_stranger IS
     'Counts a failed authentication. True if it gets an audit entry of its own; false if it was folded, because its address or all addresses together have had their number this minute.';
+
+CREATE OR REPLACE FUNCTION service.fold_strangers(p_folded jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO service.floods AS f
+        (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
+    SELECT '00000000-0000-0000-0000-000000000000', 'UNAUTHENTICATED', i.subject, w.opened_at,
+           w.opened_at + interval '1 minute', sum(i.count), sum(i.count),
+           (array_agg(service.flood_entry(i.entry) || jsonb_build_object('occurred_at', i.at) ORDER BY i.at DESC))[1]
+    FROM jsonb_to_recordset(p_folded) AS i (subject text, at timestamptz, count bigint, entry jsonb)
+    CROSS JOIN LATERAL (SELECT date_trunc('minute', i.at) AS opened_at) AS w
+    GROUP BY i.subject, w.opened_at
+    ORDER BY i.subject, w.opened_at
+    ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
+        SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry
+$$;
+COMMENT ON FUNCTION service.fold_strangers IS
+    'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}.';
 
 CREATE OR REPLACE FUNCTION service.authorize(
     p_client_key    text,
@@ -105,6 +139,9 @@ BEGIN
         IF v_decision.is_recorded THEN
             v_decision.is_recorded := service.count_stranger(
                 p_address, p_entry || jsonb_build_object('occurred_at', v_now), v_now);
+            v_decision.retry_after := CASE
+                WHEN NOT v_decision.is_recorded
+                THEN floor(extract(epoch FROM date_trunc('minute', v_now) + interval '1 minute' - v_now)) END;
         END IF;
         RETURN v_decision;
     END IF;
@@ -113,35 +150,38 @@ BEGIN
     v_decision.key_name := v_key.name;
     v_decision.key_role := v_key.role;
 
-    -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future, seen under the row's
-    -- lock, was opened before the clock stepped back, and is over.
+    -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future was opened before the
+    -- clock stepped back, and is over. The clock is read under the row's lock: by v_now, a window that was opened while
+    -- this request waited would open in the future, too.
     INSERT INTO service.rate_windows AS w (app_id, key_id, opened_at, spent, refused, was_granted, last_used_at)
     VALUES (v_key.app_id, v_key.id, v_now,
             CASE WHEN p_cost <= p_rate_limit THEN p_cost ELSE 0 END,
             (p_cost > p_rate_limit)::int, p_cost <= p_rate_limit, v_now)
     ON CONFLICT ON CONSTRAINT rate_windows_pkey DO UPDATE
         SET (opened_at, spent, refused, was_granted, last_used_at) = (
-            SELECT CASE WHEN is_over THEN v_now ELSE w.opened_at END,
+            SELECT CASE WHEN is_over THEN now ELSE w.opened_at END,
                    CASE WHEN is_over THEN excluded.spent WHEN is_granted THEN w.spent + p_cost ELSE w.spent END,
                    CASE WHEN is_over THEN excluded.refused WHEN is_granted THEN w.refused ELSE w.refused + 1 END,
                    CASE WHEN is_over THEN excluded.was_granted ELSE is_granted END,
-                   v_now
-            FROM (SELECT w.opened_at + p_rate_window <= v_now OR w.opened_at > clock_timestamp() AS is_over,
-                         w.spent + p_cost <= p_rate_limit AS is_granted) AS state)
+                   now
+            FROM (SELECT w.opened_at + p_rate_window <= t.now OR w.opened_at > t.now AS is_over,
+                         w.spent + p_cost <= p_rate_limit AS is_granted, t.now
+                  FROM (SELECT clock_timestamp() AS now OFFSET 0) AS t) AS state)
     RETURNING * INTO v_window;
     v_decision.rate_remaining := greatest(p_rate_limit - v_window.spent, 0);
     v_decision.rate_reset := ceil(extract(epoch FROM v_window.opened_at + p_rate_window));
     IF NOT v_window.was_granted THEN
         v_decision.verdict := 'RATE_LIMITED';
         v_decision.retry_after :=
-            greatest(1, ceil(extract(epoch FROM v_window.opened_at + p_rate_window - v_now)));
+            greatest(1, ceil(extract(epoch FROM v_window.opened_at + p_rate_window - v_window.last_used_at)));
         IF v_decision.is_recorded AND v_window.refused > c_single_429s THEN
             v_decision.is_recorded := false;
             INSERT INTO service.floods AS f
                 (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
             VALUES (v_key.app_id, 'RATE_LIMITED', v_key.id::text,
                     v_window.opened_at, v_window.opened_at + p_rate_window, v_window.refused, 1,
-                    p_entry || jsonb_build_object('occurred_at', v_now) || service.actor(v_decision))
+                    service.flood_entry(p_entry) || jsonb_build_object('occurred_at', v_now)
+                        || service.actor(v_decision))
             ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
                 SET counted = excluded.counted, folded = f.folded + 1, entry = excluded.entry;
         END IF;
@@ -226,7 +266,7 @@ BEGIN
             -- Our own admission, whose answer was lost on the way.
             v_opened.opening := 'RUN';
             RETURN v_opened;
-        ELSIF v_known.lease_expires_at > v_now THEN
+        ELSIF v_known.lease_expires_at > v_now AND v_known.admitted_at <= v_now THEN
             v_opened.opening := 'RUNNING';
             v_opened.running_for_s := greatest(1, ceil(extract(epoch FROM v_known.lease_expires_at - v_now)));
             RETURN v_opened;
@@ -238,11 +278,12 @@ BEGIN
             IF NOT FOUND THEN
                 EXIT;
             END IF;
-            -- The instance that ran it is gone or has overslept: raise the fence, free the key. Recovery writes its entry.
+            -- The instance that ran it is gone or has overslept, or the clock has stepped back since: raise the fence,
+            -- free the key. Recovery writes its entry.
             UPDATE service.attempts AS a
             SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, is_current = false
             WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id
-              AND a.outcome IS NULL AND a.lease_expires_at <= v_now;
+              AND a.outcome IS NULL AND (a.lease_expires_at <= v_now OR a.admitted_at > v_now);
         END IF;
     END LOOP;
     v_opened.opening := 'RUNNING';

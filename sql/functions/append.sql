@@ -134,6 +134,9 @@ BEGIN
             -- No redaction could ever reach free text here: it isn't kept.
             v_entry.reason := NULL;
             v_entry.error_message := CASE WHEN v_entry.sqlstate IS NULL THEN v_entry.error_message END;
+            v_attempt.entry := v_attempt.entry - 'reason';
+            v_attempt.failure := CASE WHEN v_entry.error_message IS NULL THEN v_attempt.failure - 'error_message'
+                                      ELSE v_attempt.failure END;
         ELSE
             SELECT * INTO v_redaction
             FROM service.redactions AS r
@@ -190,12 +193,14 @@ $$;
 COMMENT ON FUNCTION service.append IS
     'Appends entries to the chain of an app, all of them or none. Repeating it is harmless. It waits for a lock as long as the session allows, or p_wait_ms; with 0 it never waits, and an entry without a row in the result is to be appended later.';
 
-CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb) RETURNS SETOF service.appended
+CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb, p_wait_ms int DEFAULT NULL)
+RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id}';
     v_item jsonb;
 BEGIN
+    PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);
     -- One by one, but in the lock order all the same: all attempts before the chain.
     PERFORM
     FROM service.attempts AS a
@@ -205,7 +210,7 @@ BEGIN
     FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         BEGIN
-            RETURN QUERY SELECT * FROM service.append(p_app_id, jsonb_build_array(v_item));
+            RETURN QUERY SELECT * FROM service.append(p_app_id, jsonb_build_array(v_item), p_wait_ms);
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
             UPDATE service.attempts AS a
             SET entry = (SELECT coalesce(jsonb_object_agg(m.key, m.value), '{}')
@@ -216,7 +221,8 @@ BEGIN
             SELECT *
             FROM service.append(p_app_id, jsonb_build_array(
                 (SELECT jsonb_object_agg(m.key, m.value) FROM jsonb_each(v_item) AS m WHERE m.key = ANY (c_kept))
-                || jsonb_build_object('error_message', 'the entry could not be stored in full, SQLSTATE ' || SQLSTATE)));
+                || jsonb_build_object('error_message', 'the entry could not be stored in full, SQLSTATE ' || SQLSTATE)),
+                p_wait_ms);
         END;
     END LOOP;
 END

@@ -1,4 +1,5 @@
--- Recovery: finishes attempts that no instance finishes any more, folds floods, forgets expired answers.
+-- Recovery: finishes attempts that no instance finishes any more, folds floods, forgets expired answers. What began in the
+-- future began before the clock stepped back, and is over.
 --
 -- Called by the Recovery service of every instance, at start and every second: overdue first, then recover app by app, so
 -- that a chain that can't be appended to fails alone. Two at once are harmless.
@@ -24,11 +25,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT DISTINCT app_id
     FROM (SELECT a.app_id
           FROM service.attempts AS a
-          WHERE a.entry_seq IS NULL AND a.lease_expires_at < statement_timestamp()
+          WHERE a.entry_seq IS NULL
+            AND (a.lease_expires_at < statement_timestamp() OR a.admitted_at > statement_timestamp())
           UNION ALL
           SELECT f.app_id
           FROM service.floods AS f
-          WHERE f.closes_at < statement_timestamp() - interval '1 second') AS work
+          WHERE f.closes_at < statement_timestamp() - interval '1 second' OR f.opened_at > statement_timestamp()
+          UNION ALL
+          SELECT r.app_id
+          FROM service.redactions AS r
+          WHERE NOT r.is_erased AND service.redaction_seq(r) IS NOT NULL) AS work
 $$;
 COMMENT ON FUNCTION service.overdue IS 'The apps that have something to recover.';
 
@@ -39,12 +45,12 @@ DECLARE
     v_flood     service.floods;
     v_entries   jsonb := '[]';
     v_now       timestamptz := clock_timestamp();
-    v_recovered service.recovered := ROW(0, 0, 0);
+    v_recovered service.recovered := ROW(0, 0, 0, 0);
 BEGIN
     FOR v_attempt IN
         SELECT *
         FROM service.attempts AS a
-        WHERE a.app_id = p_app_id AND a.entry_seq IS NULL AND a.lease_expires_at < v_now
+        WHERE a.app_id = p_app_id AND a.entry_seq IS NULL AND (a.lease_expires_at < v_now OR a.admitted_at > v_now)
         ORDER BY a.attempt_id
         LIMIT p_limit
         FOR UPDATE SKIP LOCKED
@@ -62,7 +68,8 @@ BEGIN
     INTO v_entries
     FROM (SELECT o.attempt_id, o.finished_at
           FROM service.attempts AS o
-          WHERE o.app_id = p_app_id AND o.entry_seq IS NULL AND o.lease_expires_at < v_now AND o.outcome IS NOT NULL
+          WHERE o.app_id = p_app_id AND o.entry_seq IS NULL AND o.outcome IS NOT NULL
+            AND (o.lease_expires_at < v_now OR o.admitted_at > v_now)
           ORDER BY o.attempt_id
           LIMIT p_limit
           FOR UPDATE SKIP LOCKED) AS a;
@@ -71,18 +78,18 @@ BEGIN
         DELETE FROM service.floods AS f
         USING (SELECT o.kind, o.subject, o.opened_at
                FROM service.floods AS o
-               WHERE o.app_id = p_app_id AND o.closes_at < v_now - interval '1 second'
+               WHERE o.app_id = p_app_id AND (o.closes_at < v_now - interval '1 second' OR o.opened_at > v_now)
                LIMIT p_limit
                FOR UPDATE SKIP LOCKED) AS closed
         WHERE f.app_id = p_app_id
           AND (f.kind, f.subject, f.opened_at) = (closed.kind, closed.subject, closed.opened_at)
         RETURNING f.*
     LOOP
+        v_recovered.closed := v_recovered.closed + 1;
         CONTINUE WHEN v_flood.folded = 0;
         v_recovered.folded := v_recovered.folded + 1;
         v_entries := v_entries || jsonb_build_array(
-            (v_flood.entry - '{customer_id,idempotency_key,reason,actor_claimed,request_id}'::text[])
-            || jsonb_build_object(
+            v_flood.entry || jsonb_build_object(
                 'id', v_flood.entry_id,
                 'outcome', v_flood.kind,
                 'status_code', CASE v_flood.kind WHEN 'UNAUTHENTICATED' THEN 401 ELSE 429 END,
@@ -93,7 +100,7 @@ BEGIN
             -- A chain that another transaction holds waits for the next run.
             PERFORM service.append(p_app_id, v_entries, 100);
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
-            PERFORM service.append_each(p_app_id, v_entries);
+            PERFORM service.append_each(p_app_id, v_entries, 100);
         END;
     END IF;
     RETURN v_recovered;

@@ -6,8 +6,8 @@
 -- decided by locks and by seq, never by a clock.
 --
 -- Called by the operation RedactCustomer (redact, erase) and by recovery (erase).
--- Locks, in this order: the advisory lock of the app's redactions, attempts by id (skipping those that wait for the
--- customer), the customer, the row of service.redactions.
+-- Locks, in this order: the advisory lock of the app's redactions, the customer, attempts of bulk requests by id, the row
+-- of service.redactions, the customer's attempts (skipping those that are locked, which may wait for the customer).
 
 CREATE OR REPLACE FUNCTION service.await_redactions(p_app_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -28,8 +28,14 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
                  ELSE r.item::text END, ',' ORDER BY r.position) || ']}'
         FROM json_array_elements(a.body::json -> 'results') WITH ORDINALITY AS r (item, position))
     WHERE a.app_id = p_app_id AND a.action = 'customer.bulk-delete' AND a.customer_id IS NULL
-      AND a.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN a.body) > 0
-      AND (p_attempt_id IS NULL OR a.attempt_id = p_attempt_id)
+      AND a.attempt_id IN (
+          SELECT o.attempt_id
+          FROM service.attempts AS o
+          WHERE o.app_id = p_app_id AND o.action = 'customer.bulk-delete' AND o.customer_id IS NULL
+            AND o.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN o.body) > 0
+            AND (p_attempt_id IS NULL OR o.attempt_id = p_attempt_id)
+          ORDER BY o.attempt_id
+          FOR UPDATE)
 $$;
 COMMENT ON FUNCTION service.redact_bulk_answers IS
     'Erases the personal data of a customer from the stored answers of bulk requests, or of one of them.';
@@ -100,10 +106,11 @@ CREATE OR REPLACE FUNCTION service.redact(
     p_not_found text, p_mismatch_status int, p_mismatch text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_now      timestamptz;
-    v_customer public.customers;
-    v_record   text;
-    v_left     bigint;
+    v_now       timestamptz;
+    v_customer  public.customers;
+    v_record    text;
+    v_erased_to bigint;
+    v_left      bigint;
 BEGIN
     -- One at a time in an app, and no restore or bulk answer is made meanwhile.
     PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
@@ -127,20 +134,24 @@ BEGIN
         END IF;
     END IF;
 
+    -- Stored answers of bulk requests that repeat the customer's; before the row of redactions, which the writer of
+    -- entries wants when it holds such an attempt.
+    PERFORM service.redact_bulk_answers(p_app_id, p_customer_id);
+
     INSERT INTO service.redactions AS r (app_id, customer_id, attempt_id, redacted_at, record)
     VALUES (p_app_id, p_customer_id, p_attempt_id, v_now, v_record)
     ON CONFLICT ON CONSTRAINT redactions_pkey DO UPDATE
         SET attempt_id = excluded.attempt_id, redacted_at = excluded.redacted_at, record = excluded.record,
-            times = r.times + 1, entry_seq = NULL, is_erased = false;
+            times = r.times + 1, entry_seq = NULL, is_erased = false
+    RETURNING r.erased_to INTO v_erased_to;
 
-    -- Stored answers: those of bulk requests that repeat the customer's, and the customer's own, the first of them.
-    PERFORM service.redact_bulk_answers(p_app_id, p_customer_id);
+    -- The customer's own stored answers, the first of them.
     PERFORM service.redact_attempts(p_app_id, p_customer_id, p_attempt_id, p_batch);
 
     SELECT count(*) INTO v_left
     FROM (SELECT
           FROM audit.entries AS e
-          WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.subject_salt IS NOT NULL
+          WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.seq > v_erased_to
           LIMIT p_batch + 1) AS entries;
     RETURN service.finish(
         p_app_id, p_attempt_id, 'SUCCEEDED', CASE WHEN v_left > p_batch THEN 202 ELSE 200 END, v_record);
@@ -154,10 +165,22 @@ CREATE OR REPLACE FUNCTION service.declare_redaction(
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE service.redactions AS r
     SET entry_seq = p_seq
-    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.attempt_id = p_attempt_id
+    FROM (SELECT o.app_id, o.customer_id
+          FROM service.redactions AS o
+          WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id = p_attempt_id
+          FOR UPDATE SKIP LOCKED) AS found
+    WHERE r.app_id = found.app_id AND r.customer_id = found.customer_id
 $$;
 COMMENT ON FUNCTION service.declare_redaction IS
-    'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append.';
+    'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append, which waits for nothing here: if the row is locked, service.redaction_seq finds the entry.';
+
+CREATE OR REPLACE FUNCTION service.redaction_seq(r service.redactions) RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        (r).entry_seq, (SELECT e.seq FROM audit.entries AS e WHERE e.app_id = (r).app_id AND e.id = (r).attempt_id))
+$$;
+COMMENT ON FUNCTION service.redaction_seq(service.redactions) IS
+    'seq of the entry that declares the redaction; NULL until it is appended.';
 
 CREATE OR REPLACE FUNCTION service.is_under_redaction(p_app_id uuid, p_customer_id uuid, p_seq bigint) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -178,10 +201,11 @@ DECLARE
 BEGIN
     SELECT * INTO v_redaction
     FROM service.redactions AS r
-    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.entry_seq IS NOT NULL AND NOT r.is_erased
+    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND NOT r.is_erased
     FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        -- Done, or another instance is at it.
+    v_redaction.entry_seq := service.redaction_seq(v_redaction);
+    IF v_redaction.entry_seq IS NULL THEN
+        -- Done, not declared yet, or another instance is at it.
         RETURN coalesce((SELECT r.is_erased FROM service.redactions AS r
                          WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
     END IF;
@@ -200,7 +224,7 @@ BEGIN
         WHERE e.app_id = p_app_id AND e.seq = batch.seq AND e.subject_salt IS NOT NULL)
     SELECT max(batch.seq) INTO v_erased_to FROM batch;
     UPDATE service.redactions AS r
-    SET erased_to = coalesce(v_erased_to, r.erased_to),
+    SET erased_to = coalesce(v_erased_to, r.erased_to), entry_seq = v_redaction.entry_seq,
         is_erased = v_erased_to IS NULL AND v_attempts = 0
     WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
     RETURNING * INTO v_redaction;
@@ -215,7 +239,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     SELECT coalesce(bool_and(service.erase(r.app_id, r.customer_id, p_limit)), true)
     FROM (SELECT o.app_id, o.customer_id
           FROM service.redactions AS o
-          WHERE o.app_id = p_app_id AND NOT o.is_erased AND o.entry_seq IS NOT NULL
+          WHERE o.app_id = p_app_id AND NOT o.is_erased AND service.redaction_seq(o) IS NOT NULL
           ORDER BY o.customer_id
           LIMIT 1) AS r
 $$;

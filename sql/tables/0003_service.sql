@@ -46,7 +46,7 @@ CREATE TYPE service.admission AS (
 COMMENT ON TYPE service.admission IS
     'The decision about a request, when it was made, the API key that asked, and the state of its rate window.';
 COMMENT ON COLUMN service.admission.is_recorded IS 'Whether the attempt gets an audit entry of its own; a flood is folded.';
-COMMENT ON COLUMN service.admission.retry_after IS 'Seconds until the rate window ends, with RATE_LIMITED.';
+COMMENT ON COLUMN service.admission.retry_after IS 'Seconds until the rate window ends, with RATE_LIMITED. Seconds until the window of the flood closes, with UNAUTHENTICATED that was folded into one.';
 COMMENT ON COLUMN service.admission.client_key IS 'The client key that was tried, if it exists.';
 
 CREATE TYPE service.receipt AS (
@@ -102,10 +102,11 @@ COMMENT ON TYPE service.appended IS
 CREATE TYPE service.recovered AS (
     completed   int,
     interrupted int,
-    folded      int
+    folded      int,
+    closed      int
 );
 COMMENT ON TYPE service.recovered IS
-    'What one run of recovery did: receipts that got their entry, attempts that ended as INTERRUPTED, floods folded.';
+    'What one run of recovery did: receipts that got their entry, attempts that ended as INTERRUPTED, floods folded into an entry, floods closed, most of which needed none.';
 
 CREATE TABLE service.api_keys (
     app_id                     uuid        NOT NULL,

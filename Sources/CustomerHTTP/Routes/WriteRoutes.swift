@@ -1,7 +1,6 @@
 import Customers
 import HTTPTypes
 import Hummingbird
-import LibPQ
 
 /// The writes under `/api/v0/customers`, a route for each row of the table.
 struct WriteRoutes: Sendable {
@@ -12,13 +11,7 @@ struct WriteRoutes: Sendable {
     var routes: [Route] {
         operations.map { operation in
             Route(HTTPRequest.Method(operation.method)!, operation.path) { request, context in
-                let request = try await WriteRequest(request, context, limits)
-                // A task of its own: a client that hangs up doesn't stop half-way what it asked for.
-                let answer = await Task(executorPreference: Reactor.shared.taskExecutor) {
-                    await write(operation, request)
-                }.value
-                await failpoint("answering")
-                return Response(answer)
+                Response(await write(operation, try await WriteRequest(request, context, limits)))
             }
         }
     }

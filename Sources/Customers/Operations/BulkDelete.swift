@@ -37,8 +37,11 @@ struct BulkDelete: Sendable {
                     ? try await check(id, lease, deadline: deadline)
                     : try await delete(id, wholeKey, lease, deadline: deadline)
             } catch {
-                // A retry of the whole must not wait for its lease because an item is in doubt.
-                if case .inDoubt = error { givenUp.add(lease.attemptID) }
+                // No request runs the whole any more: a retry must not wait for its lease because an item is in doubt.
+                switch error {
+                case .inDoubt, .leaseLost: givenUp.add(lease.attemptID)
+                case .unavailable, .failed: break
+                }
                 throw error
             }
             results.append(item.json(id))
@@ -94,7 +97,7 @@ struct BulkDelete: Sendable {
                 FROM service.check_item($1, $2)
                 """,
                 [.uuid(lease.appID), .uuid(id)]
-            ), deadline: deadline)
+            ), lease.appID, deadline: deadline)
         guard let record = row["customer"] else { return .error(.customerNotFound) }
         return row.bool("deletable") == true ? .deleted(record: record) : .error(.customerHasRecords)
     }
@@ -117,7 +120,7 @@ struct BulkDelete: Sendable {
                         .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(item), .uuid(id),
                         .uuid(Self.itemKey(wholeKey, id)), .bytes(Fingerprint.of(key)),
                     ]
-                ), deadline: deadline)
+                ), whole.appID, deadline: deadline)
             do throws(DatabaseError) {
                 opened = try Opened(row, appID: whole.appID)
             } catch {
@@ -133,7 +136,9 @@ struct BulkDelete: Sendable {
                 try await delete.run(id, ifMatch: nil, &lease, deadline: deadline)
             }
             // The item's key is free again, so a retry needn't wait for its lease.
-            if receipt.status == APIError.unavailable.status { throw .unavailable(.unavailable("an item is unavailable")) }
+            guard receipt.status != APIError.unavailable.status else {
+                throw .unavailable(.unavailable("an item is unavailable"))
+            }
             return Item(receipt)
         case .replay(let stored):
             return Item(try await execution.complete(stored, until: deadline))
@@ -143,10 +148,12 @@ struct BulkDelete: Sendable {
         }
     }
 
-    private func row(_ statement: Statement, deadline: ContinuousClock.Instant) async throws(WriteError) -> Row {
+    private func row(
+        _ statement: Statement, _ appID: UUID, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Row {
         do {
             return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-                try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
                     try await connection.query(statement, deadline: deadline).row()
                 }
             }
@@ -162,5 +169,39 @@ struct BulkDelete: Sendable {
         bytes[6] = bytes[6] & 0x0f | 0x80
         bytes[8] = bytes[8] & 0x3f | 0x80
         return bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+    }
+}
+
+/// The body of a bulk deletion.
+public struct BulkRequest: Sendable, Hashable {
+    /// Customers that one request may name.
+    public static let mostItems = 100
+
+    /// In the order asked, each once.
+    public let ids: [UUID]
+    public let isDryRun: Bool
+
+    /// - Throws: what is wrong with the body, in a sentence.
+    public init(_ body: [UInt8]) throws(Invalidity) {
+        let object = try BodyObject(body)
+        try object.refuseMembers(otherThan: ["ids", "dry_run"])
+        guard case .array(let values) = object["ids"] else { throw .body("ids must be an array of UUIDs") }
+        guard (1...Self.mostItems).contains(values.count) else {
+            throw .body("ids must hold 1 to \(Self.mostItems) UUIDs")
+        }
+        var ids: [UUID] = []
+        for value in values {
+            guard case .string(let text) = value, let id = UUID(strict: text) else {
+                throw .body("ids must be an array of UUIDs")
+            }
+            ids.append(id)
+        }
+        guard Set(ids).count == ids.count else { throw .body("ids must not hold the same UUID twice") }
+        self.ids = ids
+        switch object["dry_run"] {
+        case nil: isDryRun = false
+        case .bool(let flag): isDryRun = flag
+        default: throw .body("dry_run must be true or false")
+        }
     }
 }

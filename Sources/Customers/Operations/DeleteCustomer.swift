@@ -27,6 +27,7 @@ struct DeleteCustomer: Sendable {
     ) async throws(WriteError) -> Receipt {
         let notFound = APIError.customerNotFound.answer
         let mismatch = APIError.preconditionFailed.answer
+        let appID = lease.appID
         return try await unitOfWork.run(
             &lease,
             deadline: deadline,
@@ -71,7 +72,7 @@ struct DeleteCustomer: Sendable {
             refusal: { violation, completed throws(WriteError) in
                 guard
                     let image = CustomerRow.image(completed.first),
-                    let failure = try await refusal(violation, deadline: deadline)
+                    let failure = try await refusal(violation, appID, deadline: deadline)
                 else { return nil }
                 return Receipt(
                     AttemptKey(action: .deleteCustomer, customerID: customerID), .refused, .customerHasRecords,
@@ -82,7 +83,7 @@ struct DeleteCustomer: Sendable {
 
     /// The refusal that a violation is. A receipt's own key or a trigger raises the same; only the catalog knows.
     private func refusal(
-        _ violation: ServerError, deadline: ContinuousClock.Instant
+        _ violation: ServerError, _ appID: UUID, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Failure? {
         let statement = Statement(
             "SELECT referencing_table, constraint_name FROM service.refusal($1, $2, $3, $4, $5)",
@@ -93,7 +94,7 @@ struct DeleteCustomer: Sendable {
         )
         let row: Row
         do {
-            row = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            row = try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
                 try await connection.query(statement, deadline: deadline).row()
             }
         } catch {

@@ -64,7 +64,8 @@ public struct WriteOperation: Sendable {
         if invalidity == nil {
             do throws(Invalidity) { planned = try plan(request) } catch { invalidity = error }
         }
-        let plan = planned ?? Plan { _, _ throws(WriteError) in throw .failed(.unexpected("an invalid request was admitted")) }
+        let plan =
+            planned ?? Plan { _, _ throws(WriteError) in throw .failed(.unexpected("an invalid request was admitted")) }
         let attempt = Attempt(
             id: .random(),
             key: key,

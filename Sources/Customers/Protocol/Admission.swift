@@ -3,19 +3,28 @@ public import LibPQ
 /// Step ①: decides in one round trip whether a request may go on: key, rate, permission, validity, idempotency.
 ///
 /// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/admission.sql.
+/// What can't be let in, since it failed a moment ago, isn't asked about again: see ``CredentialMemory``.
 public struct Admission: Sendable {
+    /// Connections for credentials that haven't been right before on this instance, so that others always get theirs.
+    private static let strangersLimit = 2
+
     private let pool: ConnectionPool
     private let givenUp: GivenUpAttempts
+    private let memory: CredentialMemory
     private let limits: Limits
 
-    public init(pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits) {
+    public init(pool: ConnectionPool, givenUp: GivenUpAttempts, memory: CredentialMemory, limits: Limits) {
         self.pool = pool
         self.givenUp = givenUp
+        self.memory = memory
         self.limits = limits
     }
 
     /// Admits a write. When nobody can tell whether it was admitted, the attempt is given up.
     func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(WriteError) -> Admitted {
+        let pair = CredentialMemory.Pair(credentials)
+        let subject = attempt.context.floodSubject
+        guard !memory.fold(pair, subject, { attempt.folded }) else { return .folded }
         let statement = Statement(
             """
             SELECT (a.admission).*, (a.opened).opening, (a.opened).running_for_s, (a.opened).fence,
@@ -30,8 +39,10 @@ public struct Admission: Sendable {
             ]
         )
         do {
-            let row = try await row(statement, deadline: attempt.deadline)
-            return try Admitted(attempt, Decision(row, limits), row)
+            let row = try await row(statement, pair, deadline: attempt.deadline)
+            let decision = try Decision(row, limits)
+            note(decision, pair, subject)
+            return try Admitted(attempt, decision, row)
         } catch {
             if error.leavesDoubt { givenUp.add(attempt.id) }
             guard !error.isUnavailability, !error.isRetryable else { throw .unavailable(error) }
@@ -43,29 +54,47 @@ public struct Admission: Sendable {
     func authorize(
         _ credentials: Credentials, _ permissions: [Permission], isValid: Bool, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Decision {
+        let pair = CredentialMemory.Pair(credentials)
+        guard !memory.hasFailed(pair) else { return .unauthenticated }
         let statement = Statement(
             """
             SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7)
             """,
             checks(credentials, permissions, cost: 1, isValid: isValid)
         )
-        return try await Decision(row(statement, deadline: deadline), limits)
+        let decision = try await Decision(row(statement, pair, deadline: deadline), limits)
+        note(decision, pair, nil)
+        return decision
+    }
+
+    private func note(_ decision: Decision, _ pair: CredentialMemory.Pair, _ subject: String?) {
+        guard decision.verdict == .unauthenticated else {
+            if let caller = decision.caller { memory.note(pair, app: caller.appID) }
+            return
+        }
+        guard let subject, let remaining = decision.retryAfter else { return memory.noteFailure(pair, flood: nil) }
+        memory.noteFailure(
+            pair, flood: (subject: subject, at: decision.decidedAt, remaining: .seconds(remaining)))
     }
 
     /// Admits a read that leaves an entry: floods are folded as those of writes are.
     func authorize(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
-        let entry = attempt.context.members + [
-            .init(name: "id", value: .string(attempt.id.text)),
-            .init(name: "action", value: .string(attempt.key.action.rawValue)),
-            .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
-        ]
+        let entry =
+            attempt.context.members + [
+                .init(name: "id", value: .string(attempt.id.text)),
+                .init(name: "action", value: .string(attempt.key.action.rawValue)),
+                .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
+            ]
         let statement = Statement(
             "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
                 .text(JSON.object(entry).text), .text(attempt.context.floodSubject),
             ]
         )
-        return try await Decision(row(statement, deadline: attempt.deadline), limits)
+        let pair = CredentialMemory.Pair(credentials)
+        let decision = try await Decision(row(statement, pair, deadline: attempt.deadline), limits)
+        note(decision, pair, nil)
+        return decision
     }
 
     private func checks(
@@ -77,9 +106,14 @@ public struct Admission: Sendable {
         ]
     }
 
-    private func row(_ statement: Statement, deadline: ContinuousClock.Instant) async throws(DatabaseError) -> Row {
-        try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-            try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+    private func row(
+        _ statement: Statement, _ pair: CredentialMemory.Pair, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Row {
+        let appID = memory.app(of: pair)
+        let limit = appID == nil ? Self.strangersLimit : .max
+        return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
+            try await pool.withConnection(for: appID ?? .zero, atMost: limit, deadline: deadline) {
+                connection throws(DatabaseError) in
                 try await connection.query(statement, deadline: deadline).row()
             }
         }
@@ -107,7 +141,8 @@ extension Admission {
         }
 
         let verdict: Verdict
-        /// Seconds until the rate window ends, of a request over the limit.
+        /// Seconds until the rate window ends, of a request over the limit; of a failed authentication that was folded,
+        /// until the window of the flood does.
         let retryAfter: Int?
         /// When it was made, by the clock of the database, as it writes a time.
         let decidedAt: String
@@ -135,6 +170,19 @@ extension Admission {
                 name: try row.get("key_name"), role: try row.get("key_role"))
             rate = RateStatus(
                 limit: limits.rateLimit, remaining: try row.get("rate_remaining"), reset: try row.get("rate_reset"))
+        }
+
+        /// Of credentials that failed a moment ago.
+        static let unauthenticated = Decision()
+
+        private init() {
+            verdict = .unauthenticated
+            retryAfter = nil
+            decidedAt = ""
+            caller = nil
+            clientKey = nil
+            rate = nil
+            isRecorded = false
         }
 
         /// The refusal that the verdict is, if it is one.
@@ -192,6 +240,19 @@ extension Admission {
             }
         }
 
+        /// Of an attempt that was counted among those of a flood.
+        fileprivate static let folded = Admitted()
+
+        private init() {
+            verdict = .refused(.unauthenticated, .invalidCredentials)
+            caller = nil
+            clientKey = nil
+            rate = nil
+            decidedAt = nil
+            isRecorded = false
+            failure = nil
+        }
+
         fileprivate init(failed error: DatabaseError) {
             verdict = .refused(.failed, .unforeseen)
             caller = nil
@@ -201,6 +262,13 @@ extension Admission {
             isRecorded = true
             failure = Failure(error)
         }
+    }
+}
+
+extension Attempt {
+    /// JSON text of what a folded entry tells of it.
+    fileprivate var folded: String {
+        JSON.object(context.members + [.init(name: "action", value: .string(key.action.rawValue))]).text
     }
 }
 
@@ -243,7 +311,9 @@ enum Opened: Sendable {
         let opening: Opening = try row.get("opening")
         switch opening {
         case .run: self = .run(try lease())
-        case .replay: self = .replay(Stored(lease: try lease(), receipt: try Receipt(row), hasEntry: try row.get("has_entry")))
+        case .replay:
+            self = .replay(
+                Stored(lease: try lease(), receipt: try Receipt(row), hasEntry: try row.get("has_entry")))
         case .running: self = .running(retryAfter: try row.get("running_for_s"))
         case .mismatch: self = .mismatch
         }

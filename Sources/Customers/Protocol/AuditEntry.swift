@@ -36,7 +36,8 @@ public struct AuditEntry: Sendable {
     /// The entry of an attempt that was answered without running.
     ///
     /// - Parameter error: what it was refused with; nil for a replay.
-    init(_ attempt: Attempt, _ admitted: Admission.Admitted, _ outcome: Outcome, _ receipt: Receipt, _ error: APIError?) {
+    init(_ attempt: Attempt, _ admitted: Admission.Admitted, _ outcome: Outcome, _ receipt: Receipt, _ error: APIError?)
+    {
         self.init(
             attempt, admitted.caller, clientKey: admitted.clientKey, at: admitted.decidedAt, outcome,
             status: receipt.status, customerID: receipt.customerID, error, admitted.failure)

@@ -46,7 +46,8 @@ public struct AuditWriter: Sendable {
 }
 
 /// Entries that wait for their turn, by app. One trip at a time appends what waits for all chains that are free; a chain
-/// whose head another transaction holds is tried again apart, on a connection of its own, so that it delays no other.
+/// whose head another transaction holds, or that couldn't be appended to the last time, is tried apart, on a connection of
+/// its own, so that it delays no other.
 private actor AppendQueue {
     typealias Answer = Swift.Result<Outcome?, DatabaseError>
 
@@ -78,6 +79,8 @@ private actor AppendQueue {
     private let headTimeGauge: Gauge
     private var ready: [Waiter] = []
     private var held: [UUID: [Waiter]] = [:]
+    /// The apps whose chains couldn't be appended to the last time.
+    private var broken: Set<UUID> = []
     private var isWriting = false
     private var isWritingHeld = false
 
@@ -103,13 +106,14 @@ private actor AppendQueue {
 
     private func enqueue(_ waiters: [Waiter]) {
         for waiter in waiters {
-            if held[waiter.entry.appID] != nil {
-                held[waiter.entry.appID]?.append(waiter)
+            if held[waiter.entry.appID] != nil || broken.contains(waiter.entry.appID) {
+                held[waiter.entry.appID, default: []].append(waiter)
             } else {
                 ready.append(waiter)
             }
         }
         publish()
+        startHeld()
         guard !ready.isEmpty, !isWriting else { return }
         isWriting = true
         // Where the connections are: elsewhere each of its steps would be a switch of threads.
@@ -132,14 +136,15 @@ private actor AppendQueue {
                 let appended = try await commit(group)
                 for (appID, waiters) in group { settle(appID, waiters, appended) }
                 round = 1
-            } catch where error.isUnavailability || error.isRetryable {
-                logger.warning("audit entries can't be appended now", metadata: ["error": "\(error)"])
+            } catch {
+                guard Self.isOfDatabase(error) else {
+                    await commitOneByOne(group)
+                    continue
+                }
+                warn(error)
                 ready.insert(contentsOf: group.flatMap(\.waiters), at: 0)
                 round = min(round + 1, Self.longestPause)
                 await Backoff.pause(round: round, until: .now + .seconds(1))
-            } catch {
-                // One of the chains or one of the entries is at fault: the others don't suffer.
-                for (appID, waiters) in group { await commitAlone(appID, waiters) }
             }
         }
         isWriting = false
@@ -165,14 +170,21 @@ private actor AppendQueue {
             waiter.continuation.resume(returning: .success(outcome))
         }
         headTimeGauge.record(Date().timeIntervalSince1970)
-        guard !missed.isEmpty else { return }
-        held[appID, default: []] += missed
+        if !missed.isEmpty { setAside(appID, missed) }
+    }
+
+    private func setAside(_ appID: UUID, _ waiters: [Waiter]) {
+        held[appID, default: []] += waiters
         ready.removeAll { waiter in
             guard waiter.entry.appID == appID else { return false }
             held[appID]?.append(waiter)
             return true
         }
-        guard !isWritingHeld else { return }
+        startHeld()
+    }
+
+    private func startHeld() {
+        guard !held.isEmpty, !isWritingHeld else { return }
         isWritingHeld = true
         Task(executorPreference: Reactor.shared.taskExecutor) { await self.writeHeld() }
     }
@@ -198,30 +210,19 @@ private actor AppendQueue {
         return appended
     }
 
-    /// One chain by itself, its entries one by one if they can't be stored together.
-    private func commitAlone(_ appID: UUID, _ waiters: [Waiter]) async {
-        let deadline = deadline(waiters)
-        do throws(DatabaseError) {
-            let result: QueryResult
-            do throws(DatabaseError) {
-                result = try await perform(statement(appID, waiters, waiting: 0), pool, deadline: deadline)
-            } catch {
-                guard Self.isPoisoned(error) else { throw error }
-                let statement = Statement(
-                    "SELECT id, seq, outcome FROM service.append_each($1, $2)", Self.parameters(appID, waiters))
-                result = try await perform(statement, pool, deadline: deadline)
+    /// Appends to each chain by itself, since one of them or one of the entries is at fault. What is at fault is set aside.
+    private func commitOneByOne(_ group: Group) async {
+        for one in group {
+            // Alone it has failed already.
+            if group.count > 1, let appended = try? await commit([one]) {
+                settle(one.appID, one.waiters, appended)
+            } else {
+                setAside(one.appID, one.waiters)
             }
-            var appended: [UUID: Outcome?] = [:]
-            try Self.read(result, into: &appended)
-            settle(appID, waiters, appended)
-        } catch {
-            logger.error(
-                "the chain of an app can't be appended to", metadata: ["app": "\(appID.text)", "error": "\(error)"])
-            for waiter in waiters { waiter.continuation.resume(returning: .failure(error)) }
         }
     }
 
-    // MARK: - Chains that another transaction holds
+    // MARK: - Chains that another transaction holds, or that are broken
 
     /// Gives each held chain a short turn after the other, until none is left.
     private func writeHeld() async {
@@ -248,23 +249,48 @@ private actor AppendQueue {
             return true
         }
         do {
-            var appended: [UUID: Outcome?] = [:]
-            let statement = statement(appID, group, waiting: Self.headWait)
-            try Self.read(try await perform(statement, heldPool, deadline: deadline(group)), into: &appended)
+            let appended = try await commitAside(appID, group)
+            broken.remove(appID)
             release(appID, Array(rest))
             settle(appID, group, appended)
             return true
-        } catch where error.isUnavailability || error.isRetryable {
-            held[appID]?.insert(contentsOf: waiters, at: 0)
-            return false
         } catch {
+            if error.isUnavailability || error.isRetryable {
+                if error.sqlstate != .lockNotAvailable { warn(error) }
+                held[appID]?.insert(contentsOf: waiters, at: 0)
+                return false
+            }
+            if broken.insert(appID).inserted {
+                logger.error(
+                    "the chain of an app can't be appended to",
+                    metadata: ["app": "\(appID.text)", "error": "\(error)"])
+            }
+            for waiter in group { waiter.continuation.resume(returning: .failure(error)) }
             release(appID, Array(rest))
-            await commitAlone(appID, group)
             return true
         }
     }
 
-    /// The chain is free again: what waits for it goes with the others.
+    /// Appends to one chain, its entries one by one if they can't be stored together.
+    private func commitAside(_ appID: UUID, _ waiters: [Waiter]) async throws(DatabaseError) -> [UUID: Outcome?] {
+        let deadline = deadline(waiters)
+        let result: QueryResult
+        do throws(DatabaseError) {
+            result = try await perform(
+                statement(appID, waiters, waiting: Self.headWait), heldPool, deadline: deadline)
+        } catch {
+            guard Self.isPoisoned(error) else { throw error }
+            let statement = Statement(
+                "SELECT id, seq, outcome FROM service.append_each($1, $2, $3)",
+                Self.parameters(appID, waiters) + [.int(Self.headWait)])
+            result = try await perform(statement, heldPool, deadline: deadline)
+        }
+        var appended: [UUID: Outcome?] = [:]
+        try Self.read(result, into: &appended)
+        return appended
+    }
+
+    /// The chain is no longer set aside: what waits for it goes with the others, unless it is broken.
     private func release(_ appID: UUID, _ waiters: [Waiter]) {
         let arrived = held.removeValue(forKey: appID) ?? []
         enqueue(waiters + arrived)
@@ -285,7 +311,8 @@ private actor AppendQueue {
     private func perform(
         _ statement: Statement, _ pool: ConnectionPool, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> QueryResult {
-        try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) { connection throws(DatabaseError) in
+        try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline)
         }
     }
@@ -310,6 +337,18 @@ private actor AppendQueue {
             waiter.continuation.resume(returning: .failure(.deadlineExceeded))
         }
         waiters.removeAll { $0.deadline <= now }
+    }
+
+    private func warn(_ error: DatabaseError) {
+        logger.warning("audit entries can't be appended now", metadata: ["error": "\(error)"])
+    }
+
+    /// Whether an error isn't about one chain or one entry.
+    private static func isOfDatabase(_ error: DatabaseError) -> Bool {
+        switch error.sqlstate {
+        case .lockNotAvailable, .queryCanceled: false
+        default: error.isUnavailability
+        }
     }
 
     /// Whether an entry can't be stored as it is: data exceptions, violated constraints, values that are too large.

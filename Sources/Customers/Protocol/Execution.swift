@@ -57,7 +57,8 @@ public struct Execution: Sendable {
     }
 
     /// The receipt of an earlier request. Its entry, should it still be missing, is written first.
-    func complete(_ stored: Opened.Stored, until deadline: ContinuousClock.Instant) async throws(WriteError) -> Receipt {
+    func complete(_ stored: Opened.Stored, until deadline: ContinuousClock.Instant) async throws(WriteError) -> Receipt
+    {
         if !stored.hasEntry { try await record(AuditEntry(stored.lease, stored.receipt), until: deadline) }
         return stored.receipt
     }

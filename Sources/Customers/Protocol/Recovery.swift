@@ -10,10 +10,14 @@ public import ServiceLifecycle
 /// The SQL stands in sql/functions/recovery.sql.
 public struct Recovery: Service {
     private static let batch = 500
+    /// The longest time until an app that couldn't be recovered is tried again.
+    private static let longestPause = Duration.seconds(30)
 
     private let pool: ConnectionPool
     private let substitute: ConnectionPool
     private let givenUp: GivenUpAttempts
+    private let memory: CredentialMemory
+    private let failures = NIOLockedValueBox<[UUID: Failures]>([:])
     private let logger: Logger
     private let interval: Duration
     private let completed = Counter(label: "customerd_recovered_total", dimensions: [("kind", "completed")])
@@ -26,16 +30,30 @@ public struct Recovery: Service {
     /// - Parameters:
     ///   - substitute: a pool to fall back to when the other can't have a connection.
     ///   - givenUp: the attempts whose leases needn't end first.
+    ///   - memory: where failed authentications are counted that the database wasn't asked about.
     ///   - interval: from one run to the next.
     public init(
-        pool: ConnectionPool, substitute: ConnectionPool, givenUp: GivenUpAttempts, logger: Logger,
-        interval: Duration = .seconds(1)
+        pool: ConnectionPool, substitute: ConnectionPool, givenUp: GivenUpAttempts, memory: CredentialMemory,
+        logger: Logger, interval: Duration = .seconds(1)
     ) {
         self.pool = pool
         self.substitute = substitute
         self.givenUp = givenUp
+        self.memory = memory
         self.logger = logger
         self.interval = interval
+    }
+
+    /// An app that couldn't be recovered.
+    private struct Failures {
+        var count = 0
+        var retryAt = ContinuousClock.now
+
+        /// Another time; each doubles the pause, so that what can't be recovered costs little.
+        mutating func add() {
+            count += 1
+            retryAt = .now + min(.seconds(1 << min(count, 5)), Recovery.longestPause)
+        }
     }
 
     /// What one run did.
@@ -58,15 +76,28 @@ public struct Recovery: Service {
     public func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             var mayHaveMore = false
+            let start = ContinuousClock.now
             do {
                 mayHaveMore = try await recover().mayHaveMore
-            } catch where error.isUnavailability {
-                logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
             } catch {
-                logger.error("recovery failed", metadata: ["error": "\(error)"])
+                if error.isUnavailability {
+                    logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
+                } else {
+                    logger.error("recovery failed", metadata: ["error": "\(error)"])
+                }
             }
-            if mayHaveMore { continue }
-            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
+            // As much rest as work: a long backlog leaves half of a session's time to requests.
+            let pause = mayHaveMore ? min(max(.now - start, .milliseconds(10)), interval) : interval
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pause) }
+        }
+        await foldLast()
+    }
+
+    /// Hands over what was counted since the last run, when no requests come any more.
+    private func foldLast() async {
+        let deadline = ContinuousClock.now + .seconds(2)
+        try? await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in try await fold(connection, deadline: deadline)
         }
     }
 
@@ -77,12 +108,17 @@ public struct Recovery: Service {
         let report = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
             try await release(connection, deadline: deadline)
+            try await fold(connection, deadline: deadline)
             var report = Report()
             // Recovery first, purge second: what lacks its entry must never be forgotten.
             let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
-            for appID in overdue.rows.compactMap({ $0.uuid(0) }) {
-                try await recover(appID, connection, &report, deadline: deadline)
+            let apps = overdue.rows.compactMap { $0.uuid(0) }
+            failures.withLockedValue { failures in failures = failures.filter { apps.contains($0.key) } }
+            for appID in apps {
+                let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
+                if !isResting { try await recover(appID, connection, &report, deadline: deadline) }
             }
+            report.failing = failures.withLockedValue { $0.count }
             let purged = try await connection.perform(
                 Statement("SELECT service.purge($1) AS purged", [.int(Self.batch)]), deadline: deadline)
             report.purged = try purged.row().get("purged")
@@ -119,21 +155,52 @@ public struct Recovery: Service {
             ).row()
             let completed: Int = try row.get("completed")
             let interrupted: Int = try row.get("interrupted")
-            let folded: Int = try row.get("folded")
             report.completed += completed
             report.interrupted += interrupted
-            report.folded += folded
+            report.folded += try row.get("folded")
+            let closed: Int = try row.get("closed")
             let erased = try await connection.perform(
                 Statement("SELECT service.erase_next($1, $2) AS is_erased", [.uuid(appID), .int(Self.batch)]),
                 deadline: deadline
             ).row()
             let isErased: Bool = try erased.get("is_erased")
             report.mayHaveMore =
-                report.mayHaveMore || !isErased || max(completed + interrupted, folded) >= Self.batch
+                report.mayHaveMore || !isErased || max(completed + interrupted, closed) >= Self.batch
+            failures.withLockedValue { $0[appID] = nil }
         } catch {
-            guard case .server = error else { throw error }
-            report.failing += 1
-            logger.warning("an app can't be recovered now", metadata: ["app": "\(appID.text)", "error": "\(error)"])
+            // Another transaction holds the chain: the next run comes soon enough.
+            if error.sqlstate == .lockNotAvailable || error.isRetryable { return }
+            guard case .server = error, !error.isUnavailability || error.sqlstate == .queryCanceled else { throw error }
+            failures.withLockedValue { $0[appID, default: Failures()].add() }
+            logger.error("an app can't be recovered now", metadata: ["app": "\(appID.text)", "error": "\(error)"])
+        }
+    }
+
+    /// Hands over how many failed authentications were answered without the database.
+    private func fold(_ connection: Connection, deadline: ContinuousClock.Instant) async throws(DatabaseError) {
+        let folded = memory.takeFolded()
+        guard !folded.isEmpty else { return }
+        let items = folded.map { one in
+            JSON.object([
+                .init(name: "subject", value: .string(one.subject)), .init(name: "at", value: .string(one.at)),
+                .init(name: "count", value: .int(one.count)), .init(name: "entry", value: .raw(one.entry)),
+            ]).text
+        }
+        let statement = Statement("SELECT service.fold_strangers($1)", [.text("[\(items.joined(separator: ","))]")])
+        do {
+            _ = try await connection.perform(statement, deadline: deadline)
+        } catch {
+            // It would fail again, or they may have been counted: rather missing than twice in the trail.
+            let isLost = error.leavesDoubt || !(error.isUnavailability || error.isRetryable)
+            guard isLost else {
+                memory.putBack(folded)
+                throw error
+            }
+            let count = folded.reduce(0) { $0 + $1.count }
+            logger.error(
+                "failed authentications may be missing from the trail",
+                metadata: ["count": "\(count)", "error": "\(error)"])
+            if error.leavesDoubt { throw error }
         }
     }
 

@@ -4,7 +4,8 @@ public import LibPQ
 ///
 ///     BEGIN · hold(attempt, fence) · the statements · COMMIT
 ///
-/// A COMMIT in doubt is settled before anything is answered; where it can't be, the attempt is given up. See
+/// A COMMIT in doubt is settled before anything is answered; where it can't be, the attempt is given up. One connection
+/// of an app's share is left to its reads and admissions, so that units of work that wait for rows don't stop them. See
 /// docs/protocol.md. The SQL stands in sql/functions/unit_of_work.sql.
 public struct UnitOfWork: Sendable {
     private static let tries = 4
@@ -35,7 +36,9 @@ public struct UnitOfWork: Sendable {
         for round in 1...Self.tries where ContinuousClock.now < deadline {
             if round > 1 { await Backoff.pause(round: round, until: deadline) }
             let hold = holding(lease, until: deadline)
-            switch await pool.transaction([hold] + statements, deadline: deadline) {
+            let outcome = await pool.transaction(
+                for: lease.appID, atMost: pool.share - 1, [hold] + statements, deadline: deadline)
+            switch outcome {
             case .committed(let results):
                 return try Self.receipt(results.last)
             case .rolledBack(let error, let completed):
@@ -99,6 +102,7 @@ public struct UnitOfWork: Sendable {
     /// - Returns: the receipt when it did; nil when it didn't and never will, the fence being raised.
     private func settle(_ lease: inout Lease, doubt: DatabaseError) async throws(WriteError) -> Receipt? {
         let budget = Duration.seconds(2)
+        let appID = lease.appID
         let statement = Statement(
             """
             SELECT s.settling, s.fence, (s.receipt).*
@@ -110,7 +114,7 @@ public struct UnitOfWork: Sendable {
             let deadline = ContinuousClock.now + budget + .seconds(1)
             // What cut one session off has often cut off the others, and the pool doesn't know yet.
             let row = try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-                try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+                try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
                     try await connection.query(statement, deadline: deadline).row()
                 }
             }

@@ -15,6 +15,8 @@ enum MetricHelp {
         "customerd_http_request_duration_seconds": "Seconds from the arrival of a request until its answer was made.",
         "customerd_http_requests_total": "Answered requests.",
         "customerd_log_lines_dropped_total": "Log lines dropped because standard error was not read in time.",
+        "customerd_recovery_failing_apps":
+            "Apps that recovery can't append to: the head of the chain is missing, or the chain is damaged.",
         "customerd_recovered_total":
             "What recovery finished: receipts completed, attempts interrupted, floods folded.",
         "customerd_tls_certificate_expiry_timestamp_seconds":

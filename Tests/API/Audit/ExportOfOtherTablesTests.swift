@@ -32,7 +32,8 @@ struct ExportOfOtherTablesTests {
         let tenant = try await stage.tenant()
         let (customer, other) = (try await tenant.insert(), try await tenant.insert())
         for id in [customer.id, other.id] {
-            try await tenant.insertDependent("crm.notes", of: id, ["note": "'of \"\(id)'", "worth": "1.50", "mood": "'bad'"])
+            try await tenant.insertDependent(
+                "crm.notes", of: id, ["note": "'of \"\(id)'", "worth": "1.50", "mood": "'bad'"])
             try await tenant.insertDependent("secured", of: id)
         }
         // More than a page of each.

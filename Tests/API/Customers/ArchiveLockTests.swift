@@ -2,7 +2,8 @@ import TestSupport
 import Testing
 
 /// The trigger that keeps archived customers without new records, and the locks of ordinary business.
-@Suite("The lock that a new record takes on an archivable customer", .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
+@Suite(
+    "The lock that a new record takes on an archivable customer", .stage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct ArchiveLockTests {
     let stage = Stage.current
 

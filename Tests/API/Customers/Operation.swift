@@ -56,9 +56,15 @@ struct Operation: Sendable, CustomTestStringConvertible {
     /// Those whose path names a customer.
     static let onCustomer = all.filter { !["customer.create", "customer.bulk-delete"].contains($0.action) }
 
-    /// Asks for it, with an idempotency key of its own.
-    func ask(_ tenant: Tenant, about customer: String) async throws -> HTTPAnswer {
-        try await tenant.ask(method, path(customer), body(customer), key: newID())
+    /// Asks for it.
+    ///
+    /// - Parameter ifMatch: the header `If-Match`, none when nil.
+    func ask(
+        _ tenant: Tenant, about customer: String, key: String = newID(), ifMatch: String? = nil
+    ) async throws -> HTTPAnswer {
+        try await tenant.ask(
+            method, path(customer), body(customer), key: key,
+            headers: ifMatch.map { [(name: "if-match", value: $0)] } ?? [])
     }
 
     /// Makes a customer for which it succeeds.

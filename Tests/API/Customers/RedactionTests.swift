@@ -254,6 +254,103 @@ struct RedactionTests {
         #expect(try await Trail.verify(stage.database).isClean)
     }
 
+    @Test("reaches an id that only an entry without an image knows, and what was said about it there")
+    func knownByEntryAlone() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        let deletion = try await tenant.delete(person.id, headers: [("x-audit-reason", person.reason)])
+        try await stage.database.run("DELETE FROM service.attempts WHERE app_id = '\(tenant.app)'")
+
+        let answer = try await tenant.post("redact", person.id)
+
+        #expect(deletion.status == 404)
+        #expect(answer.status == 200)
+        #expect(answer.body.hasPrefix(#"{"id":"\#(person.id)","first_name":"[redacted]""#))
+        try await stage.expectNoTrace(of: person)
+        #expect(try await Trail.verify(stage.database, app: tenant.app).isClean)
+    }
+
+    @Test("finds nothing where no redaction could look: reasons and quoted bodies of requests about no one customer")
+    func noCustomer() async throws {
+        let tenant = try await stage.tenant()
+        let person = Person()
+        try await tenant.insert(person.customer)
+        try await tenant.insertDependent("invoices", of: person.id)
+        let answers = [
+            try await tenant.bulkDelete([person.id], reason: person.reason),
+            try await tenant.bulkDelete([person.id], dryRun: true, reason: person.reason),
+            try await tenant.bulkDelete([person.id, person.id], reason: person.reason),
+            try await tenant.create(#"{"\#(person.marks[0])":"\#(person.marks[1])"}"#),
+            try await tenant.create(#"{"first_name":"x","\#(person.marks[0])":1}"#, key: newID()),
+            try await tenant.ask(
+                "POST", "", "[]", headers: [(name: "x-audit-reason", value: person.reason)]),
+            try await tenant.delete("no-uuid", headers: [("x-audit-reason", person.reason)]),
+        ]
+
+        _ = try await tenant.post("redact", person.id)
+
+        #expect(answers.map(\.status) == [200, 200, 400, 400, 400, 400, 400])
+        #expect(try await tenant.entries().count == answers.count + 2, "one of an item as well")
+        try await stage.expectNoTrace(of: person)
+    }
+
+    @Test("leaves no fingerprint from which a body could be guessed, and before it none without its salt")
+    func fingerprints() async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        let key = newID()
+        let body = #"{"phone_number":"+4915112345678"}"#
+        _ = try await tenant.patch(customer.id, body, key: key)
+        let other = try await tenant.insert()
+        _ = try await tenant.patch(other.id, body, key: newID())
+
+        let before = try await fingerprints(of: [customer.id, other.id])
+        let answer = try await tenant.post("redact", customer.id)
+        let after = try await fingerprints(of: [customer.id, other.id])
+
+        #expect(answer.status == 200)
+        #expect(before.count == 2)
+        #expect(Set(before.compactMap { $0["fingerprint"] }).count == 2, "the same body, two salts")
+        #expect(Set(before.compactMap { $0["fingerprint_salt"] }).count == 2)
+        #expect(after.compactMap { $0["fingerprint"] }.count == 1)
+        // The key still answers for what was done under it, and for nothing else.
+        #expect(try await tenant.patch(customer.id, body, key: key)["idempotent-replayed"] == "true")
+    }
+
+    private func fingerprints(of customers: [String]) async throws -> [[String: String]] {
+        try await stage.database.rows(
+            """
+            SELECT fingerprint, fingerprint_salt FROM service.attempts
+            WHERE customer_id = ANY ($1) AND action = 'customer.update'
+            """,
+            [.array(customers)])
+    }
+
+    @Test("what comes behind it keeps its images and reasons, whatever the clocks of the instances say")
+    func afterwards() async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        _ = try await tenant.post("redact", customer.id)
+        // As if the redaction had been decided by a clock that is ahead of those of what follows.
+        try await stage.database.rows(
+            "UPDATE service.redactions SET redacted_at = redacted_at + interval '10 seconds' WHERE app_id = $1",
+            [.text(tenant.app)])
+
+        let update = try await tenant.patch(customer.id, #"{"first_name":"Renamed"}"#)
+        let key = newID()
+        let deletion = try await tenant.delete(
+            customer.id, idempotencyKey: key, headers: [("x-audit-reason", "because")])
+        let replay = try await tenant.delete(customer.id, idempotencyKey: key)
+
+        #expect([update, deletion, replay].map(\.status) == [200, 200, 200])
+        #expect(replay.body == deletion.body)
+        let entries = try await tenant.entries(about: customer.id)
+        #expect(entries[2]["before_image"]?.contains("Renamed") == true)
+        #expect(entries[2]["reason"] == "because")
+        #expect(entries[1]["before_image"]?.contains("[redacted]") == true)
+        #expect(try await Trail.verify(stage.database, app: tenant.app).isClean)
+    }
+
     @Test("what looks like a redaction but isn't one is refused, to a superuser too")
     func mimicry() async throws {
         let tenant = try await stage.tenant()

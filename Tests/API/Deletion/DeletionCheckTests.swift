@@ -37,7 +37,8 @@ struct DeletionCheckTests {
             #"{"table":"\#(table)","constraint":"\#(table)_belong_to_a_customer","count":\#(count)}"#
         }
         #expect(
-            answer.body.hasSuffix(#""deletable":false,"blockers":[\#(expected.joined(separator: ","))],"cascades":[]}"#),
+            answer.body.hasSuffix(
+                #""deletable":false,"blockers":[\#(expected.joined(separator: ","))],"cascades":[]}"#),
             "\(answer)"
         )
     }

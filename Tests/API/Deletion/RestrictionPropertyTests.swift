@@ -46,14 +46,17 @@ struct RestrictionPropertyTests {
                     expect(old.rows - new.rows, of: table, by: ["CASCADE"], cascaded, comment)
                     // A row that goes counts as gone alone.
                     let changed = new.unlinked - old.unlinked
-                    if old.rows == new.rows { expect(changed, of: table, by: ["SET NULL", "SET DEFAULT"], cascaded, comment) }
+                    if old.rows == new.rows {
+                        expect(changed, of: table, by: ["SET NULL", "SET DEFAULT"], cascaded, comment)
+                    }
                 }
             }
             try await stage.database.run(
                 tables.reversed().map { "DROP TABLE \($0.name) CASCADE;" }.joined(separator: "\n"))
         }
 
-        #expect(statuses[200] ?? 0 > 5 && statuses[400] ?? 0 > 5 && cascades > 3, "all happen: \(statuses), \(cascades)")
+        #expect(
+            statuses[200] ?? 0 > 5 && statuses[400] ?? 0 > 5 && cascades > 3, "all happen: \(statuses), \(cascades)")
     }
 
     /// A table that can't be read has an entry without a count; the counts of others add up.
@@ -144,7 +147,8 @@ private struct RandomTable {
                     isPartitioned: Int.random(in: 0..<4, using: &random) == 0,
                     isHidden: Int.random(in: 0..<5, using: &random) == 0,
                     isBehindHidden: parent.map { tables[$0].isHidden || tables[$0].isBehindHidden } ?? false,
-                    selfAction: Int.random(in: 0..<4, using: &random) == 0 ? actions.randomElement(using: &random) : nil,
+                    selfAction: Int.random(in: 0..<4, using: &random) == 0
+                        ? actions.randomElement(using: &random) : nil,
                     isOfOtherOwner: Bool.random(using: &random)))
         }
         return tables
@@ -173,12 +177,19 @@ private struct RandomTable {
 
     /// Statements that insert none to two rows for each row of the customer that they may refer to.
     func rows(of customer: String, app: String, _ tables: [RandomTable], _ random: inout SeededGenerator) -> String {
-        guard Int.random(in: 0..<3, using: &random) > 0 || parent != nil && Bool.random(using: &random) else { return "" }
-        let source = parent.map { "random_\($0) AS p WHERE p.tag = '\(customer)'" } ?? "customers AS p WHERE p.id = '\(customer)'"
+        guard Int.random(in: 0..<3, using: &random) > 0 || parent != nil && Bool.random(using: &random) else {
+            return ""
+        }
+        let source =
+            parent.map { "random_\($0) AS p WHERE p.tag = '\(customer)'" } ?? "customers AS p WHERE p.id = '\(customer)'"
         let count = Int.random(in: 1...2, using: &random)
         let boss =
             selfAction == nil
-            ? "" : "UPDATE \(name) AS t SET boss = (SELECT min(id::text)::uuid FROM \(name) WHERE tag = '\(customer)') WHERE tag = '\(customer)';"
+            ? ""
+            : """
+            UPDATE \(name) AS t SET boss = (SELECT min(id::text)::uuid FROM \(name) WHERE tag = '\(customer)')
+            WHERE tag = '\(customer)';
+            """
         return """
             INSERT INTO \(name) (tag, app_id, id, ref_app, ref_id)
             SELECT '\(customer)', p.app_id, gen_random_uuid(), p.app_id, p.id

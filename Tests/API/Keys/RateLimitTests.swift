@@ -124,6 +124,10 @@ struct FloodTests {
         )
 
         let answers = try await simultaneously(30) { _ in try await call.send(to: stage.service.port) }
+        try await eventually("all were counted") {
+            try await stage.database.value(
+                "SELECT counted FROM service.floods WHERE subject = '\(address)'") == "30"
+        }
         let single = try await strangers(from: address)
         try await stage.database.run(
             "UPDATE service.floods SET closes_at = now() - interval '1 hour' WHERE subject = '\(address)'")

@@ -47,12 +47,12 @@ struct ReaderRoleTests {
         #expect(try await HTTPCall("GET", "/api/v0/audit/x").send(to: auditor.service.port).status == 401)
     }
 
-    @Test("reads leave no entry")
+    @Test("reads leave no entry, but an export does")
     func noEntries() async throws {
         let tenant = try await Stage.current.tenant()
         for (path, _) in Self.reads {
             _ = try await tenant.get(path.replacing("{id}", with: newID()).replacing("{entry}", with: newID()))
         }
-        #expect(try await tenant.entries().isEmpty)
+        #expect(try await tenant.entries().map { $0["action"] } == ["customer.export"])
     }
 }

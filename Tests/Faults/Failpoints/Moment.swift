@@ -25,7 +25,9 @@ enum Moment: Hashable, Sendable {
             [.request("answering")],
             trips("settle").map { .doubt($0) },
             trips("release").map { .release($0) },
+            trips("overdue").map { .recovery($0) },
             trips("recover").map { .recovery($0) },
+            trips("erase_next").map { .recovery($0) },
             trips("purge").map { .recovery($0) },
             trips("audit_lag").map { .recovery($0) },
         ]

@@ -69,7 +69,7 @@ struct DescriptionTests {
             rateLimit: 100, rateWindow: .seconds(60), idempotencyTTL: .seconds(86_400), requestTimeout: .seconds(10))
         let pool = ConnectionPool(settings: .init(), configuration: .init(), logger: logger)
         let givenUp = GivenUpAttempts()
-        let admission = Admission(pool: pool, givenUp: givenUp, limits: limits)
+        let admission = Admission(pool: pool, givenUp: givenUp, memory: CredentialMemory(), limits: limits)
         let audit = AuditWriter(
             tenants: pool, strangers: pool, held: pool, substitute: pool, givenUp: givenUp, logger: logger)
         let execution = Execution(audit: audit, logger: logger)

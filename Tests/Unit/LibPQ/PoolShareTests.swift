@@ -90,6 +90,37 @@ struct PoolShareTests {
         #expect(served(machine.giveBack(connection(0), isUsable: true, now: at(3))) == [4])
     }
 
+    @Test("waiters that leave some of their group's share to the group's others are overtaken by those")
+    func limits() {
+        var machine = full(size: 6)
+        let limited = (1...4).flatMap {
+            machine.lease(waiter($0), for: one, atMost: 2, deadline: at(10), now: at(1))
+        }
+        #expect(served(limited) == [1, 2])
+        #expect(served(lease(5...6, for: one, of: &machine)) == [5])
+        #expect(served(lease(7...7, for: other, of: &machine)) == [7])
+
+        let first = machine.giveBack(connection(3), isUsable: true, now: at(2))
+        let second = machine.giveBack(connection(5), isUsable: true, now: at(2))
+        let third = machine.giveBack(connection(4), isUsable: true, now: at(2))
+
+        #expect(served(first) == [6], "which connection it was doesn't matter")
+        #expect(served(second) == [])
+        #expect(served(third) == [3])
+        #expect(machine.statistics.waiting == 1)
+    }
+
+    @Test("a limit below one is one, and one above the share is the share", arguments: [(-3, 1), (0, 1), (9, 3)])
+    func limitsBounded(limit: Int, held: Int) {
+        var machine = full(size: 6)
+
+        let actions = (1...9).flatMap {
+            machine.lease(waiter($0), for: one, atMost: limit, deadline: at(10), now: at(1))
+        }
+
+        #expect(served(actions) == Array(1...held))
+    }
+
     @Test("a broken connection of a group no longer counts")
     func broken() {
         var machine = full(size: 2)

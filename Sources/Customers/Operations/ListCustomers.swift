@@ -69,3 +69,60 @@ extension CustomerQueries {
         )
     }
 }
+
+/// Which customers a list shows.
+public struct CustomerSearch: Sendable, Hashable {
+    public var status: CustomerStatus?
+    /// A substring of the first name, the last name, or both with a space between.
+    public var name: String?
+    /// A substring of the email address.
+    public var email: String?
+    public var page: Page
+
+    public init(status: CustomerStatus?, name: String?, email: String?, page: Page) {
+        self.status = status
+        self.name = name
+        self.email = email
+        self.page = page
+    }
+
+    /// Without text to look for, the list is a range of an index; with it, all matches are to be gathered first.
+    var looksForText: Bool {
+        name != nil || email != nil
+    }
+}
+
+/// Whether one does business with a customer.
+public enum CustomerStatus: String, Sendable, Hashable, CaseIterable {
+    case active = "ACTIVE"
+    case blacklisted = "BLACKLISTED"
+    case deactivated = "DEACTIVATED"
+}
+
+/// Which part of a list is asked for.
+public struct Page: Sendable, Hashable {
+    public static let skips = 0...10_000
+    public static let takes = 1...100
+
+    /// How many records come before it.
+    public let skip: Int
+    /// How many records it has at most.
+    public let take: Int
+
+    public init(skip: Int, take: Int) {
+        self.skip = skip
+        self.take = take
+    }
+}
+
+extension Page {
+    /// - Parameters:
+    ///   - records: the records of the page, rendered, separated by commas; nil for none.
+    ///   - total: how many there are on all pages.
+    func answer(records: String?, total: Int) -> Answer {
+        let list: JSON = [
+            "data": .raw("[\(records ?? "")]"), "total": .int(total), "skip": .int(skip), "take": .int(take),
+        ]
+        return Answer(status: 200, body: list.text)
+    }
+}

@@ -76,3 +76,67 @@ public struct AuditQueries: Sendable {
         )
     }
 }
+
+/// Which audit entries are asked for.
+public struct AuditSearch: Sendable, Hashable {
+    public static let limits = 1...100
+
+    public var customerID: UUID?
+    public var outcome: Outcome?
+    /// A client key, the name of an API key, or a claimed actor (`x-actor-id`).
+    public var actor: String?
+    /// The first moment of the time in which an attempt occurred, inclusive.
+    public var from: DateTime?
+    /// Its end, exclusive.
+    public var to: DateTime?
+    /// Where an earlier page ended.
+    public var cursor: AuditCursor?
+    /// How many entries at most.
+    public var limit: Int
+    /// Whether the salts are asked for, too, with which all hashes can be computed again.
+    public var withProof: Bool
+
+    public init(
+        customerID: UUID?, outcome: Outcome?, actor: String?, from: DateTime?, to: DateTime?, cursor: AuditCursor?,
+        limit: Int, withProof: Bool
+    ) {
+        self.customerID = customerID
+        self.outcome = outcome
+        self.actor = actor
+        self.from = from
+        self.to = to
+        self.cursor = cursor
+        self.limit = limit
+        self.withProof = withProof
+    }
+}
+
+/// Where a page of the trail ended: before the entry with this `seq`. Entries that arrive meanwhile come before the
+/// first page, so no page changes.
+public struct AuditCursor: Sendable, Hashable {
+    private static let prefix = "before:"
+
+    let seq: Int64
+
+    init(before seq: Int64) {
+        self.seq = seq
+    }
+
+    /// Reads what ``text`` wrote, and nothing else.
+    public init?(_ text: String) {
+        let base64 = text.replacing("-", with: "+").replacing("_", with: "/")
+        let padding = String(repeating: "=", count: (4 - base64.utf8.count % 4) % 4)
+        guard
+            let data = Data(base64Encoded: base64 + padding), let plain = String(bytes: data, encoding: .utf8),
+            plain.hasPrefix(Self.prefix), let seq = Int64(plain.dropFirst(Self.prefix.count)), seq > 0
+        else { return nil }
+        self.seq = seq
+        guard text == self.text else { return nil }
+    }
+
+    /// Opaque to clients: base64url without padding (RFC 4648, section 5).
+    public var text: String {
+        Data((Self.prefix + String(seq)).utf8).base64EncodedString()
+            .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+    }
+}
