@@ -181,7 +181,8 @@ private struct RandomTable {
             return ""
         }
         let source =
-            parent.map { "random_\($0) AS p WHERE p.tag = '\(customer)'" } ?? "customers AS p WHERE p.id = '\(customer)'"
+            parent.map { "random_\($0) AS p WHERE p.tag = '\(customer)'" }
+            ?? "customers AS p WHERE p.id = '\(customer)'"
         let count = Int.random(in: 1...2, using: &random)
         let boss =
             selfAction == nil
