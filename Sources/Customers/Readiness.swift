@@ -7,10 +7,14 @@ public struct Readiness: Sendable {
     private static let patience = Duration.seconds(1)
 
     private let pool: ConnectionPool
+    private let serving: ConnectionPool
 
-    /// - Parameter pool: one that no request uses, so that a check never waits for requests.
-    public init(pool: ConnectionPool) {
+    /// - Parameters:
+    ///   - pool: one that no request uses, so that a check never waits for requests.
+    ///   - serving: the one that requests use. After an outage it may be back a moment later.
+    public init(pool: ConnectionPool, serving: ConnectionPool) {
         self.pool = pool
+        self.serving = serving
     }
 
     public func callAsFunction() async -> Bool {
@@ -21,6 +25,6 @@ public struct Readiness: Sendable {
                 deadline: deadline
             ).rows.first?.bool(0)
         }
-        return isReadOnly == false
+        return isReadOnly == false && serving.isReachable
     }
 }

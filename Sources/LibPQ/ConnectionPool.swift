@@ -58,6 +58,11 @@ public final class ConnectionPool: Sendable {
         state.withLockedValue { $0.machine.statistics }
     }
 
+    /// Whether a connection is open, idle or on loan.
+    public var isReachable: Bool {
+        statistics.isReachable
+    }
+
     // MARK: - Maintenance
 
     /// Keeps the pool full and its connections alive, until the task is canceled; then shuts the pool down.

@@ -44,7 +44,7 @@ struct App: Sendable {
             audit: AuditQueries(read: read),
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
-            isReady: { [readiness = Readiness(pool: checking)] in await readiness() },
+            isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },
             metrics: prometheus.text
         )
         // Readiness first: where sessions are scarce, the others fall back to the main pool, and it can't.
