@@ -12,6 +12,7 @@
 \ir functions/canonical.sql
 \ir functions/rendering.sql
 \ir functions/guards.sql
+\ir functions/authorization.sql
 \ir functions/admission.sql
 \ir functions/unit_of_work.sql
 \ir functions/append.sql
@@ -19,6 +20,8 @@
 \ir functions/reading.sql
 \ir functions/recovery.sql
 \ir functions/references.sql
+\ir functions/reached.sql
+\ir functions/deletion_check.sql
 \ir functions/restoration.sql
 \ir functions/bulk.sql
 \ir functions/views.sql
