@@ -47,8 +47,11 @@ struct App: Sendable {
             isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },
             metrics: prometheus.text
         )
-        // Readiness first: where sessions are scarce, the others fall back to the main pool, and it can't.
-        let pools: [any Service] = [checking, main, tenants, strangers, held, recovering].map(PoolService.init)
+        // Where sessions are scarce, readiness comes first, which falls back to no other pool, then the main pool, to which
+        // the others fall back.
+        let pools: [any Service] =
+            [PoolService(pool: checking), PoolService(pool: main, predecessor: checking)]
+            + [tenants, strangers, held, recovering].map { PoolService(pool: $0, predecessor: main) }
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(
             pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
@@ -82,11 +85,18 @@ struct App: Sendable {
     }
 }
 
-/// A pool as a service: it runs until everything that uses it has stopped.
+/// A pool as a service: its connections are kept open until everything that leases from it has stopped.
 private struct PoolService: Service {
     let pool: ConnectionPool
+    /// The pool that has to have a connection before this one keeps any. On demand this one opens connections before.
+    var predecessor: ConnectionPool?
 
     func run() async throws {
-        await cancelWhenGracefulShutdown { await pool.run() }
+        await cancelWhenGracefulShutdown {
+            while let predecessor, !predecessor.isReachable, !Task.isCancelled {
+                try? await Task.sleep(for: .milliseconds(20))
+            }
+            await pool.run()
+        }
     }
 }
