@@ -46,7 +46,7 @@ BEGIN
         WHEN insufficient_resources OR operator_intervention OR system_error THEN
             RAISE;
         WHEN OTHERS THEN
-            -- Somebody's trigger, or a privilege that is missing: the deletion would fail.
+            -- A trigger, or a missing privilege: the deletion would fail.
             deletable := false;
     END;
 END

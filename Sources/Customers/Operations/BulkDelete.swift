@@ -135,7 +135,7 @@ struct BulkDelete: Sendable {
             let receipt = try await execution.run(key, &lease, until: deadline) { lease, deadline throws(WriteError) in
                 try await delete.run(id, ifMatch: nil, &lease, deadline: deadline)
             }
-            // The item's key is free again, so a retry needn't wait for its lease.
+            // The item's key is free again, so a retry does not wait for its lease.
             guard receipt.status != APIError.unavailable.status else {
                 throw .unavailable(.unavailable("an item is unavailable"))
             }

@@ -20,7 +20,7 @@ public struct Admission: Sendable {
         self.limits = limits
     }
 
-    /// Admits a write. When nobody can tell whether it was admitted, the attempt is given up.
+    /// Admits a write. If it is unknown whether it was admitted, the attempt is given up.
     func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(WriteError) -> Admitted {
         let pair = CredentialMemory.Pair(credentials)
         let subject = attempt.context.floodSubject

@@ -85,7 +85,7 @@ public struct AttemptContext: Sendable, Hashable {
     }
 }
 
-/// What is attempted, and on whom.
+/// The action of an attempt, and the customer that it is about.
 public struct AttemptKey: Sendable, Hashable {
     public let action: Action
     /// nil when the path held no UUID, for bulk requests, and until a customer is created.

@@ -5,7 +5,7 @@ public import LibPQ
 public enum WriteError: Error, Sendable, Hashable {
     /// The database couldn't take it; nothing was changed.
     case unavailable(DatabaseError)
-    /// Nobody knows yet whether it happened. The attempt is given up, and recovery settles it.
+    /// It is not known yet whether it happened. The attempt is given up, and recovery settles it.
     case inDoubt(DatabaseError)
     /// Another instance has taken the attempt over.
     case leaseLost

@@ -29,7 +29,7 @@ public struct Recovery: Service {
 
     /// - Parameters:
     ///   - substitute: a pool to fall back to when the other can't have a connection.
-    ///   - givenUp: the attempts whose leases needn't end first.
+    ///   - givenUp: the attempts that are recovered before their leases end.
     ///   - memory: where failed authentications are counted that the database wasn't asked about.
     ///   - interval: from one run to the next.
     public init(
