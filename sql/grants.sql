@@ -48,7 +48,7 @@ CROSS JOIN LATERAL (
 COMMENT ON VIEW service.privileges IS
     'What the service''s role and the auditor''s role may do: customerd migrate grants exactly this, serve and doctor check it.';
 
--- For all schemas: a default of one schema can only add to what PUBLIC has by itself, never take from it.
+-- For all schemas: a default of one schema can only add to PUBLIC's default privileges, never remove one.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 SELECT set_config('customerd.service', :'service', true), set_config('customerd.auditor', :'auditor', true);

@@ -25,7 +25,7 @@ public struct CustomerAPI: Sendable {
     ) {
         self.routes =
             APIRoutes(read: read, write: write, operations: operations, limits: limits).routes
-            + OperationRoutes(isReady: isReady, metrics: metrics).routes
+            + OperatorRoutes(isReady: isReady, metrics: metrics).routes
             + ConsoleRoutes().routes
         self.proxies = proxies
     }

@@ -1,13 +1,14 @@
 import Crypto
 
-/// What a client gets, whatever carries it there.
+/// What a client gets, independent of HTTP.
 public struct Answer: Sendable {
     /// HTTP status (RFC 9110, section 15).
     public let status: Int
     /// JSON text, sent byte for byte.
     public let body: String
-    /// The body of an export, which is sent piece by piece instead.
-    public internal(set) var document: SubjectDocument?
+    /// Writes a body of any size instead, piece by piece. `write` returns when the client can take more; when it throws,
+    /// the body isn't whole.
+    public internal(set) var stream: (@Sendable (_ write: (String) async throws -> Void) async throws -> Void)?
     /// Seconds after which trying again makes sense, for `Retry-After`.
     public var retryAfter: Int?
     /// Path of the resource that explains the refusal, for `Link: <…>; rel="help"`.

@@ -21,7 +21,7 @@ struct OutageScene: Sendable {
         return OutageScene(stage: stage, tenant: try await stage.tenant())
     }
 
-    /// Every service of these tests gives up soon, and nobody is limited.
+    /// Every service of these tests gives up soon, and has no rate limit.
     static let settings = ["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "2", "CUSTOMERD_RATE_LIMIT": "1000000"]
 
     /// What a request gets that can't be served at the moment, and in time.

@@ -87,7 +87,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry
 $$;
 COMMENT ON FUNCTION service.fold_strangers IS
-    'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}.';
+    'Adds failed authentications that an instance answered without the database, since their address had reached its limit this minute. Takes an array of {"subject", "at", "count", "entry"}.';
 
 CREATE OR REPLACE FUNCTION service.authorize(
     p_client_key    text,

@@ -4,7 +4,7 @@ import Hummingbird
 import NIOCore
 
 extension Response {
-    /// Bytes of a document in pieces that a client has its time for.
+    /// Bytes of a piece of a stream, for each of which a client has the time of silence.
     private static let largestPiece = 64 * 1024
 
     /// The one place where an answer becomes HTTP.
@@ -21,13 +21,15 @@ extension Response {
             headers[.rateReset] = String(rate.reset)
         }
         let body =
-            answer.document.map(Self.body(of:)) ?? ResponseBody(byteBuffer: ByteBuffer(string: answer.body))
+            answer.stream.map(Self.body) ?? ResponseBody(byteBuffer: ByteBuffer(string: answer.body))
         self.init(status: .init(code: answer.status), headers: headers, body: body)
     }
 
-    private static func body(of document: SubjectDocument) -> ResponseBody {
+    private static func body(
+        _ stream: @escaping @Sendable ((String) async throws -> Void) async throws -> Void
+    ) -> ResponseBody {
         ResponseBody { writer in
-            try await document.write { text in
+            try await stream { text in
                 var page = ByteBuffer(string: text)
                 while let piece = page.readSlice(length: min(largestPiece, page.readableBytes)),
                     piece.readableBytes > 0

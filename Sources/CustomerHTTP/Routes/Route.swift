@@ -10,7 +10,7 @@ struct Route: Sendable {
     let path: String
     let handler: Handler
 
-    /// Whether the handler reads a body; where none is read it is passed over.
+    /// Whether the handler reads a body; otherwise it is discarded.
     var takesBody: Bool {
         method != .get
     }

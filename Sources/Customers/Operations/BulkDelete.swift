@@ -4,8 +4,8 @@ import LibPQ
 /// `POST /customers/bulk-delete`: deletes many customers, each in a unit of work with an audit entry of its own, the whole
 /// under one idempotency key.
 ///
-/// The key of an item derives from the key of the whole, so a retry after a crash finds what was done and goes on
-/// behind it.
+/// The key of an item derives from the key of the whole, so a retry after a crash finds what was done and
+/// continues after it.
 struct BulkDelete: Sendable {
     let delete: DeleteCustomer
     let unitOfWork: UnitOfWork
@@ -144,7 +144,7 @@ struct BulkDelete: Sendable {
         case .replay(let stored):
             return Item(try await execution.complete(stored, until: deadline))
         case .mismatch, .running:
-            // An earlier run of this request is at it, until its lease is over.
+            // An earlier run of this request is working on it, until its lease ends.
             throw .unavailable(.unavailable("an earlier request is still deleting \(id.text)"))
         }
     }

@@ -4,7 +4,7 @@ import Logging
 extension ReadOperation {
     /// All that is held about one person, in one document of any size.
     ///
-    /// The record, or null once it is deleted; its dependents; the audit entries that there were when it was asked for; and
+    /// The record, or null once it is deleted; its dependents; the audit entries that existed at the time of the request; and
     /// the rows of every other table that refers to the customer, or null where they can't be read. Its own entry is durable
     /// before the first byte leaves.
     ///
@@ -40,7 +40,7 @@ extension Read {
             }
             try await execution.record(AuditEntry(attempt, decision, .succeeded, nil), until: attempt.deadline)
             var answer = Answer(status: 200, body: "").with(rate)
-            answer.document = document
+            answer.stream = document.write
             return answer
         } catch .failed(let cause) {
             return answer(to: cause, unavailable: false).with(rate)
@@ -75,7 +75,7 @@ extension Attempt {
 }
 
 /// The document of an export, on its way.
-public struct SubjectDocument: Sendable {
+private struct SubjectDocument: Sendable {
     /// Rows of a page. Without an index in its order, each page sorts all rows of the customer, so such pages are long.
     private enum PageRows {
         static let indexed = 500
@@ -136,7 +136,7 @@ public struct SubjectDocument: Sendable {
     ///
     /// - Parameter write: returns when the client can take more.
     /// - Throws: what `write` throws, or ``DatabaseError``; then the document isn't whole.
-    public func write(_ write: (String) async throws -> Void) async throws {
+    func write(_ write: (String) async throws -> Void) async throws {
         do {
             try await write(#"{"customer":\#(record ?? "null")"#)
             for kind in Dependents.allCases {

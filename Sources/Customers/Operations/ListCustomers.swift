@@ -55,8 +55,8 @@ private struct CustomerSearch: Sendable {
         )
     }
 
-    /// All matches first, by the trigram indexes, then the page: in the order of time, the database would look through
-    /// everybody for a rare name. Unprepared, so that it is planned for the filters that are there.
+    /// All matches first, by the trigram indexes, then the page: in the order of time, the database would scan all
+    /// customers for a rare name. Unprepared, so that it is planned for the filters that are there.
     func matches(of caller: Caller) -> Statement {
         Statement(
             """

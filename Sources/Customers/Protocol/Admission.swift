@@ -1,9 +1,9 @@
 public import LibPQ
 
-/// Step ①: decides in one round trip whether a request may go on: key, rate, permission, validity, idempotency.
+/// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.
 ///
 /// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/admission.sql.
-/// What can't be let in, since it failed a moment ago, isn't asked about again: see ``CredentialMemory``.
+/// Credentials that failed a moment ago aren't looked up again: see ``CredentialMemory``.
 public struct Admission: Sendable {
     /// Connections for credentials that haven't been right before on this instance, so that others always get theirs.
     private static let strangersLimit = 2

@@ -7,7 +7,7 @@ import NIOConcurrencyHelpers
 ///
 /// It never lets a request in: credentials that aren't known to be wrong are always put to the database. What failed can't
 /// become right within ``span``, since secrets are random and made by the database's owner. An attempt is answered from
-/// here only when it would be folded into a flood anyway; it is counted here, and ``takeFolded()`` hands over the counts.
+/// here only when it would be folded into a flood anyway; it is counted here, and ``takeFolded()`` returns the counts.
 ///
 /// Memory is bounded: see ``capacity``.
 public final class CredentialMemory: Sendable {
@@ -28,7 +28,7 @@ public final class CredentialMemory: Sendable {
         }
     }
 
-    /// Attempts that stand in no entry of their own.
+    /// Attempts that have no entry of their own.
     struct Folded: Sendable {
         let subject: String
         /// A moment of the flood's window, by the clock of the database, as it writes a time.
@@ -122,7 +122,7 @@ public final class CredentialMemory: Sendable {
         }
     }
 
-    /// Takes back what couldn't be handed over.
+    /// Takes back counts that couldn't be stored.
     func putBack(_ folded: [Folded]) {
         state.withLockedValue { state in
             for one in folded {

@@ -51,7 +51,7 @@ public struct UnitOfWork: Sendable {
                 case .server(let lost) where lost.sqlstate == Self.notHeld:
                     throw .leaseLost
                 case .server(let kept) where kept.sqlstate == Self.customerKept && round < Self.tries:
-                    // The row may have come back while the DELETE looked; what prevents it for good does so again.
+                    // The row may have been inserted again during the DELETE; a permanent obstacle fails again.
                     lastError = error
                 case .connectionLost:
                     lastError = error

@@ -3,13 +3,13 @@
 /// White space goes, members are sorted by the bytes of their names, strings are written plainly, numbers in one form
 /// for one value.
 ///
-/// - Returns: the body as it is, if ``BodyReader`` refuses it.
+/// - Returns: the body as it is, if ``JSONReader`` refuses it.
 public func canonicalBody(_ body: [UInt8]) -> [UInt8] {
-    guard let value = try? BodyReader.value(of: body) else { return body }
+    guard let value = try? JSONReader.value(of: body) else { return body }
     return Array(value.canonical.text.utf8)
 }
 
-extension BodyValue {
+extension JSONReader.Value {
     fileprivate var canonical: JSON {
         switch self {
         case .null: .null
@@ -40,7 +40,7 @@ private enum CanonicalNumber {
         let zero = UInt8(ascii: "0")
         let significant = digits.drop { $0 == zero }
         guard let last = significant.lastIndex(where: { $0 != zero }) else { return "0" }
-        // An exponent beyond 32 bits: such a number is equal only to itself as it is spelled.
+        // An exponent beyond 32 bits: such a number equals only the same spelling.
         guard let exponent = exponentText.isEmpty ? 0 : Int32(exponentText) else { return number }
         let power = Int(exponent) - fraction.count + (significant.endIndex - 1 - last)
         let sign = isNegative ? "-" : ""

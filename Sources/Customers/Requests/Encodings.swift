@@ -8,7 +8,7 @@ extension StringProtocol {
         return isWhole ? String(validating: bytes, as: UTF8.self) : nil
     }
 
-    /// The text without percent-encoding, and with what isn't any.
+    /// The text without percent-encoding; what isn't valid percent-encoding stays.
     package var percentDecodedWherePossible: String {
         String(decoding: percentDecodedBytes.bytes, as: UTF8.self)
     }

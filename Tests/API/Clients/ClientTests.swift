@@ -75,7 +75,7 @@ struct ClientTests {
     }
 
     @Test("while no service listens they try again", arguments: ExampleClient.allCases)
-    func nobodyListens(_ client: ExampleClient) async throws {
+    func noListener(_ client: ExampleClient) async throws {
         let stage = try await Stage.open(isStarted: false)
         let port = RunningService.freePort()
         let key = try await stage.database.createKey(app: newID())

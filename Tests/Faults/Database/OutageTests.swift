@@ -8,7 +8,7 @@ struct OutageTests {
     private static let unavailable =
         #"{"statusCode":503,"message":"Service temporarily unavailable","error":"Service Unavailable"}"#
 
-    @Test("requests get a 503 promptly, and the service is back by itself", arguments: ["fast", "immediate"])
+    @Test("requests get a 503 promptly, and the service recovers automatically", arguments: ["fast", "immediate"])
     func stopped(mode: String) async throws {
         let stage = try await Stage.open(in: .ownCluster())
         let (cluster, service) = (stage.database.cluster, stage.service)

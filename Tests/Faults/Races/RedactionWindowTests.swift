@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// The moments at which something could slip past a redaction, each of them held open: a trigger keeps it from its commit.
+/// The moments at which something could slip past a redaction, each of them held open: a trigger delays its commit.
 @Suite(
     "A redaction that is about to commit", .serialized,
     .unlimitedStage(

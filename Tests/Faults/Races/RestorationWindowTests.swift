@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// The time limit is one that a busy machine keeps, too: nothing here waits for a lease to end by itself.
+/// The time limit is one that a busy machine keeps, too: nothing here waits for a lease to expire.
 @Suite(
     "A restoration that meets a deletion", .serialized,
     .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))

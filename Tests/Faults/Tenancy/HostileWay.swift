@@ -10,7 +10,7 @@ enum HostileWay: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case openTransactions = "60 of its customers are held by an open transaction and deleted at the same time"
     case hugeCustomer = "a customer with 100,000 entries is being redacted"
     case strangers = "wrong credentials come from changing addresses"
-    case rateLimited = "a key goes on and on over its limit"
+    case rateLimited = "a key keeps sending requests over its limit"
     case exports = "everything is exported and listed again and again"
 
     var testDescription: String { rawValue }

@@ -1,14 +1,15 @@
 import Foundation
 import Testing
 
+@testable import AuditTrail
 @testable import Customers
 
 @Suite("JSON of a body")
-struct BodyReaderTests {
+struct JSONReaderTests {
     @Test(
         "every value of the grammar is read",
         arguments: [
-            ("null", BodyValue.null), (" true\n", .bool(true)), ("\t false\r", .bool(false)),
+            ("null", JSONReader.Value.null), (" true\n", .bool(true)), ("\t false\r", .bool(false)),
             ("0", .number("0")), ("-0", .number("-0")), ("-12.50e+03", .number("-12.50e+03")), ("1E9", .number("1E9")),
             (#""""#, .string("")), (#""é漢😀""#, .string("é漢😀")),
             (#""\"\\\/\b\f\n\r\t""#, .string("\"\\/\u{8}\u{c}\n\r\t")),
@@ -22,8 +23,8 @@ struct BodyReaderTests {
                 ])
             ),
         ])
-    func valid(text: String, value: BodyValue) throws {
-        #expect(try BodyReader.value(of: Array(text.utf8)) == value)
+    func valid(text: String, value: JSONReader.Value) throws {
+        #expect(try JSONReader.value(of: Array(text.utf8)) == value)
     }
 
     static let refused: [(text: String, reason: String)] = [
@@ -61,7 +62,7 @@ struct BodyReaderTests {
 
     @Test("what isn't in the grammar is refused with a reason", arguments: refused)
     func invalid(text: String, reason: String) {
-        let error = #expect(throws: BodyReader.Malformed.self) { try BodyReader.value(of: Array(text.utf8)) }
+        let error = #expect(throws: JSONReader.Malformed.self) { try JSONReader.value(of: Array(text.utf8)) }
         #expect(error?.reason == reason)
     }
 
@@ -73,15 +74,15 @@ struct BodyReaderTests {
     func notUTF8(bytes: [UInt8]) {
         let quote = UInt8(ascii: "\"")
         for body in [[quote] + bytes + [quote], [quote] + Array(#"\n"#.utf8) + bytes + [quote], bytes] {
-            #expect(throws: BodyReader.Malformed.self) { try BodyReader.value(of: body) }
+            #expect(throws: JSONReader.Malformed.self) { try JSONReader.value(of: body) }
         }
     }
 
     @Test("sixteen levels, and names that Unicode holds equal but JSON doesn't, are read")
     func borders() throws {
         let deep = String(repeating: "[", count: 16) + String(repeating: "]", count: 16)
-        _ = try BodyReader.value(of: Array(deep.utf8))
-        _ = try BodyReader.value(of: Array("{\"\u{e9}\":1,\"e\u{301}\":2}".utf8))
+        _ = try JSONReader.value(of: Array(deep.utf8))
+        _ = try JSONReader.value(of: Array("{\"\u{e9}\":1,\"e\u{301}\":2}".utf8))
     }
 
     @Test("the effort grows with the length and no faster, whatever the text")
@@ -94,7 +95,7 @@ struct BodyReaderTests {
         for unit in units {
             for start in ["", "[", "{", "[\"", "{\"ids\":["] {
                 let body = Array((start + String(repeating: unit, count: 65_536 / unit.utf8.count)).utf8)
-                #expect(BodyReader.measured(body).steps <= 2 * body.count + 64, "\(start)\(unit)")
+                #expect(JSONReader.measured(body).steps <= 2 * body.count + 64, "\(start)\(unit)")
             }
         }
     }
@@ -133,7 +134,7 @@ struct CanonicalBodyTests {
     func stable() throws {
         for text in [#"{"b":[1.50,"\u0001\"\\"],"a":{"":null}}"#, "-12.5e-7", #""é""#] {
             let canonical = canonicalBody(Array(text.utf8))
-            _ = try BodyReader.value(of: canonical)
+            _ = try JSONReader.value(of: canonical)
             #expect(canonicalBody(canonical) == canonical)
         }
     }
@@ -154,7 +155,7 @@ struct RandomJSONTests {
 
         let texts = (0..<5).map { _ in Array(random.spelling(of: value).utf8) }
 
-        for text in texts { #expect(try Self.sorted(BodyReader.value(of: text)) == Self.sorted(value)) }
+        for text in texts { #expect(try Self.sorted(JSONReader.value(of: text)) == Self.sorted(value)) }
         #expect(Set(texts.map(canonicalBody)).count == 1)
     }
 
@@ -164,7 +165,7 @@ struct RandomJSONTests {
         let value = random.value(depth: 4)
         for _ in 0..<20 {
             let text = random.mutation(of: Array(random.spelling(of: value).utf8))
-            let (read, steps) = BodyReader.measured(text)
+            let (read, steps) = JSONReader.measured(text)
 
             #expect(steps <= 2 * text.count + 64)
             guard case .success(let value) = read, !value.hasLargeExponent else { continue }
@@ -174,7 +175,7 @@ struct RandomJSONTests {
         }
     }
 
-    private static func sorted(_ value: BodyValue) -> BodyValue {
+    private static func sorted(_ value: JSONReader.Value) -> JSONReader.Value {
         switch value {
         case .array(let elements): .array(elements.map(sorted))
         case .object(let members):
@@ -200,7 +201,7 @@ struct RandomJSONTests {
 
         private mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
 
-        mutating func value(depth: Int) -> BodyValue {
+        mutating func value(depth: Int) -> JSONReader.Value {
             switch below(depth == 0 ? 5 : 7) {
             case 0: .null
             case 1: .bool(below(2) == 0)
@@ -221,7 +222,7 @@ struct RandomJSONTests {
             return String(String.UnicodeScalarView((0..<below(6)).map { _ in scalars[below(scalars.count)] }))
         }
 
-        mutating func spelling(of value: BodyValue) -> String {
+        mutating func spelling(of value: JSONReader.Value) -> String {
             let space = [" ", "\n", "\t", "\r", "", "", "", ""]
             func around(_ text: String, _ random: inout Self) -> String {
                 space[random.below(8)] + text + space[random.below(8)]
@@ -285,7 +286,7 @@ struct RandomJSONTests {
     }
 }
 
-extension BodyValue {
+extension JSONReader.Value {
     /// Whether Foundation may find a number too large.
     fileprivate var hasLargeExponent: Bool {
         switch self {
