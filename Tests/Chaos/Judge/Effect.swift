@@ -62,7 +62,9 @@ extension Effect {
             next.image =
                 mayLoseImage ? .doubtful(record, isArchived: isArchived) : .kept(record, isArchived: isArchived)
         case .updated(let changes, let before, let after):
-            guard isSighting(before, of: record, isArchived), changes.ifMatch.map({ $0 == record }) ?? true else { return nil }
+            guard isSighting(before, of: record, isArchived), changes.ifMatch.map({ $0 == record }) ?? true else {
+                return nil
+            }
             var changed = record.updated(at: after.updatedAt)
             if let person = changes.person { changed.carry(person) }
             changed.customerType = changes.customerType ?? changed.customerType
