@@ -17,7 +17,7 @@ struct ReadRoutes: Sendable {
             Route(.get, "/api/v0/customers", list),
             Route(.get, "/api/v0/customers/{id}", customer),
             Route(.get, "/api/v0/customers/{id}/deletion-check", deletionCheck),
-            Route(.get, "/api/v0/customers/{id}/export", document),
+            Route(.get, "/api/v0/customers/{id}/export", answersHead: false, document),
             dependents("/api/v0/customers/{id}/invoices", .invoices),
             dependents("/api/v0/customers/{id}/payment-links", .paymentLinks),
             dependents("/api/v0/customers/{id}/transactions", .transactions),
