@@ -238,12 +238,9 @@ public struct APIKeys: Sendable {
     /// What an entry tells of a key, as the expression that makes it.
     private static let request = "jsonb_build_object('key', c.client_key, 'name', c.name, 'role', c.role)"
 
-    /// From the system's generator (getrandom), in base64url without padding. Source: RFC 4648, section 5.
+    /// From the system's generator (getrandom).
     private static func random(bytes count: Int) -> String {
-        SymmetricKey(size: .init(bitCount: count * 8)).withUnsafeBytes { bytes in
-            Data(bytes).base64EncodedString()
-                .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-        }
+        SymmetricKey(size: .init(bitCount: count * 8)).withUnsafeBytes { Data($0).base64URL }
     }
 
     private func refusal(

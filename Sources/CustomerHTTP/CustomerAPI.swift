@@ -20,14 +20,11 @@ public struct CustomerAPI: Sendable {
     ///   - isReady: for `/health/ready`; it must not wait for requests.
     ///   - metrics: the metrics in Prometheus' text format.
     public init(
-        write: Write, writes: Writes, customers: CustomerQueries, export: SubjectExport, audit: AuditQueries,
-        limits: Limits, proxies: TrustedProxies, isReady: @escaping @Sendable () async -> Bool,
-        metrics: @escaping @Sendable () -> String
+        read: Read, write: Write, operations: Operations, limits: Limits, proxies: TrustedProxies,
+        isReady: @escaping @Sendable () async -> Bool, metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
-            WriteRoutes(write: write, operations: writes.operations, limits: limits).routes
-            + ReadRoutes(customers: customers, export: export, limits: limits).routes
-            + AuditRoutes(audit: audit, limits: limits).routes
+            APIRoutes(read: read, write: write, operations: operations, limits: limits).routes
             + OperationRoutes(isReady: isReady, metrics: metrics).routes
             + ConsoleRoutes().routes
         self.proxies = proxies

@@ -4,6 +4,9 @@ import Hummingbird
 import NIOCore
 
 extension Response {
+    /// Bytes of a document in pieces that a client has its time for.
+    private static let largestPiece = 64 * 1024
+
     /// The one place where an answer becomes HTTP.
     init(_ answer: Answer) {
         var headers: HTTPFields = [.contentType: "application/json"]
@@ -17,11 +20,23 @@ extension Response {
             headers[.rateRemaining] = String(rate.remaining)
             headers[.rateReset] = String(rate.reset)
         }
-        self.init(
-            status: .init(code: answer.status),
-            headers: headers,
-            body: .init(byteBuffer: ByteBuffer(string: answer.body))
-        )
+        let body =
+            answer.document.map(Self.body(of:)) ?? ResponseBody(byteBuffer: ByteBuffer(string: answer.body))
+        self.init(status: .init(code: answer.status), headers: headers, body: body)
+    }
+
+    private static func body(of document: SubjectDocument) -> ResponseBody {
+        ResponseBody { writer in
+            try await document.write { text in
+                var page = ByteBuffer(string: text)
+                while let piece = page.readSlice(length: min(largestPiece, page.readableBytes)),
+                    piece.readableBytes > 0
+                {
+                    try await writer.write(piece)
+                }
+            }
+            try await writer.finish(nil)
+        }
     }
 
     /// The same, or 304 without a body for a client that has it already.

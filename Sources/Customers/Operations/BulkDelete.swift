@@ -12,8 +12,9 @@ struct BulkDelete: Sendable {
     let execution: Execution
     let pool: ConnectionPool
     let givenUp: GivenUpAttempts
+    let limits: Limits
 
-    func plan(_ request: WriteRequest, _ limits: Limits) throws(Invalidity) -> WriteOperation.Plan {
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let bulk = try BulkRequest(request.body)
         // Retrying would never help.
         guard bulk.ids.count <= limits.rateLimit else {
@@ -152,11 +153,7 @@ struct BulkDelete: Sendable {
         _ statement: Statement, _ appID: UUID, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Row {
         do {
-            return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-                try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
-                    try await connection.query(statement, deadline: deadline).row()
-                }
-            }
+            return try await pool.row(statement, for: appID, deadline: deadline)
         } catch {
             if error.sqlstate == UnitOfWork.notHeld { throw .leaseLost }
             throw WriteError(error)

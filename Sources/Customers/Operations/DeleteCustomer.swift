@@ -13,8 +13,8 @@ struct DeleteCustomer: Sendable {
     let unitOfWork: UnitOfWork
     let pool: ConnectionPool
 
-    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
         return WriteOperation.Plan { lease, deadline throws(WriteError) in
             try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
         }

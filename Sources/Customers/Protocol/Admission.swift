@@ -144,12 +144,7 @@ public struct Admission: Sendable {
     ) async throws(DatabaseError) -> Row {
         let appID = memory.app(of: pair)
         let limit = appID == nil ? Self.strangersLimit : .max
-        return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-            try await pool.withConnection(for: appID ?? .zero, atMost: limit, deadline: deadline) {
-                connection throws(DatabaseError) in
-                try await connection.query(statement, deadline: deadline).row()
-            }
-        }
+        return try await pool.row(statement, for: appID ?? .zero, atMost: limit, deadline: deadline)
     }
 }
 

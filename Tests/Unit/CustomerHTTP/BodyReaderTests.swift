@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Customers
@@ -144,33 +145,36 @@ struct CanonicalBodyTests {
     }
 }
 
-/// Random texts, valid ones and broken ones, the same in every run.
+/// Random texts, valid ones and broken ones.
 @Suite("JSON at random")
 struct RandomJSONTests {
-    @Test("a value survives every spelling, and all its spellings have one canonical form", arguments: 0..<200)
-    func spellings(seed: UInt64) throws {
-        var random = Random(seed: seed)
-        let value = random.value(depth: 4)
+    @Test("a value survives every spelling, and all its spellings have one canonical form")
+    func spellings() async throws {
+        try await Fuzzing.run { (seed) throws in
+            var random = Random(seed: seed)
+            let value = random.value(depth: 4)
 
-        let texts = (0..<5).map { _ in Array(random.spelling(of: value).utf8) }
+            let texts = (0..<5).map { _ in Array(random.spelling(of: value).utf8) }
 
-        for text in texts { #expect(try Self.sorted(BodyReader.value(of: text)) == Self.sorted(value)) }
-        #expect(Set(texts.map(canonicalBody)).count == 1)
+            for text in texts {
+                #expect(try Self.sorted(BodyReader.value(of: text)) == Self.sorted(value), "seed \(seed)")
+            }
+            #expect(Set(texts.map(canonicalBody)).count == 1, "seed \(seed)")
+        }
     }
 
-    @Test("what is read of a broken text is what Foundation reads, and never more", arguments: 0..<200)
-    func mutations(seed: UInt64) {
-        var random = Random(seed: seed &+ 1_000_000)
-        let value = random.value(depth: 4)
-        for _ in 0..<20 {
-            let text = random.mutation(of: Array(random.spelling(of: value).utf8))
+    @Test("what is read of a broken text is what Foundation reads, and never more")
+    func mutations() async {
+        await Fuzzing.run { seed in
+            var random = Random(seed: seed)
+            let text = random.mutation(of: Array(random.spelling(of: random.value(depth: 4)).utf8))
             let (read, steps) = BodyReader.measured(text)
 
-            #expect(steps <= 2 * text.count + 64)
-            guard case .success(let value) = read, !value.hasLargeExponent else { continue }
+            #expect(steps <= 2 * text.count + 64, "seed \(seed)")
+            guard case .success(let value) = read, !value.hasLargeExponent else { return }
             #expect(
                 (try? JSONSerialization.jsonObject(with: Data(text), options: .fragmentsAllowed)) != nil,
-                "\(String(decoding: text, as: UTF8.self))")
+                "seed \(seed): \(String(decoding: text, as: UTF8.self))")
         }
     }
 
@@ -184,21 +188,13 @@ struct RandomJSONTests {
         }
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014), and what it is used for.
-    struct Random: RandomNumberGenerator {
-        var state: UInt64
+    /// Values, and ways to write them.
+    struct Random {
+        var generator: SeededGenerator
 
-        init(seed: UInt64) { state = seed }
+        init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-            return mixed ^ (mixed >> 31)
-        }
-
-        private mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
+        private mutating func below(_ limit: Int) -> Int { generator.below(limit) }
 
         mutating func value(depth: Int) -> BodyValue {
             switch below(depth == 0 ? 5 : 7) {
@@ -238,7 +234,7 @@ struct RandomJSONTests {
                 let all = elements.map { spelling(of: $0) }
                 return around("[" + around(all.joined(separator: ","), &self) + "]", &self)
             case .object(let members):
-                let all = members.shuffled(using: &self).map { member in
+                let all = members.shuffled(using: &generator).map { member in
                     around(spelling(of: member.name), &self) + ":" + spelling(of: member.value)
                 }
                 return around("{" + around(all.joined(separator: ","), &self) + "}", &self)
@@ -266,21 +262,8 @@ struct RandomJSONTests {
         }
 
         mutating func mutation(of text: [UInt8]) -> [UInt8] {
-            var text = text
-            let interesting = Array("{}[],:\"\\ue0123.-+nulltrf \n".utf8) + [0, 0x1f, 0x7f, 0x80, 0xc3, 0xef, 0xff]
-            for _ in 0...below(3) {
-                let place = below(text.count + 1)
-                switch below(4) {
-                case 0: text.insert(interesting[below(interesting.count)], at: place)
-                case 1 where place < text.count: text.remove(at: place)
-                case 2 where place < text.count: text[place] = interesting[below(interesting.count)]
-                case 3 where place < text.count:
-                    let end = place + below(text.count - place)
-                    text.insert(contentsOf: text[place..<end], at: place)
-                default: break
-                }
-            }
-            return text
+            let meaningful = Array("{}[],:\"\\ue0123.-+nulltrf \n".utf8) + [0, 0x1f, 0x7f, 0x80, 0xc3, 0xef, 0xff]
+            return generator.mutation(of: text, with: meaningful)
         }
     }
 }

@@ -1,16 +1,13 @@
-import Customers
-import Hummingbird
-
 /// The query of a request, decoded as forms are: percent-encoding, and `+` for a space.
 ///
-/// A route reads the parameters that it knows, so an unknown one is ignored, whatever it is. An empty value is no value.
+/// An operation reads the parameters that it knows, so an unknown one is ignored, whatever it is. An empty value is no value.
 ///
 /// Source: WHATWG URL Standard, section 5.1.
 struct QueryParameters: Sendable {
     private let pairs: [(name: String?, value: String?)]
 
-    init(_ request: Request) {
-        let query = request.uri.query ?? ""
+    /// - Parameter query: what follows the `?`, as it was sent.
+    init(_ query: String) {
         pairs = query.split(separator: "&").map { pair in
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             return (Self.decoded(parts[0]), parts.count > 1 ? Self.decoded(parts[1]) : "")
@@ -78,15 +75,5 @@ extension QueryParameters {
         guard let text = try text(name) else { return nil }
         guard let value = AuditCursor(text) else { throw .parameterIsNoCursor(name: name) }
         return value
-    }
-}
-
-extension QueryParameters {
-    /// `skip` and `take`.
-    func page() throws(Invalidity) -> Page {
-        Page(
-            skip: try int("skip", in: Page.skips, default: 0),
-            take: try int("take", in: Page.takes, default: 10)
-        )
     }
 }
