@@ -34,13 +34,15 @@ public struct CustomerAPI: Sendable {
     ///
     /// - Throws: ``CertificateError`` when the certificate or its key can't be used.
     public func services(address: ListenAddress, limits: ClientLimits, logger: Logger) throws -> [any Service] {
-        let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
+        let router = Router(context: APIContext.self)
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 if route.takesBody { context.inviteBody(of: request) }
                 return try await route.handler(request, context)
             }
+            guard route.answersHead else { continue }
+            router.head(RouterPath(route.path)) { request, context in try await route.handler(request, context) }
         }
         let roster = ConnectionRoster(limit: limits.connections, logger: logger)
         var server = HTTPServerBuilder { responder in

@@ -9,7 +9,7 @@ struct PathTable: Sendable {
     init(_ routes: [Route]) {
         let router = Router(context: APIContext.self)
         for (path, routes) in Dictionary(grouping: routes, by: \.path) {
-            let methods = Set(routes.map(\.method.rawValue) + (routes.contains { $0.method == .get } ? ["HEAD"] : []))
+            let methods = Set(routes.map(\.method.rawValue) + (routes.contains(where: \.answersHead) ? ["HEAD"] : []))
             let allow = methods.sorted().joined(separator: ", ")
             router.get(RouterPath(path)) { _, context in
                 context.coreContext.endpointPath.value = path

@@ -11,7 +11,7 @@ struct APIRoutes: Sendable {
 
     var routes: [Route] {
         operations.reads.map { operation in
-            Route(.get, operation.path) { request, context in
+            Route(.get, operation.path, answersHead: !operation.leavesEntry) { request, context in
                 Response(await read(operation, try apiRequest(request, context, body: []))).unlessKnown(to: request)
             }
         }

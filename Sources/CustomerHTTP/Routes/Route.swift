@@ -15,9 +15,16 @@ struct Route: Sendable {
         method != .get
     }
 
-    init(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
+    /// Whether HEAD is answered as GET would be, without the body: not where reading leaves an entry, since no data would go
+    /// out, nor where the length of the body isn't known before.
+    let answersHead: Bool
+
+    init(
+        _ method: HTTPRequest.Method, _ path: String, answersHead: Bool = true, _ handler: @escaping Handler
+    ) {
         self.method = method
         self.path = path
+        self.answersHead = method == .get && answersHead
         self.handler = handler
     }
 }

@@ -50,6 +50,11 @@ public struct ReadOperation: Sendable {
     public let permissions: [Permission]
     let kind: Kind
 
+    /// Whether it leaves an entry in the trail.
+    public var leavesEntry: Bool {
+        if case .export = kind { true } else { false }
+    }
+
     enum Kind: Sendable {
         /// Reads the request, and says what to ask the database.
         case query(@Sendable (APIRequest) throws(Invalidity) -> Query)

@@ -35,7 +35,7 @@ struct ClientTests {
         "while an earlier request with their key runs they wait, and get its answer", arguments: ExampleClient.allCases)
     func inProgress(_ client: ExampleClient) async throws {
         // The first request must still run when the slowest of the clients has started on a busy machine.
-        let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "15"]).tenant()
+        let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]).tenant()
         let customer = try await tenant.insert()
         let key = newID()
         let lock = try await tenant.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")

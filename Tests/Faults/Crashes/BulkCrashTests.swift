@@ -5,7 +5,7 @@ import Testing
 /// The time limit is one that a busy machine keeps, too: the test ends the lease of the dead service itself.
 @Suite(
     "A bulk request whose service is killed", .serialized,
-    .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))
+    .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct BulkCrashTests {
     let stage = Stage.current
 

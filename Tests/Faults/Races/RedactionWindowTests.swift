@@ -6,7 +6,7 @@ import Testing
 @Suite(
     "A redaction that is about to commit", .serialized,
     .unlimitedStage(
-        ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"],
+        ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"],
         prepare: """
             CREATE FUNCTION public.wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
