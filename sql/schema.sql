@@ -18,6 +18,7 @@
 \ir functions/append.sql
 \ir functions/redaction.sql
 \ir functions/reading.sql
+\ir functions/events.sql
 \ir functions/recovery.sql
 \ir functions/references.sql
 \ir functions/reached.sql

@@ -6,26 +6,39 @@ public struct Read: Sendable {
     let admission: Admission
     let execution: Execution
     let pool: ConnectionPool
+    let feed: EventFeed
     let logger: Logger
 
-    public init(admission: Admission, execution: Execution, pool: ConnectionPool, logger: Logger) {
+    public init(
+        admission: Admission, execution: Execution, pool: ConnectionPool, feed: EventFeed, logger: Logger
+    ) {
         self.admission = admission
         self.execution = execution
         self.pool = pool
+        self.feed = feed
         self.logger = logger
     }
 
     public func callAsFunction(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
         switch operation.kind {
-        case .query(let plan): await answer(operation, request, Result { () throws(Invalidity) in try plan(request) })
+        case .query(let plan):
+            await answer(operation, request, Result { () throws(Invalidity) in try plan(request) }) {
+                query, caller throws(DatabaseError) in
+                try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
+                    connection throws(DatabaseError) in try await query(connection, caller)
+                }
+            }
+        case .events: await events(operation, request)
         case .export: await export(operation, request)
         }
     }
 
-    /// - Parameter plan: what to ask, or what is wrong with the request; the latter is told only to those who may ask at
-    ///   all.
-    private func answer(
-        _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<ReadOperation.Query, Invalidity>
+    /// - Parameters:
+    ///   - plan: what to ask, or what is wrong with the request; the latter is told only to those who may ask at all.
+    ///   - ask: what asks for it.
+    func answer<Plan>(
+        _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<Plan, Invalidity>,
+        _ ask: (Plan, Caller) async throws(DatabaseError) -> Answer
     ) async -> Answer {
         var rate: RateStatus?
         do throws(DatabaseError) {
@@ -35,10 +48,8 @@ public struct Read: Sendable {
             if let refusal = decision.refusal { return refusal.error.answer.with(rate) }
             guard let caller = decision.caller else { throw .unexpected("a read is admitted without a key") }
             switch plan {
-            case .success(let query):
-                return try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
-                    connection throws(DatabaseError) in try await query(connection, caller)
-                }.with(rate)
+            case .success(let plan):
+                return try await ask(plan, caller).with(rate)
             case .failure(let invalidity):
                 return APIError.invalid(invalidity).answer.with(rate)
             }

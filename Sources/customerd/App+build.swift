@@ -26,15 +26,21 @@ struct App: Sendable {
         let held = pool("audit-held", size: 1)
         let recovering = pool("recovery", size: 1)
         let checking = pool("readiness", size: 1)
+        let following = pool("events", size: 1)
 
+        let clientLimits = try clientLimits()
+        // Listeners keep their connections: half of them are left to requests.
+        let feed = EventFeed(
+            pool: following, listenersPool: main, limit: max(1, clientLimits.connections / 2), logger: logger)
         let givenUp = GivenUpAttempts()
         let memory = CredentialMemory()
         let admission = Admission(pool: main, givenUp: givenUp, memory: memory, limits: settings.limits)
         let audit = AuditWriter(
-            tenants: tenants, strangers: strangers, held: held, substitute: main, givenUp: givenUp, logger: logger)
+            tenants: tenants, strangers: strangers, held: held, substitute: main, feed: feed, givenUp: givenUp,
+            logger: logger)
         let execution = Execution(audit: audit, logger: logger)
         let api = CustomerAPI(
-            read: Read(admission: admission, execution: execution, pool: main, logger: logger),
+            read: Read(admission: admission, execution: execution, pool: main, feed: feed, logger: logger),
             write: Write(admission: admission, execution: execution, logger: logger),
             operations: Operations(
                 unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
@@ -48,11 +54,11 @@ struct App: Sendable {
         // the others fall back.
         let pools: [any Service] =
             [PoolService(pool: checking), PoolService(pool: main, predecessor: checking)]
-            + [tenants, strangers, held, recovering].map { PoolService(pool: $0, predecessor: main) }
-        let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
+            + [tenants, strangers, held, recovering, following].map { PoolService(pool: $0, predecessor: main) }
+        let servers = try api.services(address: address, limits: clientLimits, logger: logger)
         let recovery = Recovery(
             pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
-        return pools + [recovery] + servers
+        return pools + [recovery, feed] + servers + [EventFeed.Closing(feed)]
     }
 
     private func clientLimits() throws -> ClientLimits {

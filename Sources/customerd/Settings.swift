@@ -156,7 +156,7 @@ extension Settings {
     /// - Throws: if the descriptors don't suffice for the configured number.
     func connections(descriptors: Int) throws(SettingsError) -> Int {
         // libpq's socket and the duplicate that is watched, for every pool and again while they are replaced.
-        let reserved = 64 + 4 * (poolSize + 3)
+        let reserved = 64 + 4 * (poolSize + 6)
         let possible = max(1, descriptors - reserved)
         guard let maxConnections else { return min(Self.mostConnections, possible) }
         guard maxConnections <= possible else {

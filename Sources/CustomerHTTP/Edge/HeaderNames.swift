@@ -9,6 +9,7 @@ extension HTTPField.Name {
     static let auditReason = Self("x-audit-reason")!
     static let requestID = Self("x-request-id")!
     static let traceParent = Self("traceparent")!
+    static let lastEventID = Self("last-event-id")!
     static let forwardedFor = Self("x-forwarded-for")!
     static let idempotentReplayed = Self("Idempotent-Replayed")!
     static let rateLimit = Self("X-RateLimit-Limit")!

@@ -54,6 +54,20 @@ struct RequestEdge: Sendable {
         EntityTags(headers[values: .ifMatch])?.strong
     }
 
+    /// Whether the client would take server-sent events. Other media types don't matter: there is one other form.
+    var wantsEventStream: Bool {
+        headers[values: .accept].contains { value in
+            value.split(separator: ",").contains { range in
+                range.prefix { $0 != ";" }.trimmed.lowercased() == "text/event-stream"
+            }
+        }
+    }
+
+    /// Source: HTML Standard, section 9.2.4.
+    var lastEventID: String? {
+        headers[.lastEventID]
+    }
+
     /// What is wrong with the optional headers, if anything. They are recorded and shown to people.
     var invalidity: Invalidity? {
         for (name, limit) in [(HTTPField.Name.actorID, Limit.actorID), (.auditReason, Limit.auditReason)] {

@@ -11,7 +11,7 @@ struct APIRoutes: Sendable {
 
     var routes: [Route] {
         operations.reads.map { operation in
-            Route(.get, operation.path, answersHead: !operation.leavesEntry) { request, context in
+            Route(.get, operation.path, answersHead: operation.answersHead) { request, context in
                 Response(await read(operation, try apiRequest(request, context, body: []))).unlessKnown(to: request)
             }
         }
@@ -36,6 +36,8 @@ struct APIRoutes: Sendable {
             query: request.uri.query ?? "",
             idempotencyKey: edge.idempotencyKey,
             ifMatch: edge.ifMatch,
+            wantsEventStream: edge.wantsEventStream,
+            lastEventID: edge.lastEventID,
             invalidity: edge.invalidity,
             body: body,
             deadline: context.arrival + limits.requestTimeout

@@ -5,7 +5,7 @@ public import LibPQ
 public struct Operations: Sendable {
     public let reads: [ReadOperation] =
         [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer] + Dependents.allCases.map(ReadOperation.list)
-        + [.listAuditEntries, .getAuditEntry]
+        + [.listAuditEntries, .getAuditEntry, .listEvents]
     public let writes: [WriteOperation]
 
     /// - Parameter restoreDays: how long after a deletion a customer may be restored; 0 switches restoring off.
@@ -50,14 +50,20 @@ public struct ReadOperation: Sendable {
     public let permissions: [Permission]
     let kind: Kind
 
-    /// Whether it leaves an entry in the trail.
-    public var leavesEntry: Bool {
-        if case .export = kind { true } else { false }
+    /// Whether its answer is the same for HEAD, without the body: not where reading leaves an entry, nor where the body
+    /// may never end.
+    public var answersHead: Bool {
+        switch kind {
+        case .query: true
+        case .events, .export: false
+        }
     }
 
     enum Kind: Sendable {
         /// Reads the request, and says what to ask the database.
         case query(@Sendable (APIRequest) throws(Invalidity) -> Query)
+        /// See ``ReadOperation/listEvents``.
+        case events
         /// See ``ReadOperation/exportCustomer``.
         case export
     }

@@ -17,15 +17,16 @@ public struct AuditWriter: Sendable {
     ///   - strangers: another.
     ///   - held: another, for chains whose head is locked by another transaction.
     ///   - substitute: a pool to fall back to when these can't have their connections. Callers hold none of it.
+    ///   - feed: hears of every chain that is appended to.
     public init(
         tenants: ConnectionPool, strangers: ConnectionPool, held: ConnectionPool, substitute: ConnectionPool,
-        givenUp: GivenUpAttempts, logger: Logger
+        feed: EventFeed, givenUp: GivenUpAttempts, logger: Logger
     ) {
         self.givenUp = givenUp
         self.tenants = AppendQueue(
-            pool: tenants, heldPool: held, substitute: substitute, logger: logger, chain: "tenants")
+            pool: tenants, heldPool: held, substitute: substitute, feed: feed, logger: logger, chain: "tenants")
         self.strangers = AppendQueue(
-            pool: strangers, heldPool: held, substitute: substitute, logger: logger, chain: "strangers")
+            pool: strangers, heldPool: held, substitute: substitute, feed: feed, logger: logger, chain: "strangers")
     }
 
     /// Returns when the entry is durable.
@@ -73,6 +74,7 @@ private actor AppendQueue {
     private let pool: ConnectionPool
     private let heldPool: ConnectionPool
     private let substitute: ConnectionPool
+    private let feed: EventFeed
     private let logger: Logger
     private let waitingGauge: Gauge
     private let appendTimer: Metrics.Timer
@@ -86,11 +88,13 @@ private actor AppendQueue {
 
     /// - Parameter chain: the value of the dimension `chain` of this queue's metrics.
     init(
-        pool: ConnectionPool, heldPool: ConnectionPool, substitute: ConnectionPool, logger: Logger, chain: String
+        pool: ConnectionPool, heldPool: ConnectionPool, substitute: ConnectionPool, feed: EventFeed, logger: Logger,
+        chain: String
     ) {
         self.pool = pool
         self.heldPool = heldPool
         self.substitute = substitute
+        self.feed = feed
         self.logger = logger
         let dimensions = [("chain", chain)]
         waitingGauge = Gauge(label: "customerd_audit_waiting", dimensions: dimensions)
@@ -170,6 +174,7 @@ private actor AppendQueue {
             waiter.continuation.resume(returning: .success(outcome))
         }
         headTimeGauge.record(Date().timeIntervalSince1970)
+        feed.appended(appID)
         if !missed.isEmpty { setAside(appID, missed) }
     }
 

@@ -9,6 +9,10 @@ public struct APIRequest: Sendable {
     public let idempotencyKey: Result<UUID, Invalidity>
     /// The entity tags of `If-Match` (RFC 9110, section 13.1.1), in quotes or `*`; nil without the header.
     public let ifMatch: [String]?
+    /// Whether `Accept` names `text/event-stream`.
+    public let wantsEventStream: Bool
+    /// `Last-Event-ID`, of a client that goes on with a stream of events.
+    public let lastEventID: String?
     /// What is wrong with the optional headers, if anything.
     public let invalidity: Invalidity?
     /// Empty for a read.
@@ -19,8 +23,8 @@ public struct APIRequest: Sendable {
     /// - Parameter query: what follows the `?`, as it was sent.
     public init(
         credentials: Credentials, context: AttemptContext, id: UUID?, query: String,
-        idempotencyKey: Result<UUID, Invalidity>, ifMatch: [String]?, invalidity: Invalidity?, body: [UInt8],
-        deadline: ContinuousClock.Instant
+        idempotencyKey: Result<UUID, Invalidity>, ifMatch: [String]?, wantsEventStream: Bool, lastEventID: String?,
+        invalidity: Invalidity?, body: [UInt8], deadline: ContinuousClock.Instant
     ) {
         self.credentials = credentials
         self.context = context
@@ -28,6 +32,8 @@ public struct APIRequest: Sendable {
         self.parameters = QueryParameters(query)
         self.idempotencyKey = idempotencyKey
         self.ifMatch = ifMatch
+        self.wantsEventStream = wantsEventStream
+        self.lastEventID = lastEventID
         self.invalidity = invalidity
         self.body = body
         self.deadline = deadline

@@ -67,6 +67,9 @@ struct DescriptionTests {
         #expect(try range("Skip") == Page.skips)
         #expect(try range("Take") == Page.takes)
         #expect(try range("Limit") == AuditSearch.limits)
+        #expect(try range("Limit") == EventSearch.limits)
+        #expect(try range("After") == EventSearch.places)
+        #expect(try range("Wait") == EventSearch.waits)
     }
 
     private func value(_ path: String...) throws -> Any? {
@@ -88,14 +91,15 @@ struct DescriptionTests {
         let pool = ConnectionPool(settings: .init(), configuration: .init(), logger: logger)
         let givenUp = GivenUpAttempts()
         let admission = Admission(pool: pool, givenUp: givenUp, memory: CredentialMemory(), limits: limits)
+        let feed = EventFeed(pool: pool, listenersPool: pool, limit: 1, logger: logger)
         let audit = AuditWriter(
-            tenants: pool, strangers: pool, held: pool, substitute: pool, givenUp: givenUp, logger: logger)
+            tenants: pool, strangers: pool, held: pool, substitute: pool, feed: feed, givenUp: givenUp, logger: logger)
         let execution = Execution(audit: audit, logger: logger)
         let operations = Operations(
             unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
             givenUp: givenUp, limits: limits, restoreDays: 30)
         let api = CustomerAPI(
-            read: Read(admission: admission, execution: execution, pool: pool, logger: logger),
+            read: Read(admission: admission, execution: execution, pool: pool, feed: feed, logger: logger),
             write: Write(admission: admission, execution: execution, logger: logger),
             operations: operations,
             limits: limits,
