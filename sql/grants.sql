@@ -25,7 +25,10 @@ FROM (VALUES
         service.referring_tables, service.referring_rows,
         service.await_redactions, service.redact, service.erase, service.erase_next,
         service.record_deletion, service.last_deletion, service.insert_image,
-        service.open_item, service.check_item, service.finish_bulk}'),
+        service.open_item, service.check_item, service.finish_bulk,
+        service.list_webhooks, service.list_webhook_deliveries, service.create_webhook, service.change_webhook,
+        service.delete_webhook, service.rotate_webhook_secret, service.replay_webhook, service.webhook_to_ping,
+        service.claim_webhooks, service.note_deliveries, service.record_deliveries, service.webhook_lag}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),
     ('auditor', 'EXECUTE', 'function', '{audit.*}')

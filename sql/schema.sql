@@ -8,6 +8,7 @@
 \ir tables/0001_customers.sql
 \ir tables/0002_trail.sql
 \ir tables/0003_service.sql
+\ir tables/0004_webhooks.sql
 
 \ir functions/canonical.sql
 \ir functions/rendering.sql
@@ -25,6 +26,7 @@
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
 \ir functions/bulk.sql
+\ir functions/webhooks.sql
 \ir functions/views.sql
 
 \ir grants.sql

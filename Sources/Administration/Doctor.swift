@@ -53,6 +53,7 @@ public struct Doctor: Sendable {
         findings += try await examine("creators", creators)
         findings += try await examine("trail", trailTriggers)
         findings += try await examine("chains", chains)
+        findings += try await examine("webhooks", webhooks)
         findings += try await examine("references", protection)
         findings += try await examine("durability", durability)
         findings += try await examine("replication", replication)
@@ -222,6 +223,34 @@ extension Doctor {
                 """)
         }
         return findings.isEmpty ? [Finding("chains", .ok, "Every chain has its head.")] : findings
+    }
+
+    /// Webhooks whose events don't arrive. One that fails for three days is disabled.
+    private func webhooks() async throws(DatabaseError) -> [Finding] {
+        guard try await exists("service.webhooks") else { return [] }
+        let findings = try await rows(
+            """
+            SELECT w.app_id, w.id, w.failures, service.rfc3339(w.failing_since), d.error
+            FROM service.webhooks AS w
+            LEFT JOIN LATERAL (
+                SELECT o.error
+                FROM service.webhook_deliveries AS o
+                WHERE o.app_id = w.app_id AND o.webhook_id = w.id
+                ORDER BY o.number DESC
+                LIMIT 1) AS d ON true
+            WHERE w.status = 'ENABLED' AND w.failing_since < now() - interval '10 minutes'
+            ORDER BY w.failing_since
+            """
+        ).map { row in
+            Finding(
+                "webhooks", .warning,
+                """
+                Webhook \(row[1] ?? "") of app \(row[0] ?? "") has failed \(row[2] ?? "") times since \(row[3] ?? ""): \
+                \(row[4] ?? "the reason isn't known").
+                """)
+        }
+        return findings.isEmpty
+            ? [Finding("webhooks", .ok, "No webhook has failed for more than ten minutes.")] : findings
     }
 
     private func durability() async throws(DatabaseError) -> [Finding] {

@@ -8,6 +8,8 @@ public enum APIError: Error, Sendable, Hashable {
     case invalid(Invalidity)
     case customerNotFound
     case auditEntryNotFound
+    case webhookNotFound
+    case tooManyWebhooks
     case customerHasRecords
     case keyUsedForOtherRequest
     case inProgress(retryAfter: Int)
@@ -46,10 +48,10 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .noRoute: 404
+        case .customerNotFound, .auditEntryNotFound, .webhookNotFound, .noRoute: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .inProgress, .customerExists, .notRestorable: 409
+        case .inProgress, .customerExists, .notRestorable, .tooManyWebhooks: 409
         case .preconditionFailed: 412
         case .bodyTooLarge: 413
         case .expectationFailed: 417
@@ -69,6 +71,8 @@ extension APIError {
         case .invalid(let invalidity): invalidity.message
         case .customerNotFound: "Customer not found"
         case .auditEntryNotFound: "Audit entry not found"
+        case .webhookNotFound: "Webhook not found"
+        case .tooManyWebhooks: "An app can have at most 20 webhooks"
         case .customerHasRecords: "Customer cannot be deleted."
         case .keyUsedForOtherRequest: "idempotency-key was used with a different request"
         case .inProgress: "A request with this idempotency-key is in progress"

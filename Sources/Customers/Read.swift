@@ -7,15 +7,19 @@ public struct Read: Sendable {
     let execution: Execution
     let pool: ConnectionPool
     let feed: EventFeed
+    let webhooks: WebhookSender?
     let logger: Logger
 
+    /// - Parameter webhooks: what sends pings; nil when webhooks are off.
     public init(
-        admission: Admission, execution: Execution, pool: ConnectionPool, feed: EventFeed, logger: Logger
+        admission: Admission, execution: Execution, pool: ConnectionPool, feed: EventFeed, webhooks: WebhookSender?,
+        logger: Logger
     ) {
         self.admission = admission
         self.execution = execution
         self.pool = pool
         self.feed = feed
+        self.webhooks = webhooks
         self.logger = logger
     }
 
@@ -29,6 +33,7 @@ public struct Read: Sendable {
                 }
             }
         case .events: await events(operation, request)
+        case .ping: await ping(operation, request)
         case .export: await export(operation, request)
         }
     }

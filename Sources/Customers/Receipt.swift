@@ -12,10 +12,27 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case deleteCustomer = "customer.delete"
     case deleteCustomers = "customer.bulk-delete"
     case exportCustomer = "customer.export"
+    case createWebhook = "webhook.create"
+    case updateWebhook = "webhook.update"
+    case deleteWebhook = "webhook.delete"
+    case rotateWebhookSecret = "webhook.rotate_secret"
+    case replayWebhook = "webhook.replay"
 
     /// Whether a success answers with a record that still exists and so has an `ETag`.
     fileprivate var answersWithLivingRecord: Bool {
-        ![.deleteCustomer, .deleteCustomers, .exportCustomer].contains(self)
+        switch self {
+        case .createCustomer, .updateCustomer, .setStatus, .archiveCustomer, .unarchiveCustomer, .redactCustomer,
+            .restoreCustomer:
+            true
+        case .deleteCustomer, .deleteCustomers, .exportCustomer, .createWebhook, .updateWebhook, .deleteWebhook,
+            .rotateWebhookSecret, .replayWebhook:
+            false
+        }
+    }
+
+    /// Whether a success answers with a secret, which is stored sealed.
+    fileprivate var answersWithSecret: Bool {
+        self == .createWebhook || self == .rotateWebhookSecret
     }
 }
 
@@ -90,8 +107,10 @@ public struct Receipt: Sendable, Hashable {
     /// - Parameters:
     ///   - isReplayed: whether this is the stored answer of an earlier request.
     ///   - rate: the rate window of the key.
-    func answer(isReplayed: Bool, _ rate: RateStatus?) -> Answer {
-        var answer = Answer(status: status, body: body, retryAfter: retryAfter)
+    ///   - reveal: makes of a stored answer that holds a sealed secret what the client gets.
+    func answer(isReplayed: Bool, _ rate: RateStatus?, reveal: (String) -> String) -> Answer {
+        let holdsSecret = outcome == .succeeded && action.answersWithSecret
+        var answer = Answer(status: status, body: holdsSecret ? reveal(body) : body, retryAfter: retryAfter)
         switch outcome {
         case .succeeded where action.answersWithLivingRecord: answer.etag = Answer.etag(of: body)
         case .refused: answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }

@@ -8,11 +8,14 @@ import LibPQ
 public struct Write: Sendable {
     private let admission: Admission
     private let execution: Execution
+    private let secrets: SecretBox?
     private let logger: Logger
 
-    public init(admission: Admission, execution: Execution, logger: Logger) {
+    /// - Parameter secrets: what opens the secrets in stored answers; nil when the service has no key for them.
+    public init(admission: Admission, execution: Execution, secrets: SecretBox?, logger: Logger) {
         self.admission = admission
         self.execution = execution
+        self.secrets = secrets
         self.logger = logger
     }
 
@@ -51,7 +54,9 @@ public struct Write: Sendable {
                 let entry = AuditEntry(attempt, admitted, outcome, receipt, error)
                 try await execution.record(entry, until: attempt.deadline)
             }
-            return receipt.answer(isReplayed: admitted.isReplay, rate)  // ④
+            return receipt.answer(isReplayed: admitted.isReplay, rate) { stored in  // ④
+                SecretBox.revealed(stored, by: secrets, for: admitted.caller?.appID ?? .zero)
+            }
         } catch {
             return answer(to: error, attempt).with(rate)
         }

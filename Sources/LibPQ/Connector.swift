@@ -115,7 +115,7 @@ struct Connector: Sendable {
 }
 
 extension OneShot {
-    fileprivate func set(_ value: Value, at instant: ContinuousClock.Instant) {
+    package func set(_ value: Value, at instant: ContinuousClock.Instant) {
         _ = Reactor.shared.alarm(at: instant) { [weak self] in _ = self?.set(value) }
     }
 }

@@ -2,7 +2,7 @@ import Dispatch
 import NIOConcurrencyHelpers
 
 /// A value that is set once and awaited once; the first call to set it wins.
-final class OneShot<Value: Sendable>: Sendable {
+package final class OneShot<Value: Sendable>: Sendable {
     private enum State {
         case empty
         case awaited(CheckedContinuation<Void, Never>)
@@ -11,9 +11,11 @@ final class OneShot<Value: Sendable>: Sendable {
 
     private let state = NIOLockedValueBox(State.empty)
 
+    package init() {}
+
     /// - Returns: false if the value had been set before.
     @discardableResult
-    func set(_ value: Value) -> Bool {
+    package func set(_ value: Value) -> Bool {
         let (isFirst, continuation) = state.withLockedValue { state -> (Bool, CheckedContinuation<Void, Never>?) in
             switch state {
             case .empty:
@@ -32,7 +34,7 @@ final class OneShot<Value: Sendable>: Sendable {
 
     // The value goes through the lock, not through the continuation: ThreadSanitizer doesn't see the order that a
     // continuation establishes when it is resumed before its task has suspended.
-    var value: Value {
+    package var value: Value {
         get async {
             await withCheckedContinuation { continuation in
                 let isSet = state.withLockedValue { state in
@@ -53,12 +55,12 @@ final class OneShot<Value: Sendable>: Sendable {
 /// Runs blocking calls on a thread of their own: a serial queue without a target gets one.
 ///
 /// Not on the global or the concurrent queues: on Linux their threads are the cooperative ones.
-enum BlockingWork {
-    static func start(_ body: @escaping @Sendable () -> Void) {
+package enum BlockingWork {
+    package static func start(_ body: @escaping @Sendable () -> Void) {
         DispatchQueue(label: "libpq.blocking").async(execute: body)
     }
 
-    static func run<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    package static func run<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
         let result = OneShot<Value>()
         start { result.set(body()) }
         return await result.value

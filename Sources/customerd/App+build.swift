@@ -26,7 +26,7 @@ struct App: Sendable {
         let held = pool("audit-held", size: 1)
         let recovering = pool("recovery", size: 1)
         let checking = pool("readiness", size: 1)
-        let following = pool("events", size: 1)
+        let following = pool("events", size: 2)
 
         let clientLimits = try clientLimits()
         // Listeners keep their connections: half of them are left to requests.
@@ -39,14 +39,19 @@ struct App: Sendable {
             tenants: tenants, strangers: strangers, held: held, substitute: main, feed: feed, givenUp: givenUp,
             logger: logger)
         let execution = Execution(audit: audit, logger: logger)
+        let webhookAddresses = WebhookAddresses(allowed: settings.webhookAllow)
+        let webhooks = try webhookSender(webhookAddresses)
         let api = CustomerAPI(
-            read: Read(admission: admission, execution: execution, pool: main, feed: feed, logger: logger),
-            write: Write(admission: admission, execution: execution, logger: logger),
+            read: Read(
+                admission: admission, execution: execution, pool: main, feed: feed, webhooks: webhooks, logger: logger),
+            write: Write(
+                admission: admission, execution: execution, secrets: settings.secrets, logger: logger),
             operations: Operations(
                 unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
-                givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
+                givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays,
+                secrets: settings.secrets, webhookAddresses: webhookAddresses),
             limits: settings.limits,
-            proxies: try TrustedProxies(settings.trustedProxies),
+            proxies: TrustedProxies(settings.trustedProxies),
             isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },
             metrics: prometheus.text
         )
@@ -58,7 +63,26 @@ struct App: Sendable {
         let servers = try api.services(address: address, limits: clientLimits, logger: logger)
         let recovery = Recovery(
             pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
-        return pools + [recovery, feed] + servers + [EventFeed.Closing(feed)]
+        let deliverers = webhooks.map {
+            WebhookDeliverer(pool: following, substitute: main, sender: $0, logger: logger)
+        }
+        let workers: [any Service] = [recovery, feed] + (deliverers.map { [$0] } ?? [])
+        return pools + workers + servers + [EventFeed.Closing(feed)]
+    }
+
+    /// What sends to webhooks; nil when they are off.
+    private func webhookSender(_ addresses: WebhookAddresses) throws -> WebhookSender? {
+        guard let secrets = settings.secrets else {
+            logger.notice("webhooks are off: CUSTOMERD_SECRETS_KEY isn't set")
+            return nil
+        }
+        do {
+            return try WebhookSender(addresses: addresses, secrets: secrets, authorities: settings.webhookAuthorities)
+        } catch {
+            guard let file = settings.webhookAuthorities else { throw error }
+            throw SettingsError(
+                variable: "CUSTOMERD_WEBHOOK_CA", expectation: "the path of a PEM file with certificates", value: file)
+        }
     }
 
     private func clientLimits() throws -> ClientLimits {

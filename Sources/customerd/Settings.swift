@@ -22,7 +22,13 @@ struct Settings: Sendable {
     /// How long a deleted customer can be restored; 0 for not at all: CUSTOMERD_RESTORE_DAYS.
     let restoreDays: Int
     /// The addresses whose `X-Forwarded-For` is believed: CUSTOMERD_TRUSTED_PROXIES.
-    let trustedProxies: String
+    let trustedProxies: AddressBlocks
+    /// What encrypts the secrets of webhooks, which are off without it: CUSTOMERD_SECRETS_KEY.
+    let secrets: SecretBox?
+    /// Addresses that webhooks may reach although they aren't public: CUSTOMERD_WEBHOOK_ALLOW.
+    let webhookAllow: AddressBlocks
+    /// A PEM file of authorities that receivers' certificates may have besides those of the system: CUSTOMERD_WEBHOOK_CA.
+    let webhookAuthorities: String?
     /// Whether a superuser or the owner of the trail may serve: CUSTOMERD_ALLOW_OWNER.
     let allowOwner: Bool
     /// The names of the roles: CUSTOMERD_ROLE_PREFIX.
@@ -56,7 +62,10 @@ extension Settings {
         poolSize = try environment.int("CUSTOMERD_POOL_SIZE", in: 1...1000, default: 10)
         limits = try Limits(environment)
         restoreDays = try environment.int("CUSTOMERD_RESTORE_DAYS", in: 0...36_500, default: 0)
-        trustedProxies = try Self.proxies(environment)
+        trustedProxies = try Self.addresses(environment, "CUSTOMERD_TRUSTED_PROXIES")
+        secrets = try Self.secrets(environment)
+        webhookAllow = try Self.addresses(environment, "CUSTOMERD_WEBHOOK_ALLOW")
+        webhookAuthorities = environment.string("CUSTOMERD_WEBHOOK_CA")
         allowOwner = try environment.bool("CUSTOMERD_ALLOW_OWNER", default: false)
         roles = try Self.roles(environment)
         logLevel = try Self.logLevel(environment)
@@ -79,16 +88,32 @@ extension Settings {
         }
     }
 
-    private static func proxies(_ environment: Environment) throws(SettingsError) -> String {
-        let text = environment.string("CUSTOMERD_TRUSTED_PROXIES") ?? ""
-        guard (try? TrustedProxies(text)) != nil else {
+    private static func addresses(
+        _ environment: Environment, _ variable: String
+    ) throws(SettingsError) -> AddressBlocks {
+        let text = environment.string(variable) ?? ""
+        do {
+            return try AddressBlocks(text)
+        } catch {
             throw SettingsError(
-                variable: "CUSTOMERD_TRUSTED_PROXIES",
+                variable: variable,
                 expectation: "a list of addresses or CIDR blocks such as 10.0.0.0/8, separated by commas or spaces",
                 value: text
             )
         }
-        return text
+    }
+
+    private static func secrets(_ environment: Environment) throws(SettingsError) -> SecretBox? {
+        guard let text = environment.string("CUSTOMERD_SECRETS_KEY", isSecret: true) else { return nil }
+        do {
+            return try SecretBox(text)
+        } catch {
+            throw SettingsError(
+                variable: "CUSTOMERD_SECRETS_KEY",
+                expectation: "one or more keys of 32 bytes in base64, separated by commas (openssl rand -base64 32)",
+                value: nil
+            )
+        }
     }
 
     private static func roles(_ environment: Environment) throws(SettingsError) -> DatabaseRoles {
@@ -155,8 +180,9 @@ extension Settings {
     /// - Parameter descriptors: how many the process may have open.
     /// - Throws: if the descriptors don't suffice for the configured number.
     func connections(descriptors: Int) throws(SettingsError) -> Int {
-        // libpq's socket and the duplicate that is watched, for every pool and again while they are replaced.
-        let reserved = 64 + 4 * (poolSize + 6)
+        // libpq's socket and the duplicate that is watched, for every pool and again while they are replaced; a socket for
+        // each webhook that is being delivered.
+        let reserved = 64 + 4 * (poolSize + 7) + (secrets == nil ? 0 : WebhookDeliverer.mostTurns)
         let possible = max(1, descriptors - reserved)
         guard let maxConnections else { return min(Self.mostConnections, possible) }
         guard maxConnections <= possible else {

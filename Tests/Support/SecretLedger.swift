@@ -14,7 +14,7 @@ public final class SecretLedger: Sendable {
     var forms: [String] {
         secrets.withLockedValue { $0 }.flatMap { secret in
             let hex = secret.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-            return [String(secret.trimmingPrefix("cs_")), hex]
+            return [String(secret.trimmingPrefix(/cs_|whsec_/)), hex]
         }
     }
 

@@ -9,7 +9,8 @@ extension Response {
 
     /// The one place where an answer becomes HTTP.
     init(_ answer: Answer) {
-        var headers: HTTPFields = [.contentType: answer.contentType]
+        var headers = HTTPFields()
+        if answer.status != 204 { headers[.contentType] = answer.contentType }
         if let seconds = answer.retryAfter { headers[.retryAfter] = String(seconds) }
         if let help = answer.help { headers[.link] = "<\(help)>; rel=\"help\"" }
         if let etag = answer.etag { headers[.eTag] = etag }

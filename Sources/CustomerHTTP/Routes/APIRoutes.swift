@@ -11,13 +11,20 @@ struct APIRoutes: Sendable {
 
     var routes: [Route] {
         operations.reads.map { operation in
-            Route(.get, operation.path, answersHead: operation.answersHead) { request, context in
-                Response(await read(operation, try apiRequest(request, context, body: []))).unlessKnown(to: request)
+            Route(
+                HTTPRequest.Method(operation.method)!, operation.path, answersHead: operation.answersHead
+            ) { request, context in
+                // Where a body is ignored it has to be read all the same, before the next request.
+                if operation.method != "GET" {
+                    _ = try await request.wholeBody(deadline: context.arrival + limits.requestTimeout)
+                }
+                return Response(await read(operation, try apiRequest(request, context, body: [])))
+                    .unlessKnown(to: request)
             }
         }
             + operations.writes.map { operation in
                 Route(HTTPRequest.Method(operation.method)!, operation.path) { request, context in
-                    // Where a body is ignored it has to be read all the same, before the next request.
+                    // The same here.
                     let body = try await request.wholeBody(deadline: context.arrival + limits.requestTimeout)
                     let asked = try apiRequest(request, context, body: Array(buffer: body))
                     return Response(await write(operation, asked))

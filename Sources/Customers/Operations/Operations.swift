@@ -6,12 +6,16 @@ public struct Operations: Sendable {
     public let reads: [ReadOperation] =
         [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer] + Dependents.allCases.map(ReadOperation.list)
         + [.listAuditEntries, .getAuditEntry, .listEvents]
+        + [.listWebhooks, .getWebhook, .listWebhookDeliveries, .pingWebhook]
     public let writes: [WriteOperation]
 
-    /// - Parameter restoreDays: how long after a deletion a customer may be restored; 0 switches restoring off.
+    /// - Parameters:
+    ///   - restoreDays: how long after a deletion a customer may be restored; 0 switches restoring off.
+    ///   - secrets: what keeps the secrets of webhooks; nil switches making them off.
+    ///   - webhookAddresses: what webhooks may reach.
     public init(
         unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits,
-        restoreDays: Int
+        restoreDays: Int, secrets: SecretBox?, webhookAddresses: WebhookAddresses
     ) {
         let create = CreateCustomer(unitOfWork: unitOfWork)
         let change = ChangeCustomer(unitOfWork: unitOfWork)
@@ -21,6 +25,7 @@ public struct Operations: Sendable {
         let deleteMany = BulkDelete(
             delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp,
             limits: limits)
+        let webhooks = ManageWebhooks(unitOfWork: unitOfWork, secrets: secrets, addresses: webhookAddresses)
         writes = [
             WriteOperation(
                 .deleteCustomer, "DELETE", "/customers/{id}", [.deleteCustomers], idempotencyKey: .required,
@@ -38,12 +43,21 @@ public struct Operations: Sendable {
             WriteOperation(
                 .deleteCustomers, "POST", "/customers/bulk-delete", [.deleteCustomers], idempotencyKey: .required,
                 deleteMany.plan),
+            WriteOperation(.createWebhook, "POST", "/webhooks", [.manageWebhooks], webhooks.create),
+            WriteOperation(.updateWebhook, "PATCH", "/webhooks/{id}", [.manageWebhooks], webhooks.change),
+            WriteOperation(.deleteWebhook, "DELETE", "/webhooks/{id}", [.manageWebhooks], webhooks.delete),
+            WriteOperation(
+                .rotateWebhookSecret, "POST", "/webhooks/{id}/rotate-secret", [.manageWebhooks],
+                webhooks.rotateSecret),
+            WriteOperation(.replayWebhook, "POST", "/webhooks/{id}/replay", [.manageWebhooks], webhooks.replay),
         ]
     }
 }
 
 /// A read: what a client may ask for, what it needs for that, and how it is answered. It leaves no attempt behind.
 public struct ReadOperation: Sendable {
+    /// HTTP method.
+    public let method: String
     /// Path with `{id}` for what is read, if it is one thing.
     public let path: String
     /// What a key needs, all of it.
@@ -55,7 +69,7 @@ public struct ReadOperation: Sendable {
     public var answersHead: Bool {
         switch kind {
         case .query: true
-        case .events, .export: false
+        case .events, .export, .ping: false
         }
     }
 
@@ -66,12 +80,15 @@ public struct ReadOperation: Sendable {
         case events
         /// See ``ReadOperation/exportCustomer``.
         case export
+        /// See ``ReadOperation/pingWebhook``.
+        case ping
     }
 
     /// Asks the database, and makes an answer of what that says.
     typealias Query = @Sendable (Connection, Caller) async throws(DatabaseError) -> Answer
 
-    init(_ path: String, _ permissions: [Permission], _ kind: Kind) {
+    init(method: String = "GET", _ path: String, _ permissions: [Permission], _ kind: Kind) {
+        self.method = method
         self.path = "/api/v0" + path
         self.permissions = permissions
         self.kind = kind
@@ -146,16 +163,21 @@ public struct WriteOperation: Sendable {
         self.plan = plan
     }
 
-    /// Whether the path names a customer.
-    var isAboutCustomer: Bool {
+    /// Whether the path names what it is about.
+    private var hasID: Bool {
         path.contains("{id}")
+    }
+
+    /// Whether that is a customer.
+    private var isAboutCustomer: Bool {
+        path.hasPrefix("/api/v0/customers/{id}")
     }
 
     /// The attempt that a request is, and its work. What is wrong with the request is told later, to those who may ask at
     /// all.
     func attempt(_ request: APIRequest) -> (Attempt, Plan) {
         let key = AttemptKey(action: action, customerID: isAboutCustomer ? request.id : nil)
-        var invalidity = isAboutCustomer && request.id == nil ? Invalidity.invalidCustomerID : nil
+        var invalidity = hasID && request.id == nil ? Invalidity.invalidCustomerID : nil
         var idempotencyKey: UUID?
         switch request.idempotencyKey {
         case .success(let value): idempotencyKey = value

@@ -13,6 +13,13 @@ public struct Event: Sendable, Hashable {
     public let type: String
     /// JSON text, as the database rendered it.
     public let body: String
+
+    /// All types, in the order of `service.event_types`.
+    static let types = [
+        "customer.created", "customer.updated", "customer.status_changed", "customer.archived", "customer.unarchived",
+        "customer.deleted", "customer.deletion_refused", "customer.redacted", "customer.restored",
+        "customer.deletion_scheduled", "customer.deletion_cancelled",
+    ]
 }
 
 /// Events that follow each other.

@@ -41,6 +41,7 @@ public enum Permission: String, Sendable, Hashable, CaseIterable {
     case deleteCustomers = "customers:delete"
     case restoreCustomers = "customers:restore"
     case readAudit = "audit:read"
+    case manageWebhooks = "webhooks:manage"
     /// What no role holds: an operation that needs it is switched off.
     case switchedOff = "switched-off"
 }

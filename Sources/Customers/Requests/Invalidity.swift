@@ -17,6 +17,8 @@ public enum Invalidity: Error, Sendable, Hashable {
     case body(String)
     /// Text of a member or a header, named; the rest of the sentence says what is wrong with it.
     case text(name: String, String)
+    /// The service has no key to keep their secrets with.
+    case webhooksAreOff
     /// The request as HTTP, in a sentence.
     case request(String)
 
@@ -37,6 +39,7 @@ public enum Invalidity: Error, Sendable, Hashable {
             "\(name) must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"
         case .parameterIsNoCursor(let name): "\(name) must be a next_cursor of an earlier answer"
         case .body(let sentence), .request(let sentence): sentence
+        case .webhooksAreOff: "webhooks are off: the service has no CUSTOMERD_SECRETS_KEY"
         case .text(let name, let rule): "\(name) \(rule)"
         }
     }

@@ -22,6 +22,12 @@ enum MetricHelp {
             "What recovery finished: receipts completed, attempts interrupted, floods folded.",
         "customerd_tls_certificate_expiry_timestamp_seconds":
             "When the served certificate expires, in Unix seconds.",
+        "customerd_webhook_deliveries_total": "Attempts to deliver an event to a webhook.",
+        "customerd_webhook_lag_seconds":
+            "Seconds for which the oldest entry has waited for a webhook that is enabled, in the whole database.",
+        "customerd_webhooks_disabled_total":
+            "Webhooks that were disabled because their receiver was gone, or failed for three days.",
+        "customerd_webhooks_failing": "Webhooks whose last delivery failed, in the whole database.",
         "db_pool_in_use": "Database sessions in use.",
         "db_pool_waiting": "Callers that wait for a database session.",
     ]

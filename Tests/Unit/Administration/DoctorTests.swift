@@ -44,7 +44,7 @@ struct DoctorTests {
         #expect(report.checks.filter { $0.status != "ok" }.map(\.message) == [])
         let expected = [
             "database", "encoding", "schema", "roles", "grants", "privileges", "creators", "trail", "chains",
-            "references", "triggers", "settings", "durability", "replication", "clock", "service",
+            "webhooks", "references", "triggers", "settings", "durability", "replication", "clock", "service",
         ]
         #expect(report.checks.map(\.check) == expected)
         try cluster.stop(mode: "immediate")
@@ -86,6 +86,12 @@ struct DoctorTests {
     }
 
     static let troubles: [Trouble] = [
+        Trouble(
+            """
+            INSERT INTO service.webhooks (app_id, id, url, secret, after_seq, failures, failing_since)
+            VALUES ('aaaaaaaa-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000001', 'https://x', '', 0,
+                    7, now() - interval '1 day')
+            """, "webhooks", .warning, "bbbbbbbb-0000-4000-8000-000000000001", "7 times"),
         Trouble("GRANT UPDATE ON audit.entries TO customerd_service", "grants", .failure, "UPDATE", "audit.entries"),
         Trouble("GRANT DELETE, INSERT ON audit.entries TO PUBLIC", "grants", .failure, "DELETE", "customerd_auditor"),
         Trouble("GRANT UPDATE (outcome) ON audit.entries TO customerd_service", "grants", .failure, "UPDATE"),

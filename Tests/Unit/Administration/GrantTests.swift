@@ -18,6 +18,8 @@ struct GrantTests {
             "SELECT secret_digest FROM service.api_keys",
             "INSERT INTO service.api_keys DEFAULT VALUES",
             "SELECT body FROM service.attempts",
+            "SELECT secret FROM service.webhooks",
+            "DELETE FROM service.webhook_deliveries",
             "UPDATE service.attempts SET outcome = NULL",
             "SELECT * FROM service.rate_windows",
             "UPDATE service.migrations SET version = 1",

@@ -38,7 +38,7 @@ struct IPAddressTests {
 @Suite("Trusted proxies")
 struct TrustedProxiesTests {
     private func client(_ peer: String, _ forwardedFor: [String], trusting list: String) throws -> String {
-        let proxies = try TrustedProxies(list)
+        let proxies = TrustedProxies(try AddressBlocks(list))
         return proxies.client(peer: try #require(IPAddress(peer)), forwardedFor: forwardedFor).text
     }
 
@@ -94,7 +94,7 @@ struct TrustedProxiesTests {
         "a part that is no block is named",
         arguments: ["10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "proxy", "::/129"])
     func invalid(block: String) {
-        let error = #expect(throws: TrustedProxies.InvalidBlock.self) { try TrustedProxies("10.0.0.0/8 \(block)") }
+        let error = #expect(throws: AddressBlocks.InvalidBlock.self) { try AddressBlocks("10.0.0.0/8 \(block)") }
         #expect(error?.text == block)
     }
 }

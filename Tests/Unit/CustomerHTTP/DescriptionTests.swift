@@ -42,7 +42,7 @@ struct DescriptionTests {
             }
         }
 
-        let reads = Self.operations.reads.map { ("GET \($0.path)", $0.permissions) }
+        let reads = Self.operations.reads.map { ("\($0.method) \($0.path)", $0.permissions) }
         let writes = Self.operations.writes.map { ("\($0.method) \($0.path)", $0.permissions) }
 
         #expect(described == Dictionary(uniqueKeysWithValues: reads + writes).mapValues { Set($0.map(\.rawValue)) })
@@ -97,10 +97,12 @@ struct DescriptionTests {
         let execution = Execution(audit: audit, logger: logger)
         let operations = Operations(
             unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
-            givenUp: givenUp, limits: limits, restoreDays: 30)
+            givenUp: givenUp, limits: limits, restoreDays: 30, secrets: nil,
+            webhookAddresses: WebhookAddresses(allowed: .none))
         let api = CustomerAPI(
-            read: Read(admission: admission, execution: execution, pool: pool, feed: feed, logger: logger),
-            write: Write(admission: admission, execution: execution, logger: logger),
+            read: Read(
+                admission: admission, execution: execution, pool: pool, feed: feed, webhooks: nil, logger: logger),
+            write: Write(admission: admission, execution: execution, secrets: nil, logger: logger),
             operations: operations,
             limits: limits,
             proxies: TrustedProxies.none,

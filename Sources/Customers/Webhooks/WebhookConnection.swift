@@ -1,0 +1,256 @@
+import LibPQ
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Why a receiver's answer isn't known.
+enum WebhookFailure: Error, Sendable, Hashable {
+    case invalidURL
+    case unopenedSecret
+    case unresolved
+    case forbidden(IPAddress)
+    case unreachable
+    case tls
+    case late
+    case closed
+    case malformedAnswer
+    /// This instance stops.
+    case stopped
+
+    /// For the history of deliveries.
+    var message: String {
+        switch self {
+        case .invalidURL: "the URL is no longer allowed"
+        case .unopenedSecret: "no key of CUSTOMERD_SECRETS_KEY decrypts the secret"
+        case .unresolved: "the name has no address"
+        case .forbidden(let address): "\(address.text) isn't a public address"
+        case .unreachable: "the connection failed"
+        case .tls: "the TLS handshake failed"
+        case .late: "there was no whole answer within \(WebhookSender.timeout.components.seconds) s"
+        case .closed: "the connection ended before the answer was whole"
+        case .malformedAnswer: "the answer isn't HTTP"
+        case .stopped: "the service stopped"
+        }
+    }
+}
+
+/// A connection to a receiver. The address was checked, and is the one that is connected to: a name that changes its mind in
+/// between makes no difference. No redirect is followed, and no proxy is used.
+struct WebhookConnection: Sendable {
+    struct Answer: Sendable {
+        let status: Int
+        /// `Retry-After`, as it came.
+        let retryAfter: String?
+        /// Whether the connection can take another request.
+        let isReusable: Bool
+    }
+
+    private static let mostAddresses = 4
+
+    private let channel: any Channel
+
+    /// - Parameter tls: what https is spoken with.
+    static func open(
+        _ url: WebhookURL, _ addresses: WebhookAddresses, tls: NIOSSLContext, until deadline: ContinuousClock.Instant
+    ) async throws(WebhookFailure) -> WebhookConnection {
+        let found = await resolve(url, until: deadline)
+        guard !found.isEmpty else { throw ContinuousClock.now < deadline ? .unresolved : .late }
+        // All of them, not those that would be tried: a name that leads inside at times isn't to be trusted.
+        for address in found {
+            guard let ip = IPAddress(address) else { throw .unresolved }
+            guard addresses.permits(ip, isSecure: url.isSecure) else { throw .forbidden(ip) }
+        }
+        for (index, address) in found.prefix(mostAddresses).enumerated() {
+            // The last one has all the time that is left.
+            let rest = deadline - .now
+            guard rest > .zero else { throw .late }
+            let time = index == found.count - 1 ? rest : min(rest, .seconds(4))
+            if let channel = try? await connect(to: address, url, tls, within: time) {
+                return WebhookConnection(channel: channel)
+            }
+        }
+        throw ContinuousClock.now < deadline ? .unreachable : .late
+    }
+
+    private static func connect(
+        to address: SocketAddress, _ url: WebhookURL, _ tls: NIOSSLContext, within time: Duration
+    ) async throws -> any Channel {
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connectTimeout(.init(time))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    if url.isSecure {
+                        // Without a name the certificate must hold the address.
+                        let name = url.address == nil ? url.host : nil
+                        try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: name))
+                    }
+                    try pipeline.addHTTPClientHandlers()
+                    try pipeline.addHandler(WebhookAnswerHandler())
+                }
+            }
+            .connect(to: address)
+            .get()
+    }
+
+    /// Posts a body, and waits for the whole answer.
+    func post(
+        _ body: String, to url: WebhookURL, headers: HTTPHeaders, until deadline: ContinuousClock.Instant
+    ) async throws(WebhookFailure) -> Answer {
+        var head = HTTPRequestHead(version: .http1_1, method: .POST, uri: url.target, headers: headers)
+        head.headers.add(name: "host", value: url.authority)
+        head.headers.add(name: "content-length", value: String(body.utf8.count))
+        let answer = channel.eventLoop.makePromise(of: Answer.self)
+        let request = WebhookAnswerHandler.Request(
+            head: head, body: ByteBuffer(string: body), answer: answer, time: .init(max(deadline - .now, .zero)))
+        let channel = channel
+        // A channel that is closed takes nothing, so its handler doesn't answer; otherwise the second failure is none.
+        channel.writeAndFlush(request).whenFailure { _ in answer.fail(WebhookFailure.closed) }
+        do {
+            return try await withTaskCancellationHandler {
+                try await answer.futureResult.get()
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+        } catch {
+            channel.close(promise: nil)
+            throw Task.isCancelled ? .stopped : error as? WebhookFailure ?? .closed
+        }
+    }
+
+    func close() {
+        channel.close(promise: nil)
+    }
+
+    // MARK: - Names
+
+    /// The addresses of a host, by the system's resolver, which blocks: on a thread of its own.
+    private static func resolve(_ url: WebhookURL, until deadline: ContinuousClock.Instant) async -> [SocketAddress] {
+        if url.address != nil { return (try? [SocketAddress(ipAddress: url.host, port: url.port)]) ?? [] }
+        let found = OneShot<[SocketAddress]>()
+        BlockingWork.start { found.set(lookUp(url.host, port: url.port)) }
+        found.set([], at: deadline)
+        return await found.value
+    }
+
+    private static func lookUp(_ host: String, port: Int) -> [SocketAddress] {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICSERV
+        #if canImport(Glibc)
+            hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        #else
+            hints.ai_socktype = SOCK_STREAM
+        #endif
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, String(port), &hints, &list) == 0 else { return [] }
+        defer { freeaddrinfo(list) }
+        var addresses: [SocketAddress] = []
+        var next = list
+        while let info = next?.pointee {
+            next = info.ai_next
+            switch info.ai_family {
+            case AF_INET:
+                info.ai_addr.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+                    addresses.append(SocketAddress($0.pointee))
+                }
+            case AF_INET6:
+                info.ai_addr.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+                    addresses.append(SocketAddress($0.pointee))
+                }
+            default: break
+            }
+        }
+        return addresses
+    }
+}
+
+/// One request at a time, and its answer, whose body is counted and thrown away.
+private final class WebhookAnswerHandler: ChannelDuplexHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundIn = Request
+    typealias OutboundOut = HTTPClientRequestPart
+
+    struct Request: Sendable {
+        let head: HTTPRequestHead
+        let body: ByteBuffer
+        let answer: EventLoopPromise<WebhookConnection.Answer>
+        let time: TimeAmount
+    }
+
+    /// Bytes of an answer that are read. What follows is of no interest, and the connection ends.
+    private static let mostBytes = 64 * 1024
+
+    private var answer: EventLoopPromise<WebhookConnection.Answer>?
+    private var timer: Scheduled<Void>?
+    private var head: HTTPResponseHead?
+    private var bytes = 0
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let request = unwrapOutboundIn(data)
+        answer = request.answer
+        (head, bytes) = (nil, 0)
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: request.time) { [self] in
+            fail(.late, context)
+        }
+        context.write(wrapOutboundOut(.head(request.head)), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(request.body))), promise: nil)
+        context.write(wrapOutboundOut(.end(nil)), promise: promise)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard answer != nil else { return context.close(promise: nil) }
+        switch unwrapInboundIn(data) {
+        case .head(let head): self.head = head
+        case .body(let part):
+            bytes += part.readableBytes
+            if bytes > Self.mostBytes { finish(context, isReusable: false) }
+        case .end: finish(context, isReusable: head?.isKeepAlive ?? false)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        // The end of a connection, without the farewell that few send.
+        case NIOSSLError.uncleanShutdown: fail(.closed, context)
+        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: fail(.tls, context)
+        case HTTPParserError.invalidEOFState: fail(.closed, context)
+        case is HTTPParserError: fail(.malformedAnswer, context)
+        default: fail(.closed, context)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        fail(.closed, context)
+        context.fireChannelInactive()
+    }
+
+    private func finish(_ context: ChannelHandlerContext, isReusable: Bool) {
+        guard let answer, let head else { return fail(.malformedAnswer, context) }
+        end()
+        answer.succeed(
+            WebhookConnection.Answer(
+                status: Int(head.status.code), retryAfter: head.headers.first(name: "retry-after"),
+                isReusable: isReusable))
+        if !isReusable { context.close(promise: nil) }
+    }
+
+    private func fail(_ failure: WebhookFailure, _ context: ChannelHandlerContext) {
+        let answer = answer
+        end()
+        answer?.fail(failure)
+        context.close(promise: nil)
+    }
+
+    private func end() {
+        timer?.cancel()
+        (answer, timer) = (nil, nil)
+    }
+}

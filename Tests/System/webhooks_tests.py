@@ -1,0 +1,197 @@
+"""Deliveries of webhooks, verified by others; Tests/System/webhooks runs this."""
+
+import asyncio
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import standardwebhooks
+from setting import App, sql
+
+CLIENTS = pathlib.Path(__file__).parents[2] / "clients"
+EVENTS = int(os.environ.get("WEBHOOK_EVENTS", "5000"))
+
+
+class Receiver:
+    """Keeps every delivery."""
+
+    def __init__(self):
+        deliveries = self.deliveries = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                deliveries.append((body, dict(self.headers)))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Counter(asyncio.Protocol):
+    """As fast a receiver as can be: counts what comes, and answers."""
+
+    count = 0
+    answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+    def connection_made(self, transport):
+        self.transport, self.rest = transport, b""
+
+    def data_received(self, data):
+        self.rest += data
+        while (end := self.rest.find(b"\r\n\r\n")) >= 0:
+            head = self.rest[:end].lower()
+            start = head.index(b"content-length: ") + 16
+            whole = end + 4 + int(head[start:].split(b"\r\n", 1)[0])
+            if len(self.rest) < whole:
+                return
+            self.rest = self.rest[whole:]
+            Counter.count += 1
+            self.transport.write(self.answer)
+
+
+def eventually(condition, within=30):
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("it never happened")
+        time.sleep(0.05)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class WebhookTests(unittest.TestCase):
+    def setUp(self):
+        self.app = App()
+
+    def make(self, port):
+        answer = self.app.office.request("POST", "/api/v0/webhooks", {"url": f"http://127.0.0.1:{port}/"})
+        self.assertEqual(answer.status, 201, answer.body)
+        webhook = json.loads(answer.body)
+        return webhook["id"], webhook["secret"]
+
+    def deliveries(self, webhook):
+        answer = self.app.office.request("GET", f"/api/v0/webhooks/{webhook}/deliveries")
+        return sum(one["status_code"] == 204 for one in json.loads(answer.body)["data"])
+
+    def test_the_official_package_verifies_every_delivery(self):
+        receiver = Receiver()
+        self.addCleanup(receiver.close)
+        webhook, old = self.make(receiver.port)
+        for _ in range(3):
+            self.app.office.delete(self.app.customer())
+        eventually(lambda: len(receiver.deliveries) == 3)
+        answer = self.app.office.request("POST", f"/api/v0/webhooks/{webhook}/rotate-secret", {"overlap_seconds": 60})
+        new = json.loads(answer.body)["secret"]
+        self.app.office.delete(self.app.customer())
+        eventually(lambda: len(receiver.deliveries) == 4)
+        self.app.office.request("POST", f"/api/v0/webhooks/{webhook}/ping")
+        self.assertEqual(len(receiver.deliveries), 5)
+
+        for position, (body, headers) in enumerate(receiver.deliveries):
+            headers = {name.lower(): value for name, value in headers.items()}
+            for secret, fits in ((old, True), (new, position >= 3)):
+                verifier = standardwebhooks.Webhook(secret)
+                if fits:
+                    event = verifier.verify(body, headers)
+                    self.assertEqual(event["id"], headers["webhook-id"])
+                else:
+                    self.assertRaises(standardwebhooks.webhooks.WebhookVerificationError, verifier.verify, body, headers)
+            self.assertRaises(
+                standardwebhooks.webhooks.WebhookVerificationError,
+                standardwebhooks.Webhook(old).verify, body.replace(b"customer", b"Customer"), headers)
+
+    def receive(self, command):
+        """Delivers two events to one of the receivers in clients/, and one that is forged."""
+        port = free_port()
+        # The port must be known before the secret is, which the receiver is started with.
+        webhook, secret = self.make(port)
+        process = subprocess.Popen(
+            [*command, str(port)], env={**os.environ, "WEBHOOK_SECRET": secret}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+        try:
+            def is_up():
+                with socket.socket() as probe:
+                    return probe.connect_ex(("127.0.0.1", port)) == 0
+
+            eventually(is_up)
+            customers = [self.app.customer() for _ in range(2)]
+            for customer in customers:
+                self.app.office.delete(customer)
+            for customer in customers:
+                self.assertEqual(process.stdout.readline().strip(), f"remove {customer} from the search index")
+            # Once more, with the same ids: nothing is done twice.
+            eventually(lambda: self.deliveries(webhook) == 2)
+            answer = self.app.office.request("POST", f"/api/v0/webhooks/{webhook}/replay", {"after": 0})
+            self.assertEqual(answer.status, 200, answer.body)
+            eventually(lambda: self.deliveries(webhook) == 4)
+            forged = subprocess.run(
+                ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-d", '{"type":"customer.deleted","id":"x"}',
+                 "-H", "webhook-id: x", "-H", f"webhook-timestamp: {int(time.time())}",
+                 "-H", "webhook-signature: v1,AAAA", f"http://127.0.0.1:{port}/"],
+                check=True, capture_output=True, text=True)
+            self.assertEqual(forged.stdout, "401")
+        finally:
+            process.terminate()
+            output, _ = process.communicate(timeout=10)
+        self.assertEqual(output, "")
+
+    def test_the_receiver_in_python(self):
+        self.receive([sys.executable, CLIENTS / "python" / "receive_webhooks.py"])
+
+    def test_the_receiver_in_typescript(self):
+        if not shutil.which("node") or not shutil.which("tsc"):
+            self.skipTest("there is no node, or no tsc")
+        with tempfile.TemporaryDirectory() as built:
+            subprocess.run(["tsc", "-p", CLIENTS / "typescript", "--outDir", built], check=True)
+            self.receive(["node", f"{built}/receive-webhooks.mjs"])
+
+    def test_how_many_a_second(self):
+        loop = asyncio.new_event_loop()
+        server = loop.run_until_complete(loop.create_server(Counter, "127.0.0.1", 0))
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        webhook, _ = self.make(server.sockets[0].getsockname()[1])
+        self.app.office.request("PATCH", f"/api/v0/webhooks/{webhook}", {"status": "DISABLED"})
+        for _ in range(0, EVENTS, 1000):
+            sql(
+                f"""
+                SELECT count(*)
+                FROM service.append('{self.app.id}', (
+                    SELECT jsonb_agg(jsonb_build_object(
+                        'id', gen_random_uuid(), 'action', 'customer.delete', 'outcome', 'SUCCEEDED',
+                        'customer_id', gen_random_uuid(), 'actor_name', 'load', 'request_id', gen_random_uuid()))
+                    FROM generate_series(1, 1000)))""")
+        Counter.count = 0
+        self.app.office.request("PATCH", f"/api/v0/webhooks/{webhook}", {"status": "ENABLED"})
+        eventually(lambda: Counter.count > 0)
+        start = time.monotonic()
+        eventually(lambda: Counter.count >= EVENTS, within=EVENTS / 100)
+        print(f"webhooks: {EVENTS} events, {EVENTS / (time.monotonic() - start):.0f} a second", file=sys.stderr)
+        loop.call_soon_threadsafe(loop.stop)
+
+
+if __name__ == "__main__":
+    unittest.main()
