@@ -11,8 +11,10 @@ public final class SelfSignedCertificate: Sendable {
     public let key: String
     private let directory: String
 
-    /// - Parameter passphrase: of the key; none when nil.
-    public init(passphrase: String? = nil) throws {
+    /// - Parameters:
+    ///   - passphrase: of the key; none when nil.
+    ///   - name: the only name that it is for, if it isn't for this machine.
+    public init(passphrase: String? = nil, name: String? = nil) throws {
         let place = FileManager.default.temporaryDirectory.appendingPathComponent("certificate-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
         directory = place.path
@@ -20,7 +22,8 @@ public final class SelfSignedCertificate: Sendable {
         key = "\(directory)/key.pem"
         let protection = passphrase.map { ["-passout", "pass:\($0)"] } ?? ["-nodes"]
         try Command(
-            [Self.openssl, "req", "-x509", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+            [Self.openssl, "req", "-x509", "-subj", "/CN=\(name ?? "localhost")"]
+                + ["-addext", "subjectAltName=\(name.map { "DNS:\($0)" } ?? "IP:127.0.0.1")"]
                 + ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", key, "-out", certificate]
                 + protection
         ).run()

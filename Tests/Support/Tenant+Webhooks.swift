@@ -1,4 +1,5 @@
 import Foundation
+import LibPQ
 
 extension Tenant {
     /// A request about webhooks.

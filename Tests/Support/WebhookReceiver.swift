@@ -12,7 +12,7 @@ public final class WebhookReceiver: Sendable {
         public let id: String
         public let path: String
         public let body: String
-        public let headers: HTTPHeaders
+        fileprivate let headers: HTTPHeaders
         public let arrival: ContinuousClock.Instant
 
         /// A member of the event.
@@ -20,6 +20,9 @@ public final class WebhookReceiver: Sendable {
             let object = (try? JSONSerialization.jsonObject(with: Data(body.utf8))) as? [String: Any]
             return object?[member] as? String ?? (object?[member] as? NSNumber)?.stringValue
         }
+
+        /// A header.
+        public func header(_ name: String) -> String? { headers.first(name: name) }
 
         public var seq: Int? { self["seq"].flatMap { Int($0) } }
         public var signatures: [String] {

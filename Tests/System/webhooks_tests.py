@@ -172,7 +172,8 @@ class WebhookTests(unittest.TestCase):
     def test_how_many_a_second(self):
         loop = asyncio.new_event_loop()
         server = loop.run_until_complete(loop.create_server(Counter, "127.0.0.1", 0))
-        threading.Thread(target=loop.run_forever, daemon=True).start()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
         webhook, _ = self.make(server.sockets[0].getsockname()[1])
         self.app.office.request("PATCH", f"/api/v0/webhooks/{webhook}", {"status": "DISABLED"})
         for _ in range(0, EVENTS, 1000):
@@ -190,7 +191,10 @@ class WebhookTests(unittest.TestCase):
         start = time.monotonic()
         eventually(lambda: Counter.count >= EVENTS, within=EVENTS / 100)
         print(f"webhooks: {EVENTS} events, {EVENTS / (time.monotonic() - start):.0f} a second", file=sys.stderr)
+        loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION service.list_webhooks IS 'The webhooks of an app, or one of them, in the order in which they were made.';
 
-CREATE OR REPLACE FUNCTION service.list_webhook_deliveries(p_app_id uuid, p_id uuid, p_limit int) RETURNS text
+CREATE OR REPLACE FUNCTION service.list_webhook_deliveries(p_app_id uuid, p_id uuid, p_limit int) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce((
                SELECT string_agg(service.webhook_delivery(d), ',' ORDER BY d.number DESC)

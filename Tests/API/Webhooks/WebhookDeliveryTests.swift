@@ -28,7 +28,7 @@ struct WebhookDeliveryTests {
         for delivery in receiver.deliveries {
             #expect(delivery.path == "/hook")
             #expect(delivery.id == delivery["id"])
-            #expect(delivery.headers.first(name: "content-type") == "application/json")
+            #expect(delivery.header("content-type") == "application/json")
             #expect(delivery.signatures.count == 1)
         }
         try await eventually("the history tells of them") {

@@ -54,9 +54,13 @@ struct WebhookSafetyTests {
         #expect(receiver.deliveries.isEmpty)
         #expect(try await ping(trusting, "https://127.0.0.1:\(receiver.port)/") == nil)
         #expect(receiver.deliveries.count == 1)
-        // The certificate is for the address alone.
-        #expect(try await ping(trusting, "https://localhost:\(receiver.port)/") == "the TLS handshake failed")
-        #expect(receiver.deliveries.count == 1)
+        let other = try SelfSignedCertificate(name: "hooks.example.com")
+        let pretender = try await WebhookReceiver(certificate: other)
+        let misled = try await Stage.open(settings.merging(["CUSTOMERD_WEBHOOK_CA": other.certificate]) { $1 }).tenant()
+        for host in ["127.0.0.1", "localhost"] {
+            #expect(try await ping(misled, "https://\(host):\(pretender.port)/") == "the TLS handshake failed")
+        }
+        #expect(pretender.deliveries.isEmpty)
     }
 
     @Test(
