@@ -28,6 +28,7 @@ FROM (VALUES
         service.open_item, service.check_item, service.finish_bulk}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),
+    ('auditor', 'INSERT', 'table', '{audit.checkpoints}'),
     ('auditor', 'EXECUTE', 'function', '{audit.*}')
 ) AS l (role, privileges, kind, objects)
 CROSS JOIN LATERAL unnest(string_to_array(l.privileges, ' ')) AS p (privilege)

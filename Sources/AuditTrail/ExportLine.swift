@@ -30,6 +30,7 @@ extension ExportLine {
                 [
                     app, .init(name: "part_after", value: .int(part.start.seq)),
                     .init(name: "part_after_hash", value: .string(part.start.hash.hex)),
+                    .init(name: "part_after_tree", value: .string(part.edge.hashes.flatMap { $0 }.hex)),
                     .init(name: "part_last", value: .int(part.last)),
                 ]
             }
@@ -41,18 +42,20 @@ extension ExportLine {
     }
 
     private static func members(of row: ChainRow) -> [JSON.Member] {
-        ChainRow.Column.allCases.map { column in
-            let text = row[column]
-            let value: JSON =
-                if column.isNumber {
-                    .raw(text)
-                } else if column.isTime {
-                    .string(text.map(time))
-                } else {
-                    .string(text)
-                }
-            return JSON.Member(name: column.rawValue, value: value)
-        }
+        ChainRow.Column.allCases.map { member($0, of: row) }
+    }
+
+    static func member(_ column: ChainRow.Column, of row: ChainRow) -> JSON.Member {
+        let text = row[column]
+        let value: JSON =
+            if column.isNumber {
+                .raw(text)
+            } else if column.isTime {
+                .string(text.map(time))
+            } else {
+                .string(text)
+            }
+        return JSON.Member(name: column.rawValue, value: value)
     }
 
     /// A time without an RFC 3339 form, such as a year of five digits or infinity, stands as PostgreSQL's microseconds.
@@ -78,8 +81,8 @@ extension ExportLine {
     init(_ line: some Sequence<UInt8>) throws(Malformed) {
         var row = ChainRow()
         var columns = 0
-        var others: [String: FlatJSON.Value] = [:]
-        for (name, value) in try FlatJSON.members(of: Array(line)) {
+        var others: [String: StrictJSON.Value] = [:]
+        for (name, value) in try StrictJSON.members(of: Array(line)) {
             if let column = Self.columns[name] {
                 row[column] = try Self.text(of: value, in: column)
                 columns += 1
@@ -96,15 +99,16 @@ extension ExportLine {
         case ["head_seq", "head_hash"]:
             let head = try Self.head(app, others["head_seq"], others["head_hash"])
             self = isEntry ? .entry(row, head: head) : .head(head)
-        case ["part_after", "part_after_hash", "part_last"] where !isEntry:
+        case ["part_after", "part_after_hash", "part_after_tree", "part_last"] where !isEntry:
             let start = try Self.head(app, others["part_after"], others["part_after_hash"])
-            self = .part(ChainPart(start: start, last: try others["part_last"].flatMap(Self.seq)))
+            let edge = try Self.edge(start.seq, others["part_after_tree"])
+            self = .part(ChainPart(start: start, edge: edge, last: try others["part_last"].flatMap(Self.seq)))
         default: throw Malformed(reason: "unknown or missing members")
         }
     }
 
     private static func head(
-        _ app: String, _ seq: FlatJSON.Value?, _ hash: FlatJSON.Value?
+        _ app: String, _ seq: StrictJSON.Value?, _ hash: StrictJSON.Value?
     ) throws(Malformed) -> ChainHead {
         guard let seq = try seq.flatMap(Self.seq), case .string(let text)? = hash, let hash = [UInt8](hex: text) else {
             throw Malformed(reason: "a head or the start of a part is malformed")
@@ -112,8 +116,15 @@ extension ExportLine {
         return ChainHead(appID: app, seq: seq, hash: hash)
     }
 
+    private static func edge(_ size: Int, _ value: StrictJSON.Value?) throws(Malformed) -> TreeEdge {
+        guard case .string(let text)? = value, let bytes = [UInt8](hex: text),
+            let edge = TreeEdge(size: size, concatenated: bytes)
+        else { throw Malformed(reason: "the tree before a part is malformed") }
+        return edge
+    }
+
     /// - Returns: nil for null.
-    private static func seq(_ value: FlatJSON.Value) throws(Malformed) -> Int? {
+    private static func seq(_ value: StrictJSON.Value) throws(Malformed) -> Int? {
         switch value {
         case .null: return nil
         case .number(let text):
@@ -123,7 +134,7 @@ extension ExportLine {
         }
     }
 
-    private static func text(of value: FlatJSON.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
+    static func text(of value: StrictJSON.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
         switch value {
         case .null: return nil
         case .number(let text) where column.isNumber: return text

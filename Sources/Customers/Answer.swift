@@ -4,8 +4,10 @@ import Crypto
 public struct Answer: Sendable, Hashable {
     /// HTTP status (RFC 9110, section 15).
     public let status: Int
-    /// JSON text, sent byte for byte.
+    /// Text, sent byte for byte.
     public let body: String
+    /// JSON, unless it says otherwise.
+    public private(set) var contentType = "application/json"
     /// Seconds after which trying again makes sense, for `Retry-After`.
     public var retryAfter: Int?
     /// Path of the resource that explains the refusal, for `Link: <…>; rel="help"`.
@@ -21,6 +23,13 @@ public struct Answer: Sendable, Hashable {
     static func record(_ record: String) -> Answer {
         var answer = Answer(status: 200, body: record)
         answer.etag = EntityTag(of: record).text
+        return answer
+    }
+
+    /// Plain text as the body.
+    static func text(_ text: String) -> Answer {
+        var answer = Answer(status: 200, body: text)
+        answer.contentType = "text/plain; charset=utf-8"
         return answer
     }
 

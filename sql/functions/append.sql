@@ -166,6 +166,9 @@ BEGIN
         INSERT INTO audit.entries SELECT (v_entry).*;
         v_head.seq := v_entry.seq;
         v_head.hash := v_entry.hash;
+        IF v_head.seq % 256 = 0 THEN
+            PERFORM service.fold_tiles(p_app_id, v_head.seq);
+        END IF;
 
         IF v_entry.action = 'customer.redact' AND v_entry.outcome = 'SUCCEEDED' THEN
             PERFORM service.declare_redaction(p_app_id, v_entry.customer_id, v_entry.id, v_entry.seq);

@@ -10,7 +10,10 @@ struct AuditRoutes: Sendable {
     var routes: [Route] {
         [
             Route(.get, "/api/v0/audit", entries),
+            Route(.get, "/api/v0/audit/checkpoint", checkpoint),
             Route(.get, "/api/v0/audit/{id}", entry),
+            Route(.get, "/api/v0/audit/{id}/proof", proof),
+            Route(.get, "/api/v0/audit/{id}/certificate", certificate),
         ]
     }
 
@@ -35,5 +38,24 @@ struct AuditRoutes: Sendable {
     @Sendable private func entry(_ request: Request, _ context: APIContext) async throws -> Response {
         let deadline = context.arrival + limits.requestTimeout
         return Response(await audit.entry(context.id, try context.credentials, deadline: deadline))
+    }
+
+    @Sendable private func checkpoint(_ request: Request, _ context: APIContext) async throws -> Response {
+        let deadline = context.arrival + limits.requestTimeout
+        return Response(await audit.checkpoint(try context.credentials, deadline: deadline))
+    }
+
+    @Sendable private func proof(_ request: Request, _ context: APIContext) async throws -> Response {
+        let deadline = context.arrival + limits.requestTimeout
+        return Response(await audit.proof(context.id, try context.credentials, deadline: deadline))
+    }
+
+    @Sendable private func certificate(_ request: Request, _ context: APIContext) async throws -> Response {
+        let search = Result { () throws(Invalidity) in
+            CertificateSearch(
+                id: try context.id.get(), disclosed: try QueryParameters(request).certificateParts("disclose"))
+        }
+        let deadline = context.arrival + limits.requestTimeout
+        return Response(await audit.certificate(search, try context.credentials, deadline: deadline))
     }
 }

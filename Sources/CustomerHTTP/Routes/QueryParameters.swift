@@ -74,6 +74,15 @@ extension QueryParameters {
         return value
     }
 
+    /// Names of parts, separated by commas; none when it isn't given.
+    func certificateParts(_ name: String) throws(Invalidity) -> Set<Certificate.Part> {
+        guard let text = try text(name) else { return [] }
+        guard let parts = Certificate.Part.set(text) else {
+            throw .parameterIsNoneOf(name: name, ["subject", "context", "subject,context"])
+        }
+        return parts
+    }
+
     func cursor(_ name: String) throws(Invalidity) -> AuditCursor? {
         guard let text = try text(name) else { return nil }
         guard let value = AuditCursor(text) else { throw .parameterIsNoCursor(name: name) }

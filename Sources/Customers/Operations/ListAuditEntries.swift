@@ -2,7 +2,7 @@ import LibPQ
 
 /// What can be asked of the trail: an app's own entries, rendered by the database.
 public struct AuditQueries: Sendable {
-    private let read: Read
+    let read: Read
 
     public init(read: Read) {
         self.read = read

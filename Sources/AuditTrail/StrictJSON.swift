@@ -1,28 +1,40 @@
-/// Reads JSON objects whose members are strings, whole numbers and null: the lines of an export.
+/// Reads JSON objects whose members are strings, whole numbers and null, as the lines of an export are, or objects of
+/// these, as in a certificate.
 ///
 /// By hand, because Foundation's reader takes one of two members of the same name and rewrites numbers: what the hash
 /// doesn't cover could then be read from a line.
 ///
 /// Source: RFC 8259.
-struct FlatJSON {
+struct StrictJSON {
     enum Value: Sendable, Hashable {
         case null
         /// Digits, perhaps with a minus before; it fits into 64 bits.
         case number(String)
         case string(String)
+        case object([String: Value])
     }
 
     private let bytes: [UInt8]
     private var index = 0
+    /// How deep objects may still be nested.
+    private var depth: Int
 
     /// The members of an object, in order; every name once.
-    static func members(of line: [UInt8]) throws(ExportLine.Malformed) -> [(name: String, value: Value)] {
-        var reader = FlatJSON(bytes: line)
-        return try reader.object()
+    ///
+    /// - Parameter depth: how deep objects may be nested in it.
+    static func members(
+        of line: [UInt8], depth: Int = 0
+    ) throws(ExportLine.Malformed) -> [(name: String, value: Value)] {
+        var reader = StrictJSON(bytes: line, depth: depth)
+        let members = try reader.object()
+        reader.skipSpace()
+        guard reader.index == line.count else { throw reader.malformed("text after the object") }
+        return members
     }
 
-    private init(bytes: [UInt8]) {
+    private init(bytes: [UInt8], depth: Int) {
         self.bytes = bytes
+        self.depth = depth
     }
 
     private mutating func object() throws(ExportLine.Malformed) -> [(name: String, value: Value)] {
@@ -39,8 +51,6 @@ struct FlatJSON {
             } while take(",")
             try expect("}")
         }
-        skipSpace()
-        guard index == bytes.count else { throw malformed("text after the object") }
         return members
     }
 
@@ -52,6 +62,10 @@ struct FlatJSON {
             guard bytes[index...].starts(with: "null".utf8) else { throw malformed("expected null") }
             index += 4
             return .null
+        case UInt8(ascii: "{") where depth > 0:
+            depth -= 1
+            defer { depth += 1 }
+            return .object(Dictionary(uniqueKeysWithValues: try object().map { ($0.name, $0.value) }))
         default: return .number(try number())
         }
     }
