@@ -206,7 +206,10 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             path: "Tests/Unit",
-            exclude: ["AuditTrail/alterations.py", "AuditTrail/merkle_vectors.json", "AuditTrail/merkle_vectors.py", "AuditTrail/certificates.py"],
+            exclude: [
+                "AuditTrail/alterations.py", "AuditTrail/merkle_vectors.json", "AuditTrail/merkle_vectors.py",
+                "AuditTrail/certificates.py",
+            ],
             swiftSettings: settings
         ),
         .testTarget(

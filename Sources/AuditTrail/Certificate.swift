@@ -76,7 +76,9 @@ extension Certificate {
     public init(_ text: String) throws(Malformed) {
         do {
             var members = Dictionary(
-                uniqueKeysWithValues: try StrictJSON.members(of: Array((Self.json(inPage: text) ?? text[...]).utf8), depth: 2).map { ($0.name, $0.value) })
+                uniqueKeysWithValues: try StrictJSON.members(
+                    of: Array((Self.json(inPage: text) ?? text[...]).utf8), depth: 2
+                ).map { ($0.name, $0.value) })
             guard members.removeValue(forKey: "format") == .string(Self.format),
                 case .object(let entry)? = members.removeValue(forKey: "entry"),
                 case .object(let parts)? = members.removeValue(forKey: "disclosed"),

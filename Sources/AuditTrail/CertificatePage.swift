@@ -10,7 +10,8 @@ extension Certificate {
         let style = Self.file("css")
         return [
             ("style-hash", Self.hash(style)), ("script-hash", Self.hash(script)), ("id", Self.escaped(row[.id] ?? "")),
-            ("key", Self.escaped(publicKey)), ("style", style), ("certificate", Self.block(json.text)), ("script", script),
+            ("key", Self.escaped(publicKey)), ("style", style), ("certificate", Self.block(json.text)),
+            ("script", script),
         ].reduce(Self.file("html")) { page, part in page.replacing("{\(part.0)}", with: part.1, maxReplacements: 1) }
     }
 

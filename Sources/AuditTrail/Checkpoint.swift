@@ -331,7 +331,9 @@ public struct CheckpointComparison: Sendable {
         var agreed = heads[0].size
         for (older, newer) in zip(heads, heads.dropFirst()) {
             let proof = try await tree.consistencyProof(from: older.size, to: newer.size)
-            guard let proof else { return (agreed, "the database lacks hashes of the checkpoint of \(newer.size) entries") }
+            guard let proof else {
+                return (agreed, "the database lacks hashes of the checkpoint of \(newer.size) entries")
+            }
             guard
                 MerkleTree.isConsistent(old: (older.size, older.root), new: (newer.size, newer.root), proof: proof)
             else { return (agreed, "the checkpoint of \(newer.size) entries doesn't continue that of \(older.size)") }

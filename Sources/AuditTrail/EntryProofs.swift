@@ -69,7 +69,8 @@ public struct EntryProofs: Sendable {
         guard let seq = entry[.seq].flatMap({ Int($0) }), let chain = entry[.appID],
             let isRedacted = row.bool(ChainRow.Column.allCases.count)
         else { throw .unexpected("an entry has no seq") }
-        let kept = try await KeptCheckpoints(connection: connection, deadline: deadline).newest(of: chain, covering: seq)
+        let kept = try await KeptCheckpoints(connection: connection, deadline: deadline).newest(
+            of: chain, covering: seq)
         guard let kept else { return .noCheckpoint }
         guard kept.fault == nil, let checkpoint = try? Checkpoint(kept.note) else {
             throw .unexpected(kept.fault ?? "a checkpoint isn't a note")

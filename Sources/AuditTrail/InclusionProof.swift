@@ -29,7 +29,8 @@ public struct InclusionProof: Sendable, Hashable {
         else { throw Self.malformed }
         var hashes: [[UInt8]] = []
         for line in lines {
-            guard let hash = Data(base64Encoded: String(line)), hash.count == 32, hash.base64EncodedString() == line else {
+            guard let hash = Data(base64Encoded: String(line)), hash.count == 32, hash.base64EncodedString() == line
+            else {
                 throw Self.malformed
             }
             hashes.append(Array(hash))

@@ -180,11 +180,14 @@ extension MerkleTree {
     /// The hashes of tiles from which the hashes over such leaves are computed: at most 256 of each level of tiles for
     /// each of them.
     static func hashes(for paths: [Range<Int>]) -> [TileHashes] {
-        Set(paths.flatMap(Subtree.covering).map { subtree in
-            let rest = subtree.height % Subtree.tileHeight
-            return TileHashes(
-                level: subtree.height / Subtree.tileHeight, indices: subtree.index << rest..<(subtree.index + 1) << rest)
-        }).sorted { ($0.level, $0.indices.lowerBound) < ($1.level, $1.indices.lowerBound) }
+        Set(
+            paths.flatMap(Subtree.covering).map { subtree in
+                let rest = subtree.height % Subtree.tileHeight
+                return TileHashes(
+                    level: subtree.height / Subtree.tileHeight,
+                    indices: subtree.index << rest..<(subtree.index + 1) << rest)
+            }
+        ).sorted { ($0.level, $0.indices.lowerBound) < ($1.level, $1.indices.lowerBound) }
     }
 }
 
@@ -214,7 +217,8 @@ extension MerkleTree {
     /// Whether a proof shows that one tree is the beginning of another.
     ///
     /// Source: RFC 9162, section 2.1.4.2. Every tree begins with the one without leaves, which needs no proof.
-    static func isConsistent(old: (size: Int, root: [UInt8]), new: (size: Int, root: [UInt8]), proof: [[UInt8]]) -> Bool {
+    static func isConsistent(old: (size: Int, root: [UInt8]), new: (size: Int, root: [UInt8]), proof: [[UInt8]]) -> Bool
+    {
         guard old.size >= 0, old.size <= new.size else { return false }
         guard old.size > 0 else {
             return proof.isEmpty && old.root == MerkleHash.ofNothing

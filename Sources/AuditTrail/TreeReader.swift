@@ -17,7 +17,8 @@ struct TreeReader: Sendable {
             Statement(
                 Self.hashes,
                 [
-                    .text(app), Self.array(leaves.map(\.indices.lowerBound)), Self.array(leaves.map(\.indices.upperBound)),
+                    .text(app), Self.array(leaves.map(\.indices.lowerBound)),
+                    Self.array(leaves.map(\.indices.upperBound)),
                     Self.array(nodes.map(\.level)), Self.array(nodes.map(\.indices.lowerBound)),
                     Self.array(nodes.map(\.indices.upperBound)),
                 ],
@@ -47,7 +48,9 @@ struct TreeReader: Sendable {
     /// - Throws: also when the tree lacks a hash, or hasn't the root: a proof that proves nothing is never handed out.
     func inclusionProof(of index: Int, in head: TreeHead) async throws(DatabaseError) -> [[UInt8]] {
         var tree = try await tree(for: MerkleTree.inclusionPath(of: index, size: head.size) + [index..<index + 1])
-        guard let proof = tree.inclusionProof(of: index, size: head.size), let leaf = tree.leaf(index) else { throw missing }
+        guard let proof = tree.inclusionProof(of: index, size: head.size), let leaf = tree.leaf(index) else {
+            throw missing
+        }
         guard MerkleTree.includes(leaf: leaf, at: index, size: head.size, root: head.root, proof: proof) else {
             throw .unexpected("the tree of the chain of app \(app) doesn't have the root of its checkpoint")
         }
@@ -88,15 +91,25 @@ struct TreeReader: Sendable {
 
     // MARK: - Statements
 
+    /// A subquery for each range, ordered and limited to a tile, so that each is a walk along the key: as plain joins they
+    /// would be estimated as a share of the whole chain, and read all of it.
     private static let hashes = """
-        SELECT 0, e.seq - 1, e.hash
+        SELECT 0, leaf.index, leaf.hash
         FROM unnest($2::bigint[], $3::bigint[]) AS r (first, after)
-        JOIN audit.entries AS e ON e.app_id = $1::uuid AND e.seq > r.first AND e.seq <= r.after
+        CROSS JOIN LATERAL (SELECT e.seq - 1 AS index, e.hash
+                            FROM audit.entries AS e
+                            WHERE e.app_id = $1::uuid AND e.seq > r.first AND e.seq <= r.after
+                            ORDER BY e.seq
+                            LIMIT 256) AS leaf
         UNION ALL
-        SELECT n.level, n.index, n.hash
+        SELECT node.level, node.index, node.hash
         FROM unnest($4::int[], $5::bigint[], $6::bigint[]) AS r (level, first, after)
-        JOIN audit.nodes AS n
-          ON n.app_id = $1::uuid AND n.level = r.level AND n.index >= r.first AND n.index < r.after
+        CROSS JOIN LATERAL (SELECT n.level, n.index, n.hash
+                            FROM audit.nodes AS n
+                            WHERE n.app_id = $1::uuid AND n.level = r.level
+                              AND n.index >= r.first AND n.index < r.after
+                            ORDER BY n.index
+                            LIMIT 256) AS node
         """
 
     private static let hash = """

@@ -49,7 +49,8 @@ public struct Witness: Sendable {
     }
 
     private func addCheckpoint(_ body: String, _ time: UInt64) throws -> Answer {
-        guard let submission = try? CheckpointSubmission(body), let new = try? CheckpointBody(submission.note.text) else {
+        guard let submission = try? CheckpointSubmission(body), let new = try? CheckpointBody(submission.note.text)
+        else {
             return Answer(400, "malformed request\n")
         }
         let keys = logs.filter { key in

@@ -81,7 +81,8 @@ extension Audit {
         func validate() throws {
             let isAboutCheckpoints = checkpoint != nil || from != nil || certificate != nil
             guard publicKey == nil && witnessKey.isEmpty || isAboutCheckpoints else {
-                throw ValidationError("--public-key and --witness-key need --checkpoint, --from and --to, or --certificate.")
+                throw ValidationError(
+                    "--public-key and --witness-key need --checkpoint, --from and --to, or --certificate.")
             }
             guard (from == nil) == (to == nil) else { throw ValidationError("--from and --to need each other.") }
             guard certificate == nil || publicKey != nil else {
@@ -89,7 +90,8 @@ extension Audit {
             }
             let kinds = [checkpoint ?? export, from, certificate].filter { $0 != nil }.count
             guard kinds <= 1 else {
-                throw ValidationError("Verify the trail, two checkpoints (--from, --to) or a certificate: one of the three.")
+                throw ValidationError(
+                    "Verify the trail, two checkpoints (--from, --to) or a certificate: one of the three.")
             }
         }
 

@@ -59,7 +59,9 @@ struct HTTPExchange {
         return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
     }
 
-    private func answer(_ method: HTTPMethod, _ path: String, _ body: String?) async throws -> (status: Int, body: String) {
+    private func answer(_ method: HTTPMethod, _ path: String, _ body: String?) async throws -> (
+        status: Int, body: String
+    ) {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: host, port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -57,7 +57,8 @@ extension Audit {
             let witness = AuditTrail.Witness(signer: signer, logs: logs, store: store)
             guard let (host, port) = address else { return }
             let server = WitnessServer(desk: WitnessDesk(witness: witness), host: host, port: port) { address in
-                let url = "http://\(address.ipAddress.map { $0.contains(":") ? "[\($0)]" : $0 } ?? host):\(address.port ?? port)"
+                let url =
+                    "http://\(address.ipAddress.map { $0.contains(":") ? "[\($0)]" : $0 } ?? host):\(address.port ?? port)"
                 let publicKey = signer.witnessKey.text
                 output.print(
                     ["public_key": .string(publicKey), "url": .string(url)],
@@ -112,21 +113,27 @@ private struct WitnessServer: Service {
     func run() async throws {
         let server = try await bind()
         if let address = server.channel.localAddress { isListening(address) }
-        try await cancelWhenGracefulShutdown {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                try await server.executeThenClose { connections in
-                    var running = 0
-                    for try await connection in connections {
-                        if running >= Self.largestNumber {
-                            try await group.next()
-                            running -= 1
-                        }
-                        running += 1
-                        group.addTask { await serve(connection) }
+        do {
+            try await cancelWhenGracefulShutdown { try await accept(server) }
+        } catch is CancellationError {
+            // It was asked to stop.
+        }
+    }
+
+    private func accept(_ server: NIOAsyncChannel<Connection, Never>) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            try await server.executeThenClose { connections in
+                var running = 0
+                for try await connection in connections {
+                    if running >= Self.largestNumber {
+                        try await group.next()
+                        running -= 1
                     }
+                    running += 1
+                    group.addTask { await serve(connection) }
                 }
-                group.cancelAll()
             }
+            group.cancelAll()
         }
     }
 
@@ -185,7 +192,9 @@ private struct WitnessServer: Service {
         _ answer: (status: Int, contentType: String, body: String),
         _ responses: NIOAsyncChannelOutboundWriter<HTTPServerResponsePart>
     ) async throws {
-        let headers: HTTPHeaders = ["content-type": answer.contentType, "content-length": String(answer.body.utf8.count)]
+        let headers: HTTPHeaders = [
+            "content-type": answer.contentType, "content-length": String(answer.body.utf8.count),
+        ]
         let status = HTTPResponseStatus(statusCode: answer.status)
         try await responses.write(contentsOf: [
             .head(HTTPResponseHead(version: .http1_1, status: status, headers: headers)),

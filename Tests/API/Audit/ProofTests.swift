@@ -73,7 +73,8 @@ struct ProofTests {
             let options = [file.path, "--public-key", key.publicKey]
             try await Customerd.succeed(["audit", "verify", "--certificate"] + options)
             let script = projectFile("scripts/verify-audit.py")
-            let child = try ChildProcess(["/usr/bin/env", "python3", script, "certificate"] + options, environment: [:])
+            let child = try ChildProcess(
+                ["/usr/bin/env", "python3", script, "certificate"] + options, environment: [:])
             #expect(await child.exitStatus(within: .seconds(60)) == 0, "\(child.errors)")
         }
         #expect(try await tenant.get(path, [("disclose", "everything")]).status == 400)

@@ -41,7 +41,8 @@ struct MerkleTreeTests {
             // Every index of every size up to one more than a tile; then some of each, the last ones among them.
             let indices =
                 size <= 257
-                ? Array(0..<size) : [0, 255, 256, size - 2, size - 1] + (0..<12).map { _ in .random(in: 0..<size, using: &random) }
+                ? Array(0..<size)
+                : [0, 255, 256, size - 2, size - 1] + (0..<12).map { _ in .random(in: 0..<size, using: &random) }
             for index in indices {
                 var proof = try tree.inclusion(index, size)
                 let leaf = leaves[index]
@@ -66,15 +67,20 @@ struct MerkleTreeTests {
         let tree = Prover(Self.tree(leaves))
         let roots = try (0...leaves.count).map(tree.root)
         for new in 0...leaves.count {
-            let sizes = new <= 130 ? Array(0...new) : [0, 1, 128, 256, new - 1, new].filter { $0 <= new } + [.random(in: 0...new, using: &random)]
+            let sizes =
+                new <= 130
+                ? Array(0...new)
+                : [0, 1, 128, 256, new - 1, new].filter { $0 <= new } + [.random(in: 0...new, using: &random)]
             for old in sizes {
                 var proof = try tree.consistency(old, new)
                 #expect(MerkleTree.isConsistent(old: (old, roots[old]), new: (new, roots[new]), proof: proof))
                 let other = (old, MerkleHash.leaf(roots[old]))
                 #expect(!MerkleTree.isConsistent(old: other, new: (new, roots[new]), proof: proof))
-                #expect(!MerkleTree.isConsistent(old: (old, roots[old]), new: (new, roots[new]), proof: proof + [roots[1]]))
+                #expect(
+                    !MerkleTree.isConsistent(old: (old, roots[old]), new: (new, roots[new]), proof: proof + [roots[1]]))
                 guard !proof.isEmpty else { continue }
-                #expect(!MerkleTree.isConsistent(old: (old, roots[old]), new: (new, roots[new]), proof: proof.dropLast()))
+                #expect(
+                    !MerkleTree.isConsistent(old: (old, roots[old]), new: (new, roots[new]), proof: proof.dropLast()))
                 Self.flipBit(in: &proof, &random)
                 #expect(!MerkleTree.isConsistent(old: (old, roots[old]), new: (new, roots[new]), proof: proof))
             }
@@ -168,8 +174,12 @@ private final class Prover {
     }
 
     func root(_ size: Int) throws -> [UInt8] { try known(tree.root(size: size)) }
-    func inclusion(_ index: Int, _ size: Int) throws -> [[UInt8]] { try known(tree.inclusionProof(of: index, size: size)) }
-    func consistency(_ old: Int, _ new: Int) throws -> [[UInt8]] { try known(tree.consistencyProof(from: old, to: new)) }
+    func inclusion(_ index: Int, _ size: Int) throws -> [[UInt8]] {
+        try known(tree.inclusionProof(of: index, size: size))
+    }
+    func consistency(_ old: Int, _ new: Int) throws -> [[UInt8]] {
+        try known(tree.consistencyProof(from: old, to: new))
+    }
 
     private func known<Value>(_ value: Value?) throws -> Value {
         guard let value else { throw Missing() }
@@ -201,7 +211,8 @@ private struct Vectors: Decodable {
 
         /// In hex, or the decimal texts of the indices.
         var leafData: [[UInt8]] {
-            leaves?.compactMap { [UInt8](hex: $0) } ?? (0..<(roots.map(\.size).max() ?? 0)).map { Array(String($0).utf8) }
+            leaves?.compactMap { [UInt8](hex: $0) }
+                ?? (0..<(roots.map(\.size).max() ?? 0)).map { Array(String($0).utf8) }
         }
     }
 

@@ -1,6 +1,6 @@
 """Says how many of the certificates in a file, one a line, scripts/verify-audit.py takes for valid.
 
-usage: certificates.py VERIFIER FILE VKEY
+usage: certificates.py VERIFIER FILE VKEY WITNESS-VKEY
 """
 
 import importlib.util
@@ -14,12 +14,12 @@ def load(path):
     return module
 
 
-def main(verifier, path, key):
+def main(verifier, path, key, witness):
     verify = load(verifier)
-    key = verify.read_key(key)
+    key, witness = verify.read_key(key), verify.read_witness(witness)
     with open(path, encoding="utf-8", newline="\n") as file:
-        certificates = file.read().splitlines()
-    valid = sum(verify.certificate_fault(text, key, []) is None for text in certificates)
+        certificates = file.read().split("\n")
+    valid = sum(verify.certificate_fault(text, key, [witness]) is None for text in certificates)
     print(f"{valid} of {len(certificates)} are valid")
 
 
