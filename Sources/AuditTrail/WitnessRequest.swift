@@ -23,6 +23,9 @@ public struct WitnessRequest: Sendable {
         case unavailable(String)
     }
 
+    /// A witness may have some keys, old and new ones.
+    private static let mostSignatures = 8
+
     private let connection: Connection
     private let deadline: ContinuousClock.Instant
 
@@ -68,12 +71,17 @@ public struct WitnessRequest: Sendable {
         return .unavailable("is asked by others at the same time")
     }
 
+    /// Takes the answer's signatures, except such as would stand beside one of the same name: a wrong one under the name of
+    /// the log would spoil the note.
     private func cosigned(_ checkpoint: Checkpoint, _ body: String) -> Outcome {
-        guard let notes = try? SignedNote.notes(in: checkpoint.note.text + "\n" + body), notes.count == 1 else {
-            return .unavailable("answered without a signature")
+        let known = Set(checkpoint.note.signatures.map(\.keyName))
+        let answered = try? SignedNote.notes(in: checkpoint.note.text + "\n" + body)
+        let new = answered?.first?.signatures.filter { !known.contains($0.keyName) } ?? []
+        guard answered?.count == 1, (1...Self.mostSignatures).contains(new.count) else {
+            return .unavailable("answered without a cosignature")
         }
         var cosigned = checkpoint
-        cosigned.add(notes[0].signatures)
+        cosigned.add(new)
         return .cosigned(cosigned)
     }
 }
