@@ -19,8 +19,10 @@ BEGIN
         IF FOUND OR EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
             RETURN v_head;
         END IF;
-        -- A chain that has entries has a head: making another would start the chain again.
-        IF EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id) THEN
+        -- A chain that has entries has a head: making another would start the chain again. Both are looked at in one
+        -- snapshot, since the chain may have begun after the look above.
+        IF EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id)
+           AND NOT EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
             RAISE EXCEPTION 'the head of the chain of app % is missing', p_app_id USING ERRCODE = 'CD004';
         END IF;
         -- A chain that begins now: a concurrent beginning is waited for here.
