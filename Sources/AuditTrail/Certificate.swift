@@ -75,22 +75,26 @@ extension Certificate {
     /// Reads a certificate, or the one in a page, strictly: each member once, and no other, so that it shows nothing that isn't proven.
     public init(_ text: String) throws(Malformed) {
         do {
-            var members = Dictionary(
-                uniqueKeysWithValues: try StrictJSON.members(
-                    of: Array((Self.json(inPage: text) ?? text[...]).utf8), depth: 2
-                ).map { ($0.name, $0.value) })
+            let json = Self.json(inPage: text) ?? text[...]
+            guard case .object(let all) = try JSONReader.value(of: Array(json.utf8)) else {
+                throw Malformed(description: "it isn't an object")
+            }
+            var members = Self.byName(all)
             guard members.removeValue(forKey: "format") == .string(Self.format),
                 case .object(let entry)? = members.removeValue(forKey: "entry"),
                 case .object(let parts)? = members.removeValue(forKey: "disclosed"),
                 case .string(let proof)? = members.removeValue(forKey: "proof")
             else { throw Malformed(description: "it isn't a \(Self.format)") }
             var row = ChainRow()
-            try Self.read(entry, Self.columns, into: &row)
+            try Self.read(Self.byName(entry), Self.columns, into: &row)
             try Self.read(members, Self.hashes, into: &row)
             var disclosed: Set<Part> = []
-            for (name, value) in parts {
-                guard let part = Part(rawValue: name), case .object(var members) = value,
-                    case .string(let salt)? = members.removeValue(forKey: "salt")
+            for (name, value) in Self.byName(parts) {
+                guard let part = Part(rawValue: name), case .object(let disclosure) = value else {
+                    throw Malformed(description: "its disclosed parts are malformed")
+                }
+                var members = Self.byName(disclosure)
+                guard case .string(let salt)? = members.removeValue(forKey: "salt")
                 else { throw Malformed(description: "its disclosed parts are malformed") }
                 row[part.salt] = salt
                 try Self.read(members, part.members, into: &row)
@@ -101,13 +105,19 @@ extension Certificate {
             throw error
         } catch let error as ExportLine.Malformed {
             throw Malformed(description: error.reason)
+        } catch let error as JSONReader.Malformed {
+            throw Malformed(description: "\(error.reason), at byte \(error.byte)")
         } catch {
             throw Malformed(description: "\(error)")
         }
     }
 
+    private static func byName(_ members: [JSONReader.Member]) -> [String: JSONReader.Value] {
+        Dictionary(uniqueKeysWithValues: members.map { ($0.name, $0.value) })
+    }
+
     private static func read(
-        _ members: [String: StrictJSON.Value], _ columns: [ChainRow.Column], into row: inout ChainRow
+        _ members: [String: JSONReader.Value], _ columns: [ChainRow.Column], into row: inout ChainRow
     ) throws {
         guard Set(members.keys) == Set(columns.map(\.rawValue)) else {
             throw Malformed(description: "unknown or missing members")

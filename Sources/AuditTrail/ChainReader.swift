@@ -20,7 +20,7 @@ struct ChainTrace: Sendable, Hashable {
     let appID: String
     /// The chain has at least so many entries.
     let seq: Int
-    /// What says so: the start of a sentence that goes on with "refers to entry 5".
+    /// What says so: the start of a sentence that ends with "refers to entry 5".
     let source: String
 }
 
@@ -30,7 +30,7 @@ struct ChainPart: Sendable, Hashable {
     let start: ChainHead
     /// The tree of the entries before them.
     let edge: TreeEdge
-    /// The last of them; nil if the part goes on to the head.
+    /// The last of them; nil if the part extends to the head.
     let last: Int?
 }
 

@@ -14,6 +14,8 @@ struct HTTPExchange {
     /// No answer came.
     struct Unreachable: Error, CustomStringConvertible {
         let reason: String
+        /// Whether there was a connection at least.
+        var isConnected = true
 
         var description: String { reason }
     }
@@ -49,7 +51,7 @@ struct HTTPExchange {
         } catch let error as Unreachable {
             throw error
         } catch {
-            throw Unreachable(reason: Self.reason(error))
+            throw Unreachable(reason: Self.reason(error), isConnected: !(error is NIOConnectionError))
         }
     }
 

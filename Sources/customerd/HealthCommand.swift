@@ -31,17 +31,18 @@ struct Health: AsyncParsableCommand {
 
 /// One request to the service's own address.
 private struct Probe {
-    let host: String
+    /// Where it may listen, to be tried one after another.
+    let hosts: [String]
     let port: Int
     let tls: NIOSSLContext?
 
     init(_ settings: Settings) throws {
-        // A server that listens everywhere listens on the loopback address.
-        host =
+        // A server that listens everywhere listens on a loopback address; on which ones depends on the machine.
+        hosts =
             switch settings.host {
-            case "0.0.0.0": "127.0.0.1"
-            case "::", "[::]": "::1"
-            default: settings.host
+            case "0.0.0.0", "": ["127.0.0.1"]
+            case "::", "[::]": ["::1", "127.0.0.1"]
+            default: [settings.host]
             }
         port = settings.port
         guard settings.tlsCertificate != nil else {
@@ -55,21 +56,30 @@ private struct Probe {
     }
 
     func status(of path: String, within limit: Duration) async throws -> Int {
-        var exchange = HTTPExchange(host: host, port: port, tls: tls)
-        exchange.hostHeader = "localhost"
-        do {
-            return try await exchange(.GET, path, within: limit).status
-        } catch {
-            throw HealthError(host: host, port: port, reason: error.reason)
+        var failure = HTTPExchange.Unreachable(reason: "no address is known")
+        for host in hosts {
+            var exchange = HTTPExchange(host: host, port: port, tls: tls)
+            exchange.hostHeader = "localhost"
+            do throws(HTTPExchange.Unreachable) {
+                return try await exchange(.GET, path, within: limit).status
+            } catch {
+                failure = error
+                // What listens there answers for all addresses.
+                if error.isConnected { break }
+            }
         }
+        throw HealthError(hosts: hosts, port: port, reason: failure.reason)
     }
 }
 
 /// No answer came from the service.
 struct HealthError: Error, CustomStringConvertible {
-    let host: String
+    let hosts: [String]
     let port: Int
     let reason: String
 
-    var description: String { "The service can't be reached at \(host):\(port): \(reason)." }
+    var description: String {
+        let addresses = hosts.map { $0.contains(":") ? "[\($0)]:\(port)" : "\($0):\(port)" }
+        return "The service can't be reached at \(addresses.joined(separator: " or ")): \(reason)."
+    }
 }

@@ -117,7 +117,8 @@ BEGIN
             v_entry.status_code := v_attempt.status_code;
             v_entry.customer_id := v_attempt.customer_id;
             v_entry.before_image := v_attempt.before_image;
-            v_entry.idempotency_key := v_attempt.idempotency_key;
+            -- An item of a bulk request is recorded under the key that its client sent.
+            v_entry.idempotency_key := coalesce(v_entry.idempotency_key, v_attempt.idempotency_key);
         ELSE
             SELECT e.seq, e.outcome INTO v_appended.seq, v_appended.outcome
             FROM audit.entries AS e
@@ -202,7 +203,7 @@ CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb, p
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id}';
+    c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
     v_item jsonb;
 BEGIN
     PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);

@@ -72,22 +72,35 @@ $$;
 COMMENT ON FUNCTION service.count_stranger IS
     'Counts a failed authentication. True if it gets an audit entry of its own; false if it was folded, because its address or all addresses together have had their number this minute.';
 
-CREATE OR REPLACE FUNCTION service.fold_strangers(p_folded jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION service.fold_answered(p_folded jsonb) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO service.floods AS f
         (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
-    SELECT '00000000-0000-0000-0000-000000000000', 'UNAUTHENTICATED', i.subject, w.opened_at,
-           w.opened_at + interval '1 minute', sum(i.count), sum(i.count),
+    SELECT i.app_id, k.kind, i.subject, w.opened_at, w.closes_at, sum(i.count), sum(i.count),
            (array_agg(service.flood_entry(i.entry) || jsonb_build_object('occurred_at', i.at) ORDER BY i.at DESC))[1]
-    FROM jsonb_to_recordset(p_folded) AS i (subject text, at timestamptz, count bigint, entry jsonb)
-    CROSS JOIN LATERAL (SELECT date_trunc('minute', i.at) AS opened_at) AS w
-    GROUP BY i.subject, w.opened_at
-    ORDER BY i.subject, w.opened_at
+    FROM (SELECT coalesce(j.app_id, '00000000-0000-0000-0000-000000000000') AS app_id, j.app_id IS NULL AS is_strange,
+                 j.subject, j.at, j.count, j.entry
+          FROM jsonb_to_recordset(p_folded)
+              AS j (app_id uuid, subject text, at timestamptz, count bigint, entry jsonb)) AS i
+    CROSS JOIN LATERAL (SELECT CASE WHEN i.is_strange THEN 'UNAUTHENTICATED' ELSE 'RATE_LIMITED' END AS kind) AS k
+    -- The flood that the attempt belongs to. Where recovery has folded that already, one that has just begun and ended.
+    LEFT JOIN LATERAL (
+        SELECT o.opened_at, o.closes_at
+        FROM service.floods AS o
+        WHERE o.app_id = i.app_id AND o.kind = k.kind AND o.subject = i.subject AND o.closes_at > i.at
+        ORDER BY o.opened_at
+        LIMIT 1) AS known ON NOT i.is_strange
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN i.is_strange THEN date_trunc('minute', i.at) ELSE coalesce(known.opened_at, i.at) END,
+               CASE WHEN i.is_strange THEN date_trunc('minute', i.at) + interval '1 minute'
+                    ELSE coalesce(known.closes_at, i.at) END) AS w (opened_at, closes_at)
+    GROUP BY i.app_id, k.kind, i.subject, w.opened_at, w.closes_at
+    ORDER BY i.app_id, k.kind, i.subject, w.opened_at
     ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
         SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry
 $$;
-COMMENT ON FUNCTION service.fold_strangers IS
-    'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}.';
+COMMENT ON FUNCTION service.fold_answered IS
+    'Adds attempts that an instance answered without the database, since those of their address or key were being folded. Takes an array of {"app_id", "subject", "at", "count", "entry"}: an address without app_id, or a key with its app.';
 
 CREATE OR REPLACE FUNCTION service.authorize(
     p_client_key    text,
@@ -174,7 +187,7 @@ BEGIN
                     service.flood_entry(p_entry) || jsonb_build_object('occurred_at', v_now)
                         || service.actor(v_decision))
             ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
-                SET counted = excluded.counted, folded = f.folded + 1, entry = excluded.entry;
+                SET counted = f.counted + 1, folded = f.folded + 1, entry = excluded.entry;
         END IF;
     ELSIF NOT service.permits(v_key.role, p_permissions) THEN
         v_decision.verdict := 'FORBIDDEN';

@@ -17,6 +17,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the bulk request is no longer held under this fence' USING ERRCODE = 'CD001';
     END IF;
+    v_item.entry := v_item.entry || jsonb_build_object('idempotency_key', v_item.idempotency_key);
     v_item.attempt_id := p_item_id;
     v_item.action := 'customer.delete';
     v_item.customer_id := p_customer_id;

@@ -205,7 +205,7 @@ BEGIN
     FOR UPDATE SKIP LOCKED;
     v_redaction.entry_seq := service.redaction_seq(v_redaction);
     IF v_redaction.entry_seq IS NULL THEN
-        -- Done, not declared yet, or another instance is at it.
+        -- Done, not declared yet, or another instance is doing it.
         RETURN coalesce((SELECT r.is_erased FROM service.redactions AS r
                          WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
     END IF;

@@ -1,36 +1,21 @@
 import LibPQ
 
 /// A kind of records that belong to a customer, as `service.dependents` names it.
-public enum Dependents: String, Sendable, Hashable, CaseIterable {
+enum Dependents: String, Sendable, CaseIterable {
     case invoices
     case paymentLinks = "payment_links"
     case transactions
     case liquidationAddresses = "liquidation_addresses"
 }
 
-/// Which records of a customer a list shows.
-public struct DependentsSearch: Sendable, Hashable {
-    public var kind: Dependents
-    public var customerID: UUID
-    public var page: Page
-
-    public init(kind: Dependents, customerID: UUID, page: Page) {
-        self.kind = kind
-        self.customerID = customerID
-        self.page = page
-    }
-}
-
-extension CustomerQueries {
-    /// A page of the records of one kind, newest first.
-    public func dependents(
-        _ search: Result<DependentsSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readCustomers], search, deadline: deadline) {
-            connection, caller, search, deadline throws(DatabaseError) in
-            let page = search.page
-            let rows = try await connection.query(
-                Statement(
+extension ReadOperation {
+    /// A page of a customer's records of one kind, newest first.
+    static func list(_ kind: Dependents) -> ReadOperation {
+        let name = kind.rawValue.replacing("_", with: "-")
+        return ReadOperation("/customers/{id}/\(name)", [.readCustomers]) { request throws(Invalidity) in
+            let (customerID, page) = (try request.pathID(), try Page(request.parameters))
+            return { connection, caller throws(DatabaseError) in
+                let statement = Statement(
                     // Unprepared, so that it is planned for one kind, which is one table.
                     """
                     SELECT (SELECT string_agg(d.record, ',' ORDER BY page.created_at DESC, page.id)
@@ -48,15 +33,15 @@ extension CustomerQueries {
                     WHERE c.app_id = $1 AND c.id = $2
                     """,
                     [
-                        .uuid(caller.appID), .uuid(search.customerID), .text(search.kind.rawValue), .int(page.skip),
+                        .uuid(caller.appID), .uuid(customerID), .text(kind.rawValue), .int(page.skip),
                         .int(page.take),
                     ],
                     prepared: false
-                ),
-                deadline: deadline
-            ).rows
-            guard let row = rows.first else { return APIError.customerNotFound.answer }
-            return page.answer(records: row["records"], total: row.int("total") ?? 0)
+                )
+                let rows = try await connection.query(statement, deadline: request.deadline).rows
+                guard let row = rows.first else { return APIError.customerNotFound.answer }
+                return page.answer(records: row["records"], total: try row.get("total"))
+            }
         }
     }
 }

@@ -1,13 +1,20 @@
 import LibPQ
 
-extension AuditQueries {
+extension ReadOperation {
+    /// The newest checkpoint of the app's chain, as text. Source: C2SP, tlog-checkpoint.
+    static let getCheckpoint = ReadOperation("/audit/checkpoint", [.readAudit]) { request throws(Invalidity) in
+        { connection, caller throws(DatabaseError) in
+            let proofs = EntryProofs(connection: connection, deadline: request.deadline)
+            let note = try await proofs.checkpoint(of: caller.appID)
+            return note.map(Answer.text) ?? APIError.checkpointNotFound.answer
+        }
+    }
+
     /// The proof that an entry stands in a chain that was signed, as text. Source: C2SP, tlog-proof.
-    public func proof(
-        _ id: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readAudit], id, deadline: deadline) {
-            connection, caller, id, deadline throws(DatabaseError) in
-            let proofs = EntryProofs(connection: connection, deadline: deadline)
+    static let proveAuditEntry = ReadOperation("/audit/{id}/proof", [.readAudit]) { request throws(Invalidity) in
+        let id = try request.pathID()
+        return { connection, caller throws(DatabaseError) in
+            let proofs = EntryProofs(connection: connection, deadline: request.deadline)
             switch try await proofs.proof(of: id, app: caller.appID) {
             case .found(let proof): return .text(proof.text)
             case .noEntry: return APIError.auditEntryNotFound.answer
@@ -16,30 +23,19 @@ extension AuditQueries {
         }
     }
 
-    /// The newest checkpoint of the app's chain, as text. Source: C2SP, tlog-checkpoint.
-    public func checkpoint(_ credentials: Credentials, deadline: ContinuousClock.Instant) async -> Answer {
-        await read(credentials, [.readAudit], Result<Void, Invalidity>.success(()), deadline: deadline) {
-            connection, caller, _, deadline throws(DatabaseError) in
-            let proofs = EntryProofs(connection: connection, deadline: deadline)
-            guard let note = try await proofs.checkpoint(of: caller.appID) else {
-                return APIError.checkpointNotFound.answer
-            }
-            return .text(note)
-        }
-    }
-
     /// The certificate of an entry. Subject data that a redaction is about to erase is never disclosed.
-    public func certificate(
-        _ search: Result<CertificateSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readAudit], search, deadline: deadline) {
-            connection, caller, search, deadline throws(DatabaseError) in
-            var disclosed = search.disclosed
-            if disclosed.contains(.subject), try await Self.isHidden(search.id, caller, connection, deadline) {
+    static let certifyAuditEntry = ReadOperation("/audit/{id}/certificate", [.readAudit]) {
+        request throws(Invalidity) in
+        let id = try request.pathID()
+        let choices = Invalidity.parameterIsNoneOf(name: "disclose", ["subject", "context", "subject,context"])
+        let asked = try request.parameters.value("disclose", orElse: choices) { Certificate.Part.set($0) } ?? []
+        return { connection, caller throws(DatabaseError) in
+            var disclosed = asked
+            if disclosed.contains(.subject), try await isHidden(id, caller, connection, request.deadline) {
                 disclosed.remove(.subject)
             }
-            let proofs = EntryProofs(connection: connection, deadline: deadline)
-            switch try await proofs.certificate(of: search.id, app: caller.appID, disclosing: disclosed) {
+            let proofs = EntryProofs(connection: connection, deadline: request.deadline)
+            switch try await proofs.certificate(of: id, app: caller.appID, disclosing: disclosed) {
             case .found((let certificate, _)): return Answer(status: 200, body: certificate.json.text)
             case .noEntry: return APIError.auditEntryNotFound.answer
             case .noCheckpoint: return APIError.checkpointNotFound.answer
@@ -62,16 +58,5 @@ extension AuditQueries {
             deadline: deadline
         ).rows
         return rows.first?.bool(0) ?? false
-    }
-}
-
-/// Of which entry a certificate is asked for, and what it shall disclose.
-public struct CertificateSearch: Sendable, Hashable {
-    public var id: UUID
-    public var disclosed: Set<Certificate.Part>
-
-    public init(id: UUID, disclosed: Set<Certificate.Part>) {
-        self.id = id
-        self.disclosed = disclosed
     }
 }

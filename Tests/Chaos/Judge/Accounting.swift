@@ -113,7 +113,7 @@ struct Accounting: Sendable {
             return
         }
         guard entry.outcome == "SUCCEEDED", let record = CustomerRecord(text: answer.body) else { return }
-        if !record.isSighting(of: image) {
+        if !record.isSighting(of: image.record) {
             violations.append(Violation(.wrongEntry, "its before-image isn't what was answered", [call.line(entry)]))
         }
     }

@@ -87,6 +87,38 @@ package struct CustomerRecord: Sendable, Hashable {
     package var text: String { json.text }
 }
 
+/// A customer as it was before a write. Source: docs/api.md, Records.
+package struct CustomerImage: Sendable, Hashable {
+    package var record: CustomerRecord
+    /// nil where it isn't said.
+    package var isArchived: Bool?
+
+    package init(_ record: CustomerRecord, isArchived: Bool?) {
+        self.record = record
+        self.isArchived = isArchived
+    }
+
+    /// Reads a before-image: the members of a record, and `columns` where further columns have values.
+    ///
+    /// nil when it is no record, when `columns` is empty, or when it names a column with no value.
+    package init?(_ value: JSONValue?) {
+        guard let value, case .object(var members) = value else { return nil }
+        let columns = value["columns"]
+        if let columns {
+            guard case .object(let columns) = columns, !columns.isEmpty else { return nil }
+            guard !columns.contains(where: { $0.value == .null }) else { return nil }
+            members.removeAll { $0.name == "columns" }
+        }
+        guard let record = CustomerRecord(.object(members)) else { return nil }
+        self.init(record, isArchived: columns?["archived_at"] != nil)
+    }
+
+    package var text: String {
+        guard isArchived == true else { return record.text }
+        return record.text.dropLast() + #","columns":{"archived_at":"2026-01-01T00:00:00Z"}}"#
+    }
+}
+
 extension CustomerRecord {
     /// Without personal data.
     package var erased: CustomerRecord {

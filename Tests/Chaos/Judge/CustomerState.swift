@@ -11,10 +11,10 @@ struct CustomerState: Sendable, Hashable {
     enum Image: Sendable, Hashable {
         /// Never deleted.
         case none
-        case kept(CustomerRecord)
+        case kept(CustomerRecord, isArchived: Bool)
         case erased
         /// A redaction was under way with the deletion: whether the image was erased with it, only the trail decides.
-        case doubtful(CustomerRecord)
+        case doubtful(CustomerRecord, isArchived: Bool)
     }
 
     var life: Life

@@ -97,7 +97,7 @@ extension Answer {
 extension Entry {
     /// One line for people.
     var line: String {
-        "seq \(seq) \(action) \(outcome) \(status.map { String($0) } ?? "–") \(image?.brief ?? beforeImage ?? "no image")"
+        "seq \(seq) \(action) \(outcome) \(status.map { String($0) } ?? "–") \(image?.record.brief ?? beforeImage ?? "no image")"
     }
 }
 

@@ -5,24 +5,24 @@
 enum Effect: Sendable, Hashable {
     // Changes
     case created(PersonalData, after: CustomerRecord)
-    case deleted(before: CustomerRecord?, mayLoseImage: Bool)
-    case updated(Request.Changes, before: CustomerRecord?, after: CustomerRecord)
-    case statusSet(String, before: CustomerRecord?, after: CustomerRecord)
-    case archived(Bool, before: CustomerRecord?, after: CustomerRecord)
+    case deleted(before: CustomerImage?, mayLoseImage: Bool)
+    case updated(Request.Changes, before: CustomerImage?, after: CustomerRecord)
+    case statusSet(String, before: CustomerImage?, after: CustomerRecord)
+    case archived(Bool, before: CustomerImage?, after: CustomerRecord)
     case redacted(after: CustomerRecord)
     case restored(after: CustomerRecord)
     case invoiceAdded
     case invoiceRemoved
 
     // Sights
-    case refused(before: CustomerRecord?)
+    case refused(before: CustomerImage?)
     case absent
     /// No row, and the trail knows of none.
     case unheardOf
     case neverDeleted
-    case exists(before: CustomerRecord?)
+    case exists(before: CustomerImage?)
     case notRestorable
-    case mismatched(Request.Changes, before: CustomerRecord?)
+    case mismatched(Request.Changes, before: CustomerImage?)
     case read(CustomerRecord)
     case checked(CustomerRecord, invoices: Int)
     case listed(CustomerRecord)
@@ -57,11 +57,14 @@ extension Effect {
         var next = state
         switch self {
         case .deleted(let before, let mayLoseImage):
-            guard state.invoices == 0, isSighting(before, of: record) else { return nil }
+            guard state.invoices == 0, isSighting(before, of: record, isArchived) else { return nil }
             next.life = .gone
-            next.image = mayLoseImage ? .doubtful(record) : .kept(record)
+            next.image =
+                mayLoseImage ? .doubtful(record, isArchived: isArchived) : .kept(record, isArchived: isArchived)
         case .updated(let changes, let before, let after):
-            guard isSighting(before, of: record), changes.ifMatch.map({ $0 == record }) ?? true else { return nil }
+            guard isSighting(before, of: record, isArchived), changes.ifMatch.map({ $0 == record }) ?? true else {
+                return nil
+            }
             var changed = record.updated(at: after.updatedAt)
             if let person = changes.person { changed.carry(person) }
             changed.customerType = changes.customerType ?? changed.customerType
@@ -71,13 +74,13 @@ extension Effect {
             var changed = record.updated(at: after.updatedAt)
             changed.status = status
             guard
-                isSighting(before, of: record), after.isSighting(of: changed), after.isNoOlder(than: record)
+                isSighting(before, of: record, isArchived), after.isSighting(of: changed), after.isNoOlder(than: record)
             else { return nil }
             next.life = .living(changed, isArchived: isArchived)
         case .archived(let willBeArchived, let before, let after):
             let changed = willBeArchived == isArchived ? record : record.updated(at: after.updatedAt)
             guard
-                isSighting(before, of: record), after.isSighting(of: changed), after.isNoOlder(than: record)
+                isSighting(before, of: record, isArchived), after.isSighting(of: changed), after.isNoOlder(than: record)
             else { return nil }
             next.life = .living(changed, isArchived: willBeArchived)
         case .redacted(let after):
@@ -92,11 +95,11 @@ extension Effect {
             guard state.invoices > 0 else { return nil }
             next.invoices -= 1
         case .refused(let before):
-            guard state.invoices > 0, isSighting(before, of: record) else { return nil }
+            guard state.invoices > 0, isSighting(before, of: record, isArchived) else { return nil }
         case .exists(let before):
-            guard isSighting(before, of: record) else { return nil }
+            guard isSighting(before, of: record, isArchived) else { return nil }
         case .mismatched(let changes, let before):
-            guard isSighting(before, of: record), changes.ifMatch != record else { return nil }
+            guard isSighting(before, of: record, isArchived), changes.ifMatch != record else { return nil }
         case .read(let seen):
             guard seen == record else { return nil }
         case .checked(let seen, let invoices):
@@ -129,14 +132,13 @@ extension Effect {
             guard state.life == .gone, after.isErased else { return nil }
             next.image = .erased
         case .restored(let after):
-            let image: CustomerRecord
             switch state.image {
-            case .kept(let record), .doubtful(let record): image = record
+            case .kept(let image, let wasArchived), .doubtful(let image, let wasArchived):
+                let restored = image.updated(at: after.updatedAt)
+                guard after.isSighting(of: restored), after.isNoOlder(than: image) else { return nil }
+                next.life = .living(restored, isArchived: wasArchived)
             case .none, .erased: return nil
             }
-            let restored = image.updated(at: after.updatedAt)
-            guard after.isSighting(of: restored), after.isNoOlder(than: image) else { return nil }
-            next.life = .living(restored, isArchived: false)
         case .neverDeleted:
             guard state.image == .none else { return nil }
         case .notRestorable:
@@ -155,8 +157,9 @@ extension Effect {
         return next
     }
 
-    private func isSighting(_ seen: CustomerRecord?, of record: CustomerRecord) -> Bool {
-        seen?.isSighting(of: record) ?? true
+    private func isSighting(_ seen: CustomerImage?, of record: CustomerRecord, _ isArchived: Bool) -> Bool {
+        guard let seen else { return true }
+        return seen.record.isSighting(of: record) && seen.isArchived ?? isArchived == isArchived
     }
 }
 

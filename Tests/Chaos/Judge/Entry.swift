@@ -37,7 +37,7 @@ package struct Entry: Sendable, Hashable {
         self.folded = folded
     }
 
-    var image: CustomerRecord? { CustomerRecord(beforeImage.flatMap { JSONValue($0) }) }
+    var image: CustomerImage? { CustomerImage(beforeImage.flatMap { JSONValue($0) }) }
 
     /// Whether the outcome is one that is kept and replayed, and so ends its idempotency key.
     var isFinal: Bool { ["SUCCEEDED", "REFUSED", "NOT_FOUND"].contains(outcome) }

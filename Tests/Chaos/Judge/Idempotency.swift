@@ -117,7 +117,7 @@ struct Idempotency: Sendable {
     private func isRecord(_ result: JSONValue, _ entry: Entry, since start: Instant) -> Bool {
         guard entry.outcome == "SUCCEEDED" else { return result["customer"] == nil }
         guard let record = CustomerRecord(result["customer"]) else { return false }
-        return entry.image.map { record.isSighting(of: $0) } ?? true
+        return entry.image.map { record.isSighting(of: $0.record) } ?? true
     }
 
     /// Whether a body is another one from which the personal data of some customers was erased.

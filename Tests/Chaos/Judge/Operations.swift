@@ -58,7 +58,7 @@ struct Operations: Sendable {
 
     private func success(of call: Call, _ entry: Entry, on subject: Subject) -> Effect? {
         let answered = answeredRecord(call, entry)
-        if case .delete = call.request { return deletion(answered ?? entry.image, of: call, subject) }
+        if case .delete = call.request { return deletion(entry, else: answered, of: call, subject) }
         guard let answered else { return nil }
         return switch call.request {
         case .create(let person): .created(person, after: answered)
@@ -72,8 +72,13 @@ struct Operations: Sendable {
         }
     }
 
-    private func deletion(_ before: CustomerRecord?, of call: Call, _ subject: Subject) -> Effect {
-        .deleted(before: before, mayLoseImage: dossier.mayBeErased(subject, since: call.invoked))
+    /// - Parameter answered: what the deletion answered, for an entry whose before-image is erased.
+    private func deletion(
+        _ entry: Entry, else answered: CustomerRecord?, of call: Call, _ subject: Subject
+    ) -> Effect {
+        .deleted(
+            before: entry.image ?? answered.map { CustomerImage($0, isArchived: nil) },
+            mayLoseImage: dossier.mayBeErased(subject, since: call.invoked))
     }
 
     /// A conflict that no client was told can't be told from one with an earlier request; it changed nothing anyhow.
@@ -106,7 +111,7 @@ struct Operations: Sendable {
             switch item.outcome {
             case "SUCCEEDED":
                 let kept = dossier.history.receipts[item.id]?.body.flatMap { CustomerRecord(text: $0) }
-                effect = deletion(item.image ?? kept, of: call, subject)
+                effect = deletion(item, else: kept, of: call, subject)
             case "REFUSED": effect = .refused(before: item.image)
             case "NOT_FOUND": effect = .absent
             default: continue

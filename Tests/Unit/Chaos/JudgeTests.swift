@@ -30,6 +30,10 @@ struct JudgeTests {
         let archived = story.archive(redacted)
         story.list([])
         story.readTrail(of: archived)
+        let fourth = story.archive(story.create())
+        story.delete(fourth)
+        _ = story.restore(fourth)
+        story.list([])
 
         #expect(Judge.verdict(on: story.history).violations == [])
     }

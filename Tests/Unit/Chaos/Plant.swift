@@ -60,6 +60,11 @@ struct Plant: Sendable, CustomTestStringConvertible {
             story.delete(updated)
             _ = story.restore(customer)
         },
+        Plant("a restoration that forgets that the customer was archived", .notLinearizable) { story in
+            let archived = story.archive(story.customer())
+            story.delete(archived)
+            story.history.remains[Story.subject(story.restore(archived).id)]?.isArchived = false
+        },
         Plant("an update that is lost", .notLinearizable) { story in
             let customer = story.customer()
             _ = story.update(customer)
@@ -204,6 +209,16 @@ struct Plant: Sendable, CustomTestStringConvertible {
             let other = story.customer()
             story.delete(customer)
             story.history.entries[0].beforeImage = other.text
+        },
+        Plant("a before-image that forgets that the customer was archived", .notLinearizable) { story in
+            let archived = story.archive(story.customer())
+            story.delete(archived)
+            story.history.entries[1].beforeImage = archived.text
+        },
+        Plant("a before-image whose further columns have no values", .wrongEntry) { story in
+            let customer = story.customer()
+            story.delete(customer)
+            story.history.entries[0].beforeImage = customer.text.dropLast() + #","columns":{"archived_at":null}}"#
         },
         Plant("a receipt without entry", .unfinishedAttempt) { story in
             let customer = story.customer()

@@ -6,6 +6,8 @@ struct Story {
     static let app = "aaaaaaaa-0000-4000-8000-000000000001"
 
     var history = History()
+    /// The ids of the customers that are archived, or were when they were deleted.
+    private var archived: Set<String> = []
     private var clock: Instant = 0
     private var count = 0
 
@@ -81,9 +83,14 @@ struct Story {
             Entry(
                 app: Self.app, seq: seq, id: "e\(seq)", action: action ?? call.request.action ?? "", outcome: outcome,
                 status: status, customer: customer ?? call.request.customer, requestID: call.requestID,
-                idempotencyKey: call.idempotencyKey, beforeImage: image?.text))
+                idempotencyKey: call.idempotencyKey, beforeImage: image.map(text)))
         if let kept { history.receipts["e\(seq)"] = Receipt(outcome: outcome, body: kept, entrySeq: seq) }
         history.chain = .init(entries: seq, verified: seq, reason: nil)
+    }
+
+    /// The before-image of a customer.
+    private func text(_ record: CustomerRecord) -> String {
+        CustomerImage(record, isArchived: archived.contains(record.id)).text
     }
 
     /// A write that succeeds and is recorded.
@@ -125,6 +132,7 @@ struct Story {
         var after = record
         after.updatedAt = Self.time(next())
         write(.archive(record.id), after: after, image: record, key: nil)
+        archived.insert(record.id)
         history.remains[Self.subject(record.id)] = .init(record: after, isArchived: true)
         return after
     }
@@ -133,7 +141,7 @@ struct Story {
         var after = record
         after.updatedAt = Self.time(next())
         write(.restore(record.id), after: after, image: nil, key: nil)
-        history.remains[Self.subject(record.id)] = .init(record: after, isArchived: false)
+        history.remains[Self.subject(record.id)] = .init(record: after, isArchived: archived.contains(record.id))
         return after
     }
 
