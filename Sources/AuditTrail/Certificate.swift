@@ -72,7 +72,8 @@ extension Certificate {
         public let description: String
     }
 
-    /// Reads a certificate, or the one in a page, strictly: each member once, and no other, so that it shows nothing that isn't proven.
+    /// Reads a certificate, or the one in a page, strictly: each member once, and no other, so that it shows nothing that
+    /// isn't proven.
     public init(_ text: String) throws(Malformed) {
         do {
             let json = Self.json(inPage: text) ?? text[...]
