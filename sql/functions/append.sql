@@ -43,6 +43,7 @@ RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_may_wait  boolean := p_wait_ms IS DISTINCT FROM 0;
+    v_attempts  uuid[]  := service.attempts_among(p_entries);
     v_locked    uuid[];
     v_head      audit.heads;
     v_item      jsonb;
@@ -57,14 +58,14 @@ BEGIN
         v_locked := ARRAY(
             SELECT a.attempt_id
             FROM service.attempts AS a
-            WHERE a.app_id = p_app_id AND a.attempt_id = ANY (service.attempts_among(p_entries))
+            WHERE a.app_id = p_app_id AND a.attempt_id = ANY (v_attempts)
             ORDER BY a.attempt_id
             FOR UPDATE);
     ELSE
         v_locked := ARRAY(
             SELECT a.attempt_id
             FROM service.attempts AS a
-            WHERE a.app_id = p_app_id AND a.attempt_id = ANY (service.attempts_among(p_entries))
+            WHERE a.app_id = p_app_id AND a.attempt_id = ANY (v_attempts)
             ORDER BY a.attempt_id
             FOR UPDATE SKIP LOCKED);
     END IF;
@@ -198,14 +199,15 @@ CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb, p
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
-    v_item jsonb;
+    c_kept     CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
+    v_attempts uuid[] := service.attempts_among(p_entries);
+    v_item     jsonb;
 BEGIN
     PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);
     -- One by one, but in the lock order all the same: all attempts before the chain.
     PERFORM
     FROM service.attempts AS a
-    WHERE a.app_id = p_app_id AND a.attempt_id = ANY (service.attempts_among(p_entries))
+    WHERE a.app_id = p_app_id AND a.attempt_id = ANY (v_attempts)
     ORDER BY a.attempt_id
     FOR UPDATE;
     FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
