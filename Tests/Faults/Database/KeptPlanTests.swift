@@ -21,21 +21,22 @@ struct KeptPlanTests {
         for table in Self.tables { try await database.run("ALTER TABLE \(table) SET (autovacuum_enabled = off)") }
         let service = try await stage.secondService()
         let tenant = try await stage.tenant().through(service)
-        try await database.run("VACUUM ANALYZE")
+        // The planner takes a table for tiny once it is known to be: after a purge. Of a new one it expects some pages.
+        try await database.run("VACUUM ANALYZE service.attempts, service.floods, service.rate_windows")
         // A statement gets the plan that is kept when it runs for the sixth time in a session.
         for _ in 1...15 { try await ask(tenant) }
 
         try await grow(database, tenant.app)
-        let before = try await rowsReadInSequence(database)
+        let before = try await rowsRead(database)
         for _ in 1...5 { try await ask(tenant) }
         // Sessions report what they did when they end.
         service.terminate()
         #expect(await service.exitStatus(within: .hang) == 0)
 
-        let after = try await rowsReadInSequence(database)
+        let after = try await rowsRead(database)
         for table in Self.tables {
             let read = (after[table] ?? 0) - (before[table] ?? 0)
-            #expect(read < 1_000, "\(table): \(read) rows were read in sequence")
+            #expect(read < 1_000, "\(table): \(read) rows were read")
         }
     }
 
@@ -82,15 +83,22 @@ struct KeptPlanTests {
             INSERT INTO service.redactions (app_id, customer_id, attempt_id, redacted_at, record, entry_seq, is_erased)
             SELECT '\(app)', gen_random_uuid(), gen_random_uuid(), now(), '{}', 1, true FROM generate_series(1, 2000) AS n;
             INSERT INTO service.api_keys (app_id, client_key, secret_digest, name, role)
-            SELECT gen_random_uuid(), 'ck_' || n, sha256(''), 'key', 'viewer' FROM generate_series(1, 2000) AS n
+            SELECT gen_random_uuid(), 'ck_' || n, sha256(''), 'key', 'viewer' FROM generate_series(1, 2000) AS n;
+            SELECT pg_stat_force_next_flush()
             """)
     }
 
-    private func rowsReadInSequence(_ database: TestDatabase) async throws -> [String: Int] {
+    private func rowsRead(_ database: TestDatabase) async throws -> [String: Int] {
         let rows = try await database.rows(
-            "SELECT schemaname || '.' || relname AS name, seq_tup_read FROM pg_stat_user_tables")
+            """
+            SELECT schemaname || '.' || relname AS name,
+                   -- Among the indexes of these two, the planner may take another while they are small.
+                   seq_tup_read + CASE WHEN relname IN ('entries', 'redactions') THEN 0 ELSE coalesce(idx_tup_fetch, 0) END
+                       AS read
+            FROM pg_stat_user_tables
+            """)
         return Dictionary(
-            rows.compactMap { row in row["name"].map { ($0, row["seq_tup_read"].flatMap { Int($0) } ?? 0) } }
+            rows.compactMap { row in row["name"].map { ($0, row["read"].flatMap { Int($0) } ?? 0) } }
         ) { first, _ in first }
     }
 }
