@@ -15,7 +15,8 @@ FROM (VALUES
         audit.*,
         service.migrations, service.applied_functions, service.privileges, service.dependents, service.redactions}'),
     ('service', 'EXECUTE', 'function', '{
-        service.rfc3339, service.record, service.image, service.etag, service.redacted, service.changed_members,
+        service.rfc3339, service.record, service.further_columns, service.image, service.image_with_columns,
+        service.etag, service.redacted, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.fold, service.containing,
         service.authorize, service.admit, service.fold_answered, service.hold, service.finish, service.settle,

@@ -31,26 +31,35 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION service.record(public.customers) IS 'A customer as the API renders it. The only renderer.';
 
-CREATE OR REPLACE FUNCTION service.image(p_record text, p_row jsonb) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN left(p_record, -1)
-    || coalesce((
-        SELECT ',"columns":' || jsonb_object_agg(m.key, m.value)::text
-        FROM jsonb_each(p_row - ARRAY[
-            'app_id', 'id', 'first_name', 'last_name', 'email', 'phone_number', 'status', 'customer_type', 'last_spent',
-            'last_purchase_date', 'created_at', 'updated_at', 'searchable_name', 'searchable_email']) AS m
-        WHERE m.value <> 'null'
-          AND NOT EXISTS (
-              SELECT
-              FROM pg_attribute AS a
-              WHERE a.attrelid = 'public.customers'::regclass AND a.attname = m.key AND a.attgenerated <> '')), '')
-    || '}';
-COMMENT ON FUNCTION service.image(text, jsonb) IS
-    'The before-image of a customer, from its record and its row.';
+CREATE OR REPLACE FUNCTION service.further_columns(p_row jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN nullif(jsonb_strip_nulls(p_row - '{
+    app_id, id, first_name, last_name, email, phone_number, status, customer_type, last_spent, last_purchase_date,
+    created_at, updated_at, searchable_name, searchable_email}'::text[]), '{}');
+COMMENT ON FUNCTION service.further_columns(jsonb) IS
+    'The columns of a customer, without NULLs, that its record doesn''t show. NULL if there are none.';
+
+CREATE OR REPLACE FUNCTION service.image_with_columns(p_record text, p_row jsonb) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_columns jsonb := (
+        SELECT jsonb_object_agg(m.key, p_row -> m.key)
+        FROM jsonb_object_keys(service.further_columns(p_row)) AS m (key)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM pg_attribute AS a
+            WHERE a.attrelid = 'public.customers'::regclass AND a.attname = m.key AND a.attgenerated <> ''));
+BEGIN
+    RETURN left(p_record, -1) || coalesce(',"columns":' || v_columns::text, '') || '}';
+END
+$$;
+COMMENT ON FUNCTION service.image_with_columns(text, jsonb) IS
+    'The before-image of a customer that has further columns.';
 
 CREATE OR REPLACE FUNCTION service.image(c public.customers) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT service.image(service.record(c), pg_catalog.to_jsonb(c))
+    SELECT CASE WHEN service.further_columns(pg_catalog.to_jsonb(c)) IS NULL THEN service.record(c)
+                ELSE service.image_with_columns(service.record(c), pg_catalog.to_jsonb(c)) END
 $$;
 COMMENT ON FUNCTION service.image(public.customers) IS
     'The before-image of a customer: its record and, under "columns", every further column that isn''t null, archived_at and those that the operator added; generated ones not.';
