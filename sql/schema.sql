@@ -8,6 +8,7 @@
 \ir tables/0001_customers.sql
 \ir tables/0002_trail.sql
 \ir tables/0003_service.sql
+\ir tables/0005_deletions.sql
 
 \ir functions/canonical.sql
 \ir functions/rendering.sql
@@ -16,6 +17,7 @@
 \ir functions/admission.sql
 \ir functions/unit_of_work.sql
 \ir functions/append.sql
+\ir functions/holds.sql
 \ir functions/redaction.sql
 \ir functions/reading.sql
 \ir functions/recovery.sql

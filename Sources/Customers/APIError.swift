@@ -13,6 +13,8 @@ public enum APIError: Error, Sendable, Hashable {
     case inProgress(retryAfter: Int)
     case customerExists
     case notRestorable
+    case customerHeld
+    case holdNotFound
     case preconditionFailed
     case noRoute(method: String, path: String)
     case methodNotAllowed(method: String, path: String)
@@ -46,10 +48,10 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .noRoute: 404
+        case .customerNotFound, .auditEntryNotFound, .holdNotFound, .noRoute: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .inProgress, .customerExists, .notRestorable: 409
+        case .inProgress, .customerExists, .notRestorable, .customerHeld: 409
         case .preconditionFailed: 412
         case .bodyTooLarge: 413
         case .expectationFailed: 417
@@ -74,6 +76,8 @@ extension APIError {
         case .inProgress: "A request with this idempotency-key is in progress"
         case .customerExists: "Customer already exists"
         case .notRestorable: "Customer can no longer be restored"
+        case .customerHeld: "Customer is under a hold"
+        case .holdNotFound: "Hold not found"
         case .preconditionFailed: "If-Match does not match the customer's ETag"
         case .noRoute(let method, let path), .methodNotAllowed(let method, let path): "Cannot \(method) \(path)"
         case .expectationFailed: "Expect must be 100-continue"

@@ -12,10 +12,12 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case deleteCustomer = "customer.delete"
     case deleteCustomers = "customer.bulk-delete"
     case exportCustomer = "customer.export"
+    case placeHold = "hold.place"
+    case releaseHold = "hold.release"
 
     /// Whether a success answers with a record that still exists and so has an `ETag`.
     fileprivate var answersWithLivingRecord: Bool {
-        ![.deleteCustomer, .deleteCustomers, .exportCustomer].contains(self)
+        ![.deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold].contains(self)
     }
 }
 

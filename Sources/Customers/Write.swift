@@ -44,7 +44,7 @@ public struct Write: Sendable {
                 try await execution.record(entry, until: attempt.deadline)
             case .refused(let outcome, let error):
                 receipt = Receipt(attempt.key, outcome, error)
-                if let failure = admitted.failure {
+                if outcome == .failed, let failure = admitted.failure {
                     logger.error("admission failed", metadata: ["error": "\(failure.message ?? "")"])
                 }
                 guard admitted.isRecorded else { break }

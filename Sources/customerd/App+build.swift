@@ -38,7 +38,7 @@ struct App: Sendable {
             write: Write(admission: admission, execution: execution, logger: logger),
             operations: Operations(
                 unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
-                givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
+                givenUp: givenUp, restoreDays: settings.restoreDays),
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
             isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },

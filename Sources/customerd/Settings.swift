@@ -136,7 +136,7 @@ extension Settings {
 extension Limits {
     fileprivate init(_ environment: Environment) throws(SettingsError) {
         self.init(
-            rateLimit: try environment.int("CUSTOMERD_RATE_LIMIT", in: 1...1_000_000_000, default: 100),
+            rateLimit: try environment.int("CUSTOMERD_RATE_LIMIT", in: Self.rateLimits, default: 100),
             rateWindow: .seconds(try environment.int("CUSTOMERD_RATE_WINDOW_SECONDS", in: 1...86_400, default: 60)),
             idempotencyTTL: .seconds(
                 try environment.int("CUSTOMERD_IDEMPOTENCY_TTL_SECONDS", in: 1...31_536_000, default: 86_400)),

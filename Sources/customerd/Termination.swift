@@ -36,8 +36,8 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(error)")
         } else if let error = error as? MigrationError {
             self.init(code: error.isMissingPrivilege ? Self.badUsage : Self.negative, message: "\(error)")
-        } else if error is APIKeyError {
-            self.init(code: Self.negative, message: "\(error)")
+        } else if let error = error as? APIKeyError {
+            self.init(code: error.isBadUsage ? Self.badUsage : Self.negative, message: "\(error)")
         } else {
             // The parser's own: help, wrong arguments, an exit code.
             let code = Customerd.exitCode(for: error)
@@ -109,6 +109,15 @@ struct Termination {
             }
         }
         Customerd.exit(withError: ExitCode(code))
+    }
+}
+
+extension APIKeyError {
+    fileprivate var isBadUsage: Bool {
+        switch self {
+        case .beyondRole, .expiryIsPast: true
+        case .unknownKey, .revoked, .expired, .brokenChain, .database: false
+        }
     }
 }
 

@@ -76,7 +76,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                            WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
                              AND e.before_image IS NOT NULL AND e.seq > r.entry_seq)),
         (SELECT service.redacted(known.record)
-         FROM (SELECT CASE a.outcome WHEN 'SUCCEEDED' THEN a.body ELSE a.before_image END AS record,
+         FROM (SELECT CASE WHEN a.outcome = 'SUCCEEDED' AND service.is_record(a.body) THEN a.body
+                           ELSE a.before_image END AS record,
                       1 AS preference, a.finished_at AS at
                FROM service.attempts AS a
                WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id
@@ -103,7 +104,7 @@ COMMENT ON FUNCTION service.known_record IS
 
 CREATE OR REPLACE FUNCTION service.redact(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_entity_tags text[],
-    p_not_found text, p_mismatch_status int, p_mismatch text) RETURNS service.receipt
+    p_not_found text, p_mismatch_status int, p_mismatch text, p_held text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_now       timestamptz;
@@ -119,7 +120,12 @@ BEGIN
     SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
     IF FOUND AND p_entity_tags IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+    ELSIF service.is_held(p_app_id, p_customer_id) THEN
+        RETURN service.finish(
+            p_app_id, p_attempt_id, 'CONFLICT', 409, p_held, service.image(v_customer));
     END IF;
+    -- One whose time is over no longer holds, and its reason is personal data.
+    DELETE FROM public.legal_holds AS h WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id;
     v_now := clock_timestamp();
     UPDATE public.customers AS c
     SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '', redacted_at = v_now,

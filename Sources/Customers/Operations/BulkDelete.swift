@@ -12,14 +12,9 @@ struct BulkDelete: Sendable {
     let execution: Execution
     let pool: ConnectionPool
     let givenUp: GivenUpAttempts
-    let limits: Limits
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let bulk = try BulkRequest(request.body)
-        // Retrying would never help.
-        guard bulk.ids.count <= limits.rateLimit else {
-            throw .body("ids must hold at most \(limits.rateLimit) UUIDs, the rate limit of the key")
-        }
         let wholeKey = try request.idempotencyKey.get()
         return WriteOperation.Plan(cost: bulk.ids.count, body: request.body) { lease, deadline throws(WriteError) in
             try await run(bulk, wholeKey, &lease, deadline: deadline)

@@ -4,23 +4,23 @@ public import LibPQ
 /// checked against it.
 public struct Operations: Sendable {
     public let reads: [ReadOperation] =
-        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer] + Dependents.allCases.map(ReadOperation.list)
+        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold] + Dependents.allCases.map(ReadOperation.list)
         + [.listAuditEntries, .getAuditEntry]
     public let writes: [WriteOperation]
 
     /// - Parameter restoreDays: how long after a deletion a customer may be restored; 0 switches restoring off.
     public init(
-        unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits,
+        unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts,
         restoreDays: Int
     ) {
         let create = CreateCustomer(unitOfWork: unitOfWork)
         let change = ChangeCustomer(unitOfWork: unitOfWork)
         let redact = RedactCustomer(unitOfWork: unitOfWork, pool: pool)
         let restore = RestoreCustomer(unitOfWork: unitOfWork, days: restoreDays)
+        let hold = HoldCustomer(unitOfWork: unitOfWork)
         let delete = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         let deleteMany = BulkDelete(
-            delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp,
-            limits: limits)
+            delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp)
         writes = [
             WriteOperation(
                 .deleteCustomer, "DELETE", "/customers/{id}", [.deleteCustomers], idempotencyKey: .required,
@@ -38,6 +38,8 @@ public struct Operations: Sendable {
             WriteOperation(
                 .deleteCustomers, "POST", "/customers/bulk-delete", [.deleteCustomers], idempotencyKey: .required,
                 deleteMany.plan),
+            WriteOperation(.placeHold, "PUT", "/customers/{id}/hold", [.deleteCustomers], hold.place),
+            WriteOperation(.releaseHold, "DELETE", "/customers/{id}/hold", [.deleteCustomers], hold.release),
         ]
     }
 }

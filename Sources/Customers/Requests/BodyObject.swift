@@ -18,6 +18,29 @@ struct BodyObject {
         members.first { $0.name.utf8.elementsEqual(name.utf8) }?.value
     }
 
+    /// A required text that isn't blank, of so many characters at most.
+    func text(_ name: String, upTo limit: Int) throws(Invalidity) -> String {
+        guard let value = self[name] else { throw .body("\(name) is required") }
+        guard case .string(let text) = value else { throw .body("\(name) must be a string") }
+        guard (1...limit).contains(text.unicodeScalars.count) else {
+            throw .body("\(name) must be 1 to \(limit) characters")
+        }
+        try TextRule.check(text, of: name)
+        guard !TextRule.isBlank(text) else { throw .text(name: name, "must not be blank") }
+        return text
+    }
+
+    /// A time; nil if it is absent or null.
+    func dateTime(_ name: String) throws(Invalidity) -> DateTime? {
+        switch self[name] {
+        case nil, .null: return nil
+        case .string(let text):
+            guard text.utf8.count <= 64, let time = DateTime(text) else { throw .parameterIsNoDateTime(name: name) }
+            return time
+        default: throw .parameterIsNoDateTime(name: name)
+        }
+    }
+
     /// Refuses a member that has no meaning here: a misspelled one must not pass for an absent one.
     func refuseMembers(otherThan known: [String]) throws(Invalidity) {
         let unknown = members.first { member in !known.contains { $0.utf8.elementsEqual(member.name.utf8) } }

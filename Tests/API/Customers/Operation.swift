@@ -1,3 +1,4 @@
+import LibPQ
 import TestSupport
 import Testing
 
@@ -7,6 +8,7 @@ struct Operation: Sendable, CustomTestStringConvertible {
     enum Precondition: Sendable {
         case none
         case living
+        case held
         case deleted
     }
 
@@ -51,6 +53,12 @@ struct Operation: Sendable, CustomTestStringConvertible {
         Operation(
             action: "customer.bulk-delete", permission: "customers:delete", precondition: .living, status: 200,
             method: "POST", path: { _ in "/bulk-delete" }, body: { "{\"ids\":[\"\($0)\"]}" }),
+        Operation(
+            action: "hold.place", permission: "customers:delete", precondition: .living, status: 200, method: "PUT",
+            path: { "/\($0)/hold" }, body: { _ in #"{"reason":"Lawsuit"}"# }),
+        Operation(
+            action: "hold.release", permission: "customers:delete", precondition: .held, status: 200,
+            method: "DELETE", path: { "/\($0)/hold" }),
     ]
 
     /// Those whose path names a customer.
@@ -72,7 +80,16 @@ struct Operation: Sendable, CustomTestStringConvertible {
         let customer = CustomerFixture()
         guard precondition != .none else { return customer }
         try await tenant.insert(customer)
-        if precondition == .deleted { _ = try await tenant.delete(customer.id) }
+        switch precondition {
+        case .none, .living: break
+        case .deleted: _ = try await tenant.delete(customer.id)
+        case .held:
+            try await tenant.database.rows(
+                """
+                INSERT INTO legal_holds (app_id, customer_id, reason, placed_at, placed_by)
+                VALUES ($1, $2, 'Lawsuit', now(), 'tests')
+                """, [.text(tenant.app), .text(customer.id)])
+        }
         return customer
     }
 }

@@ -241,7 +241,7 @@ struct DoctorTests {
 
         let references = findings.filter { $0.check == "references" }
         #expect(references.map(\.level) == [.ok], "\(references)")
-        #expect(references.first?.message.contains("5 foreign keys") == true)
+        #expect(references.first?.message.contains("6 foreign keys") == true)
     }
 
     @Test("a failure ends it with 1, a database that isn't there with 3")

@@ -93,7 +93,7 @@ struct DescriptionTests {
         let execution = Execution(audit: audit, logger: logger)
         let operations = Operations(
             unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
-            givenUp: givenUp, limits: limits, restoreDays: 30)
+            givenUp: givenUp, restoreDays: 30)
         let api = CustomerAPI(
             read: Read(admission: admission, execution: execution, pool: pool, logger: logger),
             write: Write(admission: admission, execution: execution, logger: logger),
