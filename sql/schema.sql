@@ -8,7 +8,7 @@
 \ir tables/0001_customers.sql
 \ir tables/0002_trail.sql
 \ir tables/0003_service.sql
-\ir tables/0005_deletions.sql
+\ir tables/0004_deletions.sql
 
 \ir functions/canonical.sql
 \ir functions/rendering.sql
