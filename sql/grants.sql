@@ -27,6 +27,8 @@ FROM (VALUES
         service.await_redactions, service.redact, service.erase, service.erase_next,
         service.record_deletion, service.last_deletion, service.insert_image,
         service.legal_hold, service.is_held, service.place_hold, service.release_hold,
+        service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.take_due_deletions,
+        service.end_scheduled_deletion, service.schedule_lag,
         service.open_item, service.check_item, service.finish_bulk}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),

@@ -18,6 +18,7 @@
 \ir functions/unit_of_work.sql
 \ir functions/append.sql
 \ir functions/holds.sql
+\ir functions/schedule.sql
 \ir functions/redaction.sql
 \ir functions/reading.sql
 \ir functions/recovery.sql

@@ -15,6 +15,7 @@ public enum APIError: Error, Sendable, Hashable {
     case notRestorable
     case customerHeld
     case holdNotFound
+    case scheduleNotFound
     case preconditionFailed
     case noRoute(method: String, path: String)
     case methodNotAllowed(method: String, path: String)
@@ -48,7 +49,7 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .holdNotFound, .noRoute: 404
+        case .customerNotFound, .auditEntryNotFound, .holdNotFound, .scheduleNotFound, .noRoute: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
         case .inProgress, .customerExists, .notRestorable, .customerHeld: 409
@@ -78,6 +79,7 @@ extension APIError {
         case .notRestorable: "Customer can no longer be restored"
         case .customerHeld: "Customer is under a hold"
         case .holdNotFound: "Hold not found"
+        case .scheduleNotFound: "Scheduled deletion not found"
         case .preconditionFailed: "If-Match does not match the customer's ETag"
         case .noRoute(let method, let path), .methodNotAllowed(let method, let path): "Cannot \(method) \(path)"
         case .expectationFailed: "Expect must be 100-continue"

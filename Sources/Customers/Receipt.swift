@@ -14,10 +14,19 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case exportCustomer = "customer.export"
     case placeHold = "hold.place"
     case releaseHold = "hold.release"
+    case scheduleDeletion = "deletion.schedule"
+    case cancelDeletion = "deletion.cancel"
 
     /// Whether a success answers with a record that still exists and so has an `ETag`.
     fileprivate var answersWithLivingRecord: Bool {
-        ![.deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold].contains(self)
+        switch self {
+        case .createCustomer, .updateCustomer, .setStatus, .archiveCustomer, .unarchiveCustomer, .redactCustomer,
+            .restoreCustomer:
+            true
+        case .deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold, .scheduleDeletion,
+            .cancelDeletion:
+            false
+        }
     }
 }
 

@@ -87,9 +87,15 @@ RETURN CASE
         FROM (SELECT j ->> 'customer_id' AS customer_id, '' AS reason, j ->> 'until' AS until,
                      j ->> 'placed_at' AS placed_at, j ->> 'placed_by' AS placed_by
               FROM (SELECT p_body::json AS j) AS parsed) AS r)
+    WHEN p_body::json -> 'delete_at' IS NOT NULL THEN
+        '{"customer":'
+        || CASE json_typeof(p_body::json -> 'customer')
+               WHEN 'object' THEN service.redacted_record((p_body::json -> 'customer')::text) ELSE 'null' END
+        || ',"delete_at":' || (p_body::json -> 'delete_at')::text
+        || ',"status":' || (p_body::json -> 'status')::text || '}'
     ELSE service.redacted_record(p_body) END;
 COMMENT ON FUNCTION service.redacted(text) IS
-    'The answer of a write to a customer, a record or a hold, without its personal data.';
+    'The answer of a write to a customer, a record, a hold or a scheduled deletion, without its personal data.';
 
 CREATE OR REPLACE FUNCTION service.changed_members(p_before text, p_after text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -20,3 +20,45 @@ COMMENT ON COLUMN public.legal_holds.reason IS 'Why, as the client says. It may 
 COMMENT ON COLUMN public.legal_holds.until IS 'From when on it no longer holds; NULL for until it is released.';
 COMMENT ON COLUMN public.legal_holds.placed_at IS 'When it was placed or last replaced.';
 COMMENT ON COLUMN public.legal_holds.placed_by IS 'Name of the API key that did so.';
+
+CREATE TYPE service.schedule_status AS ENUM (
+    'SCHEDULED', 'DELETED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN', 'CANCELLED');
+COMMENT ON TYPE service.schedule_status IS
+    'SCHEDULED: the deletion is to come. CANCELLED: it was called off. The others: how it ended.';
+
+CREATE TYPE service.due_deletion AS (
+    app_id      uuid,
+    customer_id uuid,
+    attempt_id  uuid,
+    fence       int
+);
+COMMENT ON TYPE service.due_deletion IS 'A scheduled deletion whose time has come, with the attempt that its taker is to run.';
+
+CREATE TABLE service.scheduled_deletions (
+    app_id       uuid                    NOT NULL,
+    customer_id  uuid                    NOT NULL,
+    delete_at    timestamptz             NOT NULL,
+    status       service.schedule_status NOT NULL DEFAULT 'SCHEDULED',
+    reason       text,
+    key_id       uuid                    NOT NULL,
+    scheduled_by uuid                    NOT NULL,
+    attempt_id   uuid,
+    try_after    timestamptz             NOT NULL,
+    tries        int                     NOT NULL DEFAULT 0,
+    CONSTRAINT scheduled_deletions_pkey PRIMARY KEY (app_id, customer_id),
+    CONSTRAINT scheduled_deletions_reason_has_at_most_500_characters CHECK (char_length(reason) <= 500)
+);
+CREATE INDEX scheduled_deletions_to_come ON service.scheduled_deletions (try_after) WHERE status = 'SCHEDULED';
+CREATE INDEX scheduled_deletions_by_time ON service.scheduled_deletions (app_id, delete_at, customer_id);
+COMMENT ON TABLE service.scheduled_deletions IS
+    'Deletions that are to happen at a time, at most one a customer, and how the last of each customer ended.';
+COMMENT ON COLUMN service.scheduled_deletions.app_id IS 'The tenant.';
+COMMENT ON COLUMN service.scheduled_deletions.customer_id IS 'The customer. No foreign key: the schedule doesn''t keep it, and outlives it.';
+COMMENT ON COLUMN service.scheduled_deletions.delete_at IS 'When it is to be deleted, by the clock of the database.';
+COMMENT ON COLUMN service.scheduled_deletions.status IS 'Whether it is still to come, or how it ended.';
+COMMENT ON COLUMN service.scheduled_deletions.reason IS 'Why, for the entry of the deletion. It may be personal data: a redaction erases it.';
+COMMENT ON COLUMN service.scheduled_deletions.key_id IS 'The API key as which the deletion runs: the one that scheduled it.';
+COMMENT ON COLUMN service.scheduled_deletions.scheduled_by IS 'The attempt that scheduled or last moved it.';
+COMMENT ON COLUMN service.scheduled_deletions.attempt_id IS 'The last attempt to delete, whose outcome decides; NULL before its time has come.';
+COMMENT ON COLUMN service.scheduled_deletions.try_after IS 'Not before this time: delete_at, or the end of the lease of the instance that runs it, or of a pause after a failure.';
+COMMENT ON COLUMN service.scheduled_deletions.tries IS 'Attempts that failed or were interrupted.';

@@ -4,7 +4,8 @@ public import LibPQ
 /// checked against it.
 public struct Operations: Sendable {
     public let reads: [ReadOperation] =
-        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold] + Dependents.allCases.map(ReadOperation.list)
+        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules]
+        + Dependents.allCases.map(ReadOperation.list)
         + [.listAuditEntries, .getAuditEntry]
     public let writes: [WriteOperation]
 
@@ -17,6 +18,7 @@ public struct Operations: Sendable {
         let change = ChangeCustomer(unitOfWork: unitOfWork)
         let redact = RedactCustomer(unitOfWork: unitOfWork, pool: pool)
         let restore = RestoreCustomer(unitOfWork: unitOfWork, days: restoreDays)
+        let schedule = ScheduleDeletion(unitOfWork: unitOfWork)
         let hold = HoldCustomer(unitOfWork: unitOfWork)
         let delete = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         let deleteMany = BulkDelete(
@@ -40,6 +42,10 @@ public struct Operations: Sendable {
                 deleteMany.plan),
             WriteOperation(.placeHold, "PUT", "/customers/{id}/hold", [.deleteCustomers], hold.place),
             WriteOperation(.releaseHold, "DELETE", "/customers/{id}/hold", [.deleteCustomers], hold.release),
+            WriteOperation(
+                .scheduleDeletion, "PUT", "/customers/{id}/scheduled-deletion", [.deleteCustomers], schedule.schedule),
+            WriteOperation(
+                .cancelDeletion, "DELETE", "/customers/{id}/scheduled-deletion", [.deleteCustomers], schedule.cancel),
         ]
     }
 }

@@ -202,7 +202,8 @@ extension Admission {
                 name: try row.get("key_name"), role: try row.get("key_role"))
             isElsewhere = row.bool("is_elsewhere") ?? false
             rate = RateStatus(
-                limit: try row.get("rate_limit"), remaining: try row.get("rate_remaining"), reset: try row.get("rate_reset"))
+                limit: try row.get("rate_limit"), remaining: try row.get("rate_remaining"),
+                reset: try row.get("rate_reset"))
         }
 
         /// Of credentials that failed a moment ago.

@@ -30,6 +30,14 @@ struct BodyObject {
         return text
     }
 
+    /// A text that isn't blank, of so many characters at most; nil if it is absent or null.
+    func optionalText(_ name: String, upTo limit: Int) throws(Invalidity) -> String? {
+        switch self[name] {
+        case nil, .null: nil
+        default: try text(name, upTo: limit)
+        }
+    }
+
     /// A time; nil if it is absent or null.
     func dateTime(_ name: String) throws(Invalidity) -> DateTime? {
         switch self[name] {

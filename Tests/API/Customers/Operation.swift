@@ -1,3 +1,4 @@
+import Foundation
 import LibPQ
 import TestSupport
 import Testing
@@ -9,6 +10,7 @@ struct Operation: Sendable, CustomTestStringConvertible {
         case none
         case living
         case held
+        case scheduled
         case deleted
     }
 
@@ -59,6 +61,13 @@ struct Operation: Sendable, CustomTestStringConvertible {
         Operation(
             action: "hold.release", permission: "customers:delete", precondition: .held, status: 200,
             method: "DELETE", path: { "/\($0)/hold" }),
+        Operation(
+            action: "deletion.schedule", permission: "customers:delete", precondition: .living, status: 202,
+            method: "PUT", path: { "/\($0)/scheduled-deletion" },
+            body: { _ in "{\"at\":\"\(Date(timeIntervalSinceNow: 86_400).ISO8601Format())\"}" }),
+        Operation(
+            action: "deletion.cancel", permission: "customers:delete", precondition: .scheduled, status: 200,
+            method: "DELETE", path: { "/\($0)/scheduled-deletion" }),
     ]
 
     /// Those whose path names a customer.
@@ -89,6 +98,15 @@ struct Operation: Sendable, CustomTestStringConvertible {
                 INSERT INTO legal_holds (app_id, customer_id, reason, placed_at, placed_by)
                 VALUES ($1, $2, 'Lawsuit', now(), 'tests')
                 """, [.text(tenant.app), .text(customer.id)])
+        case .scheduled:
+            try await tenant.database.rows(
+                """
+                INSERT INTO service.scheduled_deletions
+                    (app_id, customer_id, delete_at, key_id, scheduled_by, try_after)
+                SELECT k.app_id, $2, now() + interval '1 day', k.id, gen_random_uuid(), now() + interval '1 day'
+                FROM service.api_keys AS k
+                WHERE k.client_key = $1
+                """, [.text(tenant.key.clientKey), .text(customer.id)])
         }
         return customer
     }

@@ -185,7 +185,8 @@ struct HoldTests {
         "an invalid one is a 400 that names the member",
         arguments: [
             ("{}", "reason is required"), (#"{"reason":null}"#, "reason must be a string"),
-            (#"{"reason":"  "}"#, "reason must not be blank"), (#"{"reason":""}"#, "reason must be 1 to 500 characters"),
+            (#"{"reason":"  "}"#, "reason must not be blank"),
+            (#"{"reason":""}"#, "reason must be 1 to 500 characters"),
             (#"{"reason":"\u0007"}"#, "reason must not contain control characters"),
             (#"{"reason":"a","until":"soon"}"#, "until must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"),
             (#"{"reason":"a","until":5}"#, "until must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"),

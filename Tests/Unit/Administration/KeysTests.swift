@@ -111,8 +111,10 @@ struct KeysTests {
             valid + ["--allow", ""],
             valid + ["--permission", "customers:fly"],
             valid + ["--permission", "switched-off"],
-            ["--app", "de300000-0000-4000-8000-000000000001", "--role", "viewer", "--name", "n", "--permission",
-             "customers:delete"],
+            [
+                "--app", "de300000-0000-4000-8000-000000000001", "--role", "viewer", "--name", "n", "--permission",
+                "customers:delete",
+            ],
         ])
     func badUsage(arguments: [String]) async throws {
         let database = try await Shared.database.value
