@@ -29,6 +29,8 @@ FROM (VALUES
         service.legal_hold, service.is_held, service.place_hold, service.release_hold,
         service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.take_due_deletions,
         service.end_scheduled_deletion, service.schedule_lag,
+        service.bulk_state, service.bulk_results, service.create_bulk, service.cancel_bulk, service.take_bulk_items,
+        service.end_bulk_items,
         service.open_item, service.check_item, service.finish_bulk}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),

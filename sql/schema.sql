@@ -19,6 +19,7 @@
 \ir functions/append.sql
 \ir functions/holds.sql
 \ir functions/schedule.sql
+\ir functions/bulk_deletions.sql
 \ir functions/redaction.sql
 \ir functions/reading.sql
 \ir functions/recovery.sql

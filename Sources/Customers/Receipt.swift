@@ -16,6 +16,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case releaseHold = "hold.release"
     case scheduleDeletion = "deletion.schedule"
     case cancelDeletion = "deletion.cancel"
+    case createBulk = "deletion.bulk"
+    case cancelBulk = "deletion.bulk-cancel"
 
     /// Whether a success answers with a record that still exists and so has an `ETag`.
     fileprivate var answersWithLivingRecord: Bool {
@@ -24,7 +26,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
             .restoreCustomer:
             true
         case .deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold, .scheduleDeletion,
-            .cancelDeletion:
+            .cancelDeletion, .createBulk, .cancelBulk:
             false
         }
     }
@@ -105,6 +107,7 @@ public struct Receipt: Sendable, Hashable {
         var answer = Answer(status: status, body: body, retryAfter: retryAfter)
         switch outcome {
         case .succeeded where action.answersWithLivingRecord: answer.etag = Answer.etag(of: body)
+        case .succeeded where action == .createBulk: answer.location = BulkDeletion.path(of: body)
         case .refused: answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }
         default: break
         }

@@ -27,7 +27,12 @@ public struct Write: Sendable {
     }
 
     private func carryOut(_ operation: WriteOperation, _ request: APIRequest) async -> Answer {
-        let (attempt, plan) = operation.attempt(request)
+        // Reading a large body takes longer than a stranger may keep the processor busy.
+        var mayRead = true
+        if request.body.count > WriteOperation.usualBody {
+            mayRead = await admission.wouldAdmit(operation.permissions, request)
+        }
+        let (attempt, plan) = operation.attempt(request, mayRead: mayRead)
         var rate: RateStatus?
         do throws(WriteError) {
             let admitted = try await admission.admit(attempt, request.credentials)  // ① commits the attempt

@@ -55,7 +55,10 @@ struct App: Sendable {
             pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
         let scheduler = Scheduler(
             unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits, logger: logger)
-        return pools + [recovery, scheduler] + servers
+        let bulkRunner = BulkRunner(
+            unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits,
+            rate: settings.bulkPerSecond, logger: logger)
+        return pools + [recovery, scheduler, bulkRunner] + servers
     }
 
     private func clientLimits() throws -> ClientLimits {

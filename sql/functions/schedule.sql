@@ -177,6 +177,49 @@ $$;
 COMMENT ON FUNCTION service.end_scheduled_deletion IS
     'Brings a schedule to the end that the attempt which it points to has come to, if it has: repeating it is harmless.';
 
+CREATE OR REPLACE FUNCTION service.open_deletion(
+    p_app_id uuid, p_customer_id uuid, p_key_id uuid, p_reason text, p_request jsonb, p_lease interval, p_ttl interval)
+RETURNS service.due_deletion
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now     timestamptz := clock_timestamp();
+    v_key     service.api_keys;
+    v_attempt service.attempts;
+    v_opened  service.opened;
+BEGIN
+    SELECT * INTO v_key FROM service.api_keys AS k WHERE k.app_id = p_app_id AND k.id = p_key_id;
+    v_attempt.app_id := p_app_id;
+    v_attempt.attempt_id := gen_random_uuid();
+    v_attempt.key_id := p_key_id;
+    v_attempt.action := 'customer.delete';
+    v_attempt.customer_id := p_customer_id;
+    v_attempt.admitted_at := v_now;
+    v_attempt.lease_expires_at := v_now + p_lease;
+    v_attempt.ttl := p_ttl;
+    v_attempt.entry := jsonb_build_object(
+        'actor_key_id', p_key_id,
+        'actor_client_key', v_key.client_key,
+        'actor_name', v_key.name,
+        'actor_role', v_key.role,
+        'reason', p_reason,
+        'request', p_request);
+    v_opened := service.open_attempt(v_attempt);
+    IF v_key.revoked_at IS NOT NULL OR coalesce(v_key.expires_at <= v_now, false)
+       OR service.permits(v_key, '{customers:delete}') IS NOT true THEN
+        -- The entry follows, by recovery.
+        UPDATE service.attempts AS a
+        SET outcome = 'FORBIDDEN', status_code = 403, finished_at = v_now, is_current = false,
+            lease_expires_at = v_now,
+            failure = jsonb_build_object('error_message', 'The key that asked for the deletion may no longer delete')
+        WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt.attempt_id;
+        v_opened.fence := NULL;
+    END IF;
+    RETURN ROW(p_app_id, p_customer_id, v_attempt.attempt_id, v_opened.fence)::service.due_deletion;
+END
+$$;
+COMMENT ON FUNCTION service.open_deletion IS
+    'Opens the attempt of a deletion that runs later than it was asked for, as the key that asked. No fence: the key may no longer delete, and the attempt has ended as FORBIDDEN.';
+
 CREATE OR REPLACE FUNCTION service.take_due_deletions(p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_deletion
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -184,9 +227,7 @@ DECLARE
     v_now      timestamptz := clock_timestamp();
     v_schedule service.scheduled_deletions;
     v_outcome  text;
-    v_key      service.api_keys;
-    v_attempt  service.attempts;
-    v_opened   service.opened;
+    v_due      service.due_deletion;
 BEGIN
     FOR v_schedule IN
         SELECT *
@@ -215,45 +256,16 @@ BEGIN
             END IF;
         END IF;
 
-        SELECT * INTO v_key
-        FROM service.api_keys AS k
-        WHERE k.app_id = v_schedule.app_id AND k.id = v_schedule.key_id;
-        v_attempt := NULL;
-        v_attempt.app_id := v_schedule.app_id;
-        v_attempt.attempt_id := gen_random_uuid();
-        v_attempt.key_id := v_schedule.key_id;
-        v_attempt.action := 'customer.delete';
-        v_attempt.customer_id := v_schedule.customer_id;
-        v_attempt.admitted_at := v_now;
-        v_attempt.lease_expires_at := v_now + p_lease;
-        v_attempt.ttl := p_ttl;
-        v_attempt.entry := jsonb_build_object(
-            'actor_key_id', v_schedule.key_id,
-            'actor_client_key', v_key.client_key,
-            'actor_name', v_key.name,
-            'actor_role', v_key.role,
-            'reason', v_schedule.reason,
-            'request', jsonb_build_object('scheduled_by', v_schedule.scheduled_by));
-        v_opened := service.open_attempt(v_attempt);
-        IF v_key.revoked_at IS NOT NULL OR coalesce(v_key.expires_at <= v_now, false)
-           OR service.permits(v_key, '{customers:delete}') IS NOT true THEN
-            -- The entry follows, by recovery.
-            UPDATE service.attempts AS a
-            SET outcome = 'FORBIDDEN', status_code = 403, finished_at = v_now, is_current = false,
-                lease_expires_at = v_now,
-                failure = jsonb_build_object(
-                    'error_message', 'The key that scheduled the deletion may no longer delete')
-            WHERE a.app_id = v_attempt.app_id AND a.attempt_id = v_attempt.attempt_id;
-            UPDATE service.scheduled_deletions AS s
-            SET status = 'FORBIDDEN', attempt_id = v_attempt.attempt_id
-            WHERE s.app_id = v_schedule.app_id AND s.customer_id = v_schedule.customer_id;
-            CONTINUE;
-        END IF;
+        v_due := service.open_deletion(
+            v_schedule.app_id, v_schedule.customer_id, v_schedule.key_id, v_schedule.reason,
+            jsonb_build_object('scheduled_by', v_schedule.scheduled_by), p_lease, p_ttl);
         UPDATE service.scheduled_deletions AS s
-        SET attempt_id = v_attempt.attempt_id, try_after = v_attempt.lease_expires_at
+        SET attempt_id = v_due.attempt_id, try_after = v_now + p_lease,
+            status = CASE WHEN v_due.fence IS NULL THEN 'FORBIDDEN' ELSE s.status END
         WHERE s.app_id = v_schedule.app_id AND s.customer_id = v_schedule.customer_id;
-        RETURN NEXT ROW(v_schedule.app_id, v_schedule.customer_id, v_attempt.attempt_id, v_opened.fence)
-            ::service.due_deletion;
+        IF v_due.fence IS NOT NULL THEN
+            RETURN NEXT v_due;
+        END IF;
     END LOOP;
 END
 $$;

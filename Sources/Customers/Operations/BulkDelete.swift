@@ -177,23 +177,7 @@ public struct BulkRequest: Sendable, Hashable {
     public init(_ body: [UInt8]) throws(Invalidity) {
         let object = try BodyObject(body)
         try object.refuseMembers(otherThan: ["ids", "dry_run"])
-        guard case .array(let values) = object["ids"] else { throw .body("ids must be an array of UUIDs") }
-        guard (1...Self.mostItems).contains(values.count) else {
-            throw .body("ids must hold 1 to \(Self.mostItems) UUIDs")
-        }
-        var ids: [UUID] = []
-        for value in values {
-            guard case .string(let text) = value, let id = UUID(strict: text) else {
-                throw .body("ids must be an array of UUIDs")
-            }
-            ids.append(id)
-        }
-        guard Set(ids).count == ids.count else { throw .body("ids must not hold the same UUID twice") }
-        self.ids = ids
-        switch object["dry_run"] {
-        case nil: isDryRun = false
-        case .bool(let flag): isDryRun = flag
-        default: throw .body("dry_run must be true or false")
-        }
+        ids = try object.distinctIDs("ids", atMost: Self.mostItems)
+        isDryRun = try object.flag("dry_run")
     }
 }

@@ -77,6 +77,19 @@ public struct Admission: Sendable {
         return try await decide(statement, pair, deadline: deadline).decision
     }
 
+    /// Whether a request has credentials that may do this now. It spends nothing, and decides nothing: admission does.
+    func wouldAdmit(_ permissions: [Permission], _ request: APIRequest) async -> Bool {
+        let pair = CredentialMemory.Pair(request.credentials)
+        guard memory.refusal(of: pair) == nil else { return false }
+        let statement = Statement(
+            """
+            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
+            """,
+            checks(request.credentials, permissions, cost: 0, isValid: true) + [.text(request.context.ip)])
+        let decision = try? await decide(statement, pair, deadline: request.deadline).decision
+        return decision?.verdict == .admitted
+    }
+
     /// Admits a read that leaves an entry: floods are folded as those of writes are.
     func authorize(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
         let pair = CredentialMemory.Pair(credentials)

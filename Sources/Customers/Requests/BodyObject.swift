@@ -38,6 +38,30 @@ struct BodyObject {
         }
     }
 
+    /// UUIDs, at least one, each once.
+    func distinctIDs(_ name: String, atMost limit: Int) throws(Invalidity) -> [UUID] {
+        guard case .array(let values) = self[name] else { throw .body("\(name) must be an array of UUIDs") }
+        guard (1...limit).contains(values.count) else { throw .body("\(name) must hold 1 to \(limit) UUIDs") }
+        var ids: [UUID] = []
+        for value in values {
+            guard case .string(let text) = value, let id = UUID(strict: text) else {
+                throw .body("\(name) must be an array of UUIDs")
+            }
+            ids.append(id)
+        }
+        guard Set(ids).count == ids.count else { throw .body("\(name) must not hold the same UUID twice") }
+        return ids
+    }
+
+    /// False if it is absent.
+    func flag(_ name: String) throws(Invalidity) -> Bool {
+        switch self[name] {
+        case nil: false
+        case .bool(let flag): flag
+        default: throw .body("\(name) must be true or false")
+        }
+    }
+
     /// A time; nil if it is absent or null.
     func dateTime(_ name: String) throws(Invalidity) -> DateTime? {
         switch self[name] {

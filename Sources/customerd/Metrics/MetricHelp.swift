@@ -9,6 +9,7 @@ enum MetricHelp {
             "Seconds for which the oldest finished attempt has lacked its audit entry, in the whole database.",
         "customerd_audit_unrecorded": "Finished attempts that lack their audit entry, in the whole database.",
         "customerd_audit_waiting": "Audit entries that wait for the writer of this instance.",
+        "customerd_bulk_items_total": "Items of large bulk deletions that this instance has run, by outcome.",
         "customerd_http_connections": "Open client connections.",
         "customerd_http_connections_closed_total":
             "Client connections closed because the client was late, or displaced by another connection.",
