@@ -30,7 +30,7 @@ FROM (VALUES
         service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.take_due_deletions,
         service.end_scheduled_deletion, service.schedule_lag,
         service.bulk_state, service.bulk_results, service.create_bulk, service.cancel_bulk, service.take_bulk_items,
-        service.end_bulk_items,
+        service.end_bulk_items, service.retention_apps, service.retain,
         service.open_item, service.check_item, service.finish_bulk}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),

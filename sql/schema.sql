@@ -21,6 +21,7 @@
 \ir functions/schedule.sql
 \ir functions/bulk_deletions.sql
 \ir functions/redaction.sql
+\ir functions/retention.sql
 \ir functions/reading.sql
 \ir functions/recovery.sql
 \ir functions/references.sql

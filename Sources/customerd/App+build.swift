@@ -58,7 +58,8 @@ struct App: Sendable {
         let bulkRunner = BulkRunner(
             unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits,
             rate: settings.bulkPerSecond, logger: logger)
-        return pools + [recovery, scheduler, bulkRunner] + servers
+        let retention = Retention(pool: main, days: settings.contextRetentionDays, logger: logger)
+        return pools + [recovery, scheduler, bulkRunner, retention] + servers
     }
 
     private func clientLimits() throws -> ClientLimits {

@@ -21,6 +21,8 @@ struct Settings: Sendable {
     let limits: Limits
     /// How long a deleted customer can be restored; 0 for not at all: CUSTOMERD_RESTORE_DAYS.
     let restoreDays: Int
+    /// How long the context of an entry is kept; 0 for ever: CUSTOMERD_CONTEXT_RETENTION_DAYS.
+    let contextRetentionDays: Int
     /// Items of large bulk deletions that an instance deletes in a second: CUSTOMERD_BULK_PER_SECOND.
     let bulkPerSecond: Int
     /// The addresses whose `X-Forwarded-For` is believed: CUSTOMERD_TRUSTED_PROXIES.
@@ -58,6 +60,7 @@ extension Settings {
         poolSize = try environment.int("CUSTOMERD_POOL_SIZE", in: 1...1000, default: 10)
         limits = try Limits(environment)
         restoreDays = try environment.int("CUSTOMERD_RESTORE_DAYS", in: 0...36_500, default: 0)
+        contextRetentionDays = try environment.int("CUSTOMERD_CONTEXT_RETENTION_DAYS", in: 0...36_500, default: 0)
         bulkPerSecond = try environment.int("CUSTOMERD_BULK_PER_SECOND", in: 1...1000, default: 50)
         trustedProxies = try Self.proxies(environment)
         allowOwner = try environment.bool("CUSTOMERD_ALLOW_OWNER", default: false)

@@ -122,3 +122,18 @@ COMMENT ON COLUMN service.bulk_items."position" IS '1, 2, 3 … in the order ask
 COMMENT ON COLUMN service.bulk_items.customer_id IS 'The customer to be deleted.';
 COMMENT ON COLUMN service.bulk_items.attempt_id IS 'The attempt that deletes it, whose outcome decides; also the id of its entry. NULL before, and in a dry run.';
 COMMENT ON COLUMN service.bulk_items.status_code IS 'What a DELETE would have answered; NULL until it is known.';
+
+CREATE TABLE service.retentions (
+    app_id      uuid   NOT NULL,
+    declared_to bigint NOT NULL DEFAULT 0,
+    erased_to   bigint NOT NULL DEFAULT 0,
+    CONSTRAINT retentions_pkey PRIMARY KEY (app_id),
+    CONSTRAINT retentions_erase_what_is_declared CHECK (erased_to <= declared_to)
+);
+COMMENT ON TABLE service.retentions IS 'How far the context of the entries of each chain is erased because of its age.';
+COMMENT ON COLUMN service.retentions.app_id IS 'The chain.';
+COMMENT ON COLUMN service.retentions.declared_to IS 'The last entry trail.retention declares that the context of entries up to this seq is erased.';
+COMMENT ON COLUMN service.retentions.erased_to IS 'It is erased up to this seq.';
+
+CREATE INDEX entries_of_retentions ON audit.entries (app_id, seq)
+    WHERE action = 'trail.retention' AND outcome = 'SUCCEEDED';
