@@ -84,7 +84,7 @@ public struct BulkRunner: Service {
                 .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
                 .int(max(1, min(rate / 4, Self.largestBatch))),
             ])
-        let rows = try await perform(taking, for: .zero).rows
+        let rows = try await perform(taking).rows
         var items: [Item] = []
         for row in rows { items.append(try Item(row)) }
         guard let first = items.first else { return 0 }
@@ -139,7 +139,7 @@ public struct BulkRunner: Service {
         return row.bool("deletable") == true ? 200 : APIError.customerHasRecords.status
     }
 
-    private func perform(_ statement: Statement, for appID: UUID) async throws(DatabaseError) -> QueryResult {
+    private func perform(_ statement: Statement, for appID: UUID? = nil) async throws(DatabaseError) -> QueryResult {
         let deadline = ContinuousClock.now + limits.requestTimeout
         return try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline)

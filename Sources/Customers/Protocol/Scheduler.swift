@@ -77,7 +77,7 @@ public struct Scheduler: Service {
                 .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
                 .int(Self.batch),
             ])
-        let (taken, behind) = try await pool.withConnection(for: .zero, deadline: deadline) {
+        let (taken, behind) = try await pool.withConnection(deadline: deadline) {
             connection throws(DatabaseError) in
             let behind = try await connection.query(
                 Statement("SELECT deletions, seconds FROM service.schedule_lag()"), deadline: deadline
