@@ -28,6 +28,7 @@
 \ir functions/reached.sql
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
+\ir functions/reapplication.sql
 \ir functions/bulk.sql
 \ir functions/views.sql
 

@@ -137,3 +137,5 @@ COMMENT ON COLUMN service.retentions.erased_to IS 'It is erased up to this seq.'
 
 CREATE INDEX entries_of_retentions ON audit.entries (app_id, seq)
     WHERE action = 'trail.retention' AND outcome = 'SUCCEEDED';
+
+CREATE INDEX entries_reapplied ON audit.entries (app_id, (request ->> 'reapplied_from')) WHERE request ? 'reapplied_from';
