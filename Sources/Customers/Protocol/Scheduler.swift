@@ -90,7 +90,7 @@ public struct Scheduler: Service {
         for row in taken { items.append(try Due(row)) }
         await withTaskGroup(of: Void.self) { group in
             for (index, item) in items.enumerated() {
-                if index >= Self.width { await group.next() }
+                if index >= Self.width { _ = await group.next() }
                 group.addTask { await run(item) }
             }
         }
