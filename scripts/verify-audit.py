@@ -49,6 +49,7 @@ class Malformed(Exception):
 
 TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
 HEX = re.compile("(?:[0-9a-f]{2})*")
+RETENTION = re.compile(r'\{"days": \d+, "up_to": (\d+)\}', re.ASCII)
 NAMES = {name: len(name).to_bytes(4, "big") + name.encode() for name in COLUMNS}
 
 
@@ -91,7 +92,8 @@ def commits(entry, commitment, names, salt):
 class Entry:
     """An entry: what can be checked on it alone, and what ties it to others."""
 
-    __slots__ = ("seq", "app_id", "customer_id", "previous_hash", "hash", "is_erased", "declares_erasure", "fault")
+    __slots__ = ("seq", "app_id", "customer_id", "previous_hash", "hash", "is_erased", "declares_erasure",
+                 "is_context_erased", "contexts_erased_to", "fault")
 
     def __init__(self, entry):
         self.seq = int(entry["seq"] or 0)
@@ -105,6 +107,11 @@ class Entry:
             and all(entry[name] is None for name in SUBJECT)
         )
         self.declares_erasure = (entry["action"], entry["outcome"]) == ("customer.redact", "SUCCEEDED")
+        self.is_context_erased = entry["context_salt"] is None and all(entry[name] is None for name in CONTEXT[:3])
+        self.contexts_erased_to = None
+        if (entry["action"], entry["outcome"]) == ("trail.retention", "SUCCEEDED") and entry["context_salt"] is not None:
+            declared = RETENTION.fullmatch(entry["request"] or "")
+            self.contexts_erased_to = int(declared[1]) if declared else None
         self.fault = self.find_fault(entry)
 
     def find_fault(self, entry):
@@ -113,7 +120,7 @@ class Entry:
             return "a hash doesn't have 32 bytes"
         if hashlib.sha256(form(CANONICAL, entry) + b"".join(parts)).digest() != self.hash:
             return "its hash doesn't match its columns"
-        if not commits(entry, "context_commitment", CONTEXT, "context_salt"):
+        if not self.is_context_erased and not commits(entry, "context_commitment", CONTEXT, "context_salt"):
             return "the context doesn't match its commitment"
         if not self.is_erased and not commits(entry, "subject_commitment", SUBJECT, "subject_salt"):
             return "the subject data doesn't match its commitment"
@@ -293,6 +300,7 @@ class Walk:
             root = self.tree.root()
             if known.get(self.seq, {root}) != {root}:
                 self.break_chain(self.seq + 1, f"the part doesn't follow from the checkpoint of {self.seq} entries")
+        self.contexts = []  # ranges of entries whose erased context no later entry has declared yet
         self.erased = {}  # by customer, the first erased entry that no later entry has declared yet
 
     def take_head(self, head):
@@ -337,6 +345,14 @@ class Walk:
         return None
 
     def take_erasures(self, entry):
+        if entry.contexts_erased_to is not None:
+            end = entry.contexts_erased_to
+            self.contexts = [[max(first, end + 1), last] for first, last in self.contexts if last > end]
+        if entry.is_context_erased:
+            if self.contexts and self.contexts[-1][1] + 1 == entry.seq:
+                self.contexts[-1][1] = entry.seq
+            else:
+                self.contexts.append([entry.seq, entry.seq])
         if entry.customer_id is None:
             return
         if entry.declares_erasure:
@@ -365,8 +381,11 @@ class Walk:
         self.finished, self.app = self.app, None
 
     def undeclared(self):
-        seq = min(self.erased.values(), default=None)
-        return seq and (seq, f"entry {seq} was erased, but no later redaction of its customer declares that")
+        faults = [(seq, f"entry {seq} was erased, but no later redaction of its customer declares that")
+                  for seq in self.erased.values()]
+        faults += [(seq, f"the context of entry {seq} was erased, but no later retention declares that")
+                   for seq, _ in self.contexts]
+        return min(faults, key=lambda fault: fault[0], default=None)
 
     def cut(self):
         size = max(self.signed, default=0)

@@ -8,6 +8,7 @@
 \ir tables/0001_customers.sql
 \ir tables/0002_trail.sql
 \ir tables/0003_service.sql
+\ir tables/0004_deletions.sql
 
 \ir functions/canonical.sql
 \ir functions/rendering.sql
@@ -17,13 +18,18 @@
 \ir functions/unit_of_work.sql
 \ir functions/tree.sql
 \ir functions/append.sql
+\ir functions/holds.sql
+\ir functions/schedule.sql
+\ir functions/bulk_deletions.sql
 \ir functions/redaction.sql
+\ir functions/retention.sql
 \ir functions/reading.sql
 \ir functions/recovery.sql
 \ir functions/references.sql
 \ir functions/reached.sql
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
+\ir functions/reapplication.sql
 \ir functions/bulk.sql
 \ir functions/views.sql
 

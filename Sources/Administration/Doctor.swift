@@ -54,6 +54,7 @@ public struct Doctor: Sendable {
         findings += try await examine("trail", trailTriggers)
         findings += try await examine("chains", chains)
         findings += try await examine("references", protection)
+        findings += try await examine("schedule", schedule)
         findings += try await examine("durability", durability)
         findings += try await examine("replication", replication)
         findings += try await examine("clock", clock)
@@ -264,6 +265,30 @@ extension Doctor {
                 """
                 A standby follows asynchronously (\(standbys.joined(separator: ", "))): a failover to it may lose the \
                 last deletions together with their entries.
+                """)
+        ]
+    }
+
+    private func schedule() async throws(DatabaseError) -> [Finding] {
+        // Owners alone may read it.
+        let isReadable = try await rows(
+            "SELECT coalesce(has_table_privilege(to_regclass('service.scheduled_deletions'), 'SELECT'), false)"
+        ).first?.bool(0)
+        guard isReadable == true else { return [] }
+        let late = try await rows(
+            """
+            SELECT count(*)
+            FROM service.scheduled_deletions
+            WHERE status = 'SCHEDULED' AND delete_at < clock_timestamp() - interval '1 minute'
+            """
+        ).first?.int(0)
+        guard let late, late > 0 else { return [Finding("schedule", .ok, "No scheduled deletion is late.")] }
+        return [
+            Finding(
+                "schedule", .warning,
+                """
+                Scheduled deletions that are late: \(late). Is an instance running? Its log says what keeps it from \
+                deleting.
                 """)
         ]
     }

@@ -285,20 +285,40 @@ struct ChainWalk: Sendable {
     }
 }
 
-/// The erased entries of a chain that no declaration has followed yet. One declaration of a customer covers all
-/// earlier entries of the customer, so the first of them is enough to remember.
+/// The erased entries of a chain that no declaration has followed yet.
 ///
-/// Another kind of erasure, such as that of the context after a retention period, is one more such table.
+/// One declaration of a customer covers all earlier entries of the customer, so the first of them is enough to remember.
+/// One of a retention covers the contexts of all entries up to a seq, so ranges of them are.
 private struct UndeclaredErasures {
     private var first: [String: Int] = [:]
+    private var contexts: [ClosedRange<Int>] = []
 
     mutating func take(_ entry: ChainEntry) {
+        if let end = entry.contextsErasedUpTo {
+            contexts = contexts.compactMap { range in
+                range.upperBound <= end ? nil : max(range.lowerBound, end + 1)...range.upperBound
+            }
+        }
+        if entry.isContextErased {
+            if let last = contexts.last, last.upperBound + 1 == entry.seq {
+                contexts[contexts.count - 1] = last.lowerBound...entry.seq
+            } else {
+                contexts.append(entry.seq...entry.seq)
+            }
+        }
         guard let customer = entry.customerID else { return }
         if entry.declaresErasure { first[customer] = nil }
         if entry.isErased { first[customer] = first[customer] ?? entry.seq }
     }
 
     var fault: (seq: Int, reason: String)? {
-        first.values.min().map { ($0, "entry \($0) was erased, but no later redaction of its customer declares that") }
+        let subject = first.values.min().map {
+            ($0, "entry \($0) was erased, but no later redaction of its customer declares that")
+        }
+        let context = contexts.first.map { range in
+            (range.lowerBound, "the context of entry \(range.lowerBound) was erased, but no later retention declares that")
+        }
+        guard let subject, let context else { return subject ?? context }
+        return subject.0 <= context.0 ? subject : context
     }
 }

@@ -6,8 +6,10 @@ public struct Answer: Sendable {
     public let status: Int
     /// Text, sent byte for byte.
     public let body: String
-    /// JSON, unless it says otherwise.
-    public private(set) var contentType = "application/json"
+    /// Media type of the body, for `Content-Type`.
+    public internal(set) var contentType = "application/json"
+    /// Path of what was made, for `Location`.
+    public internal(set) var location: String?
     /// Writes a body of any size instead, piece by piece. `write` returns when the client can take more; when it throws,
     /// the body isn't whole.
     public internal(set) var stream: (@Sendable (_ write: (String) async throws -> Void) async throws -> Void)?

@@ -12,10 +12,23 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case deleteCustomer = "customer.delete"
     case deleteCustomers = "customer.bulk-delete"
     case exportCustomer = "customer.export"
+    case placeHold = "hold.place"
+    case releaseHold = "hold.release"
+    case scheduleDeletion = "deletion.schedule"
+    case cancelDeletion = "deletion.cancel"
+    case createBulk = "deletion.bulk"
+    case cancelBulk = "deletion.bulk-cancel"
 
     /// Whether a success answers with a record that still exists and so has an `ETag`.
     fileprivate var answersWithLivingRecord: Bool {
-        ![.deleteCustomer, .deleteCustomers, .exportCustomer].contains(self)
+        switch self {
+        case .createCustomer, .updateCustomer, .setStatus, .archiveCustomer, .unarchiveCustomer, .redactCustomer,
+            .restoreCustomer:
+            true
+        case .deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold, .scheduleDeletion,
+            .cancelDeletion, .createBulk, .cancelBulk:
+            false
+        }
     }
 }
 
@@ -94,6 +107,7 @@ public struct Receipt: Sendable, Hashable {
         var answer = Answer(status: status, body: body, retryAfter: retryAfter)
         switch outcome {
         case .succeeded where action.answersWithLivingRecord: answer.etag = Answer.etag(of: body)
+        case .succeeded where action == .createBulk: answer.location = BulkDeletion.path(of: body)
         case .refused: answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }
         default: break
         }

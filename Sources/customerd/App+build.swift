@@ -33,12 +33,13 @@ struct App: Sendable {
         let audit = AuditWriter(
             tenants: tenants, strangers: strangers, held: held, substitute: main, givenUp: givenUp, logger: logger)
         let execution = Execution(audit: audit, logger: logger)
+        let unitOfWork = UnitOfWork(pool: main, givenUp: givenUp)
         let api = CustomerAPI(
             read: Read(admission: admission, execution: execution, pool: main, logger: logger),
             write: Write(admission: admission, execution: execution, logger: logger),
             operations: Operations(
-                unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
-                givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
+                unitOfWork: unitOfWork, execution: execution, pool: main,
+                givenUp: givenUp, restoreDays: settings.restoreDays),
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
             isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },
@@ -52,7 +53,13 @@ struct App: Sendable {
         let servers = try api.services(address: address, limits: try clientLimits(), logger: logger)
         let recovery = Recovery(
             pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
-        return pools + [recovery] + servers
+        let scheduler = Scheduler(
+            unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits, logger: logger)
+        let bulkRunner = BulkRunner(
+            unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits,
+            rate: settings.bulkPerSecond, logger: logger)
+        let retention = Retention(pool: main, days: settings.contextRetentionDays, logger: logger)
+        return pools + [recovery, scheduler, bulkRunner, retention] + servers
     }
 
     private func clientLimits() throws -> ClientLimits {

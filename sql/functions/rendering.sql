@@ -70,7 +70,13 @@ RETURN '"' || left(encode(sha256(convert_to(p_record, 'UTF8')), 'hex'), 32) || '
 COMMENT ON FUNCTION service.etag(text) IS
     'Strong validator of a record: the first half of its SHA-256 (RFC 9110, section 8.8.3). EntityTag in Swift makes the same.';
 
-CREATE OR REPLACE FUNCTION service.redacted(p_record text) RETURNS text
+CREATE OR REPLACE FUNCTION service.is_record(p_body text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_body::json -> 'first_name' IS NOT NULL;
+COMMENT ON FUNCTION service.is_record(text) IS
+    'Whether the stored answer of a write to a customer is the record itself. That of a hold is the hold.';
+
+CREATE OR REPLACE FUNCTION service.redacted_record(p_record text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (
     SELECT row_to_json(r)::text
@@ -87,7 +93,26 @@ RETURN (
                  j ->> 'createdAt' AS "createdAt",
                  j ->> 'updatedAt' AS "updatedAt"
           FROM (SELECT p_record::json AS j) AS parsed) AS r);
-COMMENT ON FUNCTION service.redacted(text) IS 'A rendered record without its personal data, all else digit by digit.';
+COMMENT ON FUNCTION service.redacted_record(text) IS
+    'A rendered record without its personal data, all else digit by digit.';
+
+CREATE OR REPLACE FUNCTION service.redacted(p_body text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+    WHEN p_body::json -> 'placed_by' IS NOT NULL THEN (
+        SELECT row_to_json(r)::text
+        FROM (SELECT j ->> 'customer_id' AS customer_id, '' AS reason, j ->> 'until' AS until,
+                     j ->> 'placed_at' AS placed_at, j ->> 'placed_by' AS placed_by
+              FROM (SELECT p_body::json AS j) AS parsed) AS r)
+    WHEN p_body::json -> 'delete_at' IS NOT NULL THEN
+        '{"customer":'
+        || CASE json_typeof(p_body::json -> 'customer')
+               WHEN 'object' THEN service.redacted_record((p_body::json -> 'customer')::text) ELSE 'null' END
+        || ',"delete_at":' || (p_body::json -> 'delete_at')::text
+        || ',"status":' || (p_body::json -> 'status')::text || '}'
+    ELSE service.redacted_record(p_body) END;
+COMMENT ON FUNCTION service.redacted(text) IS
+    'The answer of a write to a customer, a record, a hold or a scheduled deletion, without its personal data.';
 
 CREATE OR REPLACE FUNCTION service.changed_members(p_before text, p_after text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

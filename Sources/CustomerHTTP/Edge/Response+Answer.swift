@@ -11,6 +11,7 @@ extension Response {
     init(_ answer: Answer) {
         var headers: HTTPFields = [.contentType: answer.contentType]
         if let seconds = answer.retryAfter { headers[.retryAfter] = String(seconds) }
+        if let location = answer.location { headers[.location] = location }
         if let help = answer.help { headers[.link] = "<\(help)>; rel=\"help\"" }
         if let etag = answer.etag { headers[.eTag] = etag }
         if answer.isReplayed { headers[.idempotentReplayed] = "true" }

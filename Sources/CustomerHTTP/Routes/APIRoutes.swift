@@ -16,9 +16,12 @@ struct APIRoutes: Sendable {
             }
         }
             + operations.writes.map { operation in
-                Route(HTTPRequest.Method(operation.method)!, operation.path) { request, context in
+                Route(
+                    HTTPRequest.Method(operation.method)!, operation.path, largestBody: operation.largestBody
+                ) { request, context in
                     // Where a body is ignored it has to be read all the same, before the next request.
-                    let body = try await request.wholeBody(deadline: context.arrival + limits.requestTimeout)
+                    let body = try await request.wholeBody(
+                        upTo: operation.largestBody, deadline: context.arrival + limits.requestTimeout)
                     let asked = try apiRequest(request, context, body: Array(buffer: body))
                     return Response(await write(operation, asked))
                 }

@@ -38,6 +38,10 @@ struct DeleteCustomer: Sendable {
                     -- The DELETE needs it, so it is counted before.
                     WITH cascading AS MATERIALIZED (
                         SELECT service.cascading($1, $2) AS request),
+                    -- Keys are checked at the end of the statement, so one whose time is over doesn't refuse.
+                    expired AS (
+                        DELETE FROM public.legal_holds AS h
+                        WHERE h.app_id = $1 AND h.customer_id = $2 AND h.until <= clock_timestamp()),
                     deleted AS (
                         DELETE FROM public.customers AS c
                         USING cascading
