@@ -10,12 +10,14 @@ SELECT l.role, p.privilege, l.kind, o.name
 FROM (VALUES
     ('service', 'USAGE', 'schema', '{public,audit,service}'::text[]),
     ('service', 'SELECT INSERT UPDATE DELETE', 'table', '{public.customers}'),
+    ('service', 'SELECT DELETE', 'table', '{public.legal_holds}'),
     ('service', 'SELECT', 'table', '{
         public.invoices, public.payment_links, public.transactions, public.liquidation_addresses,
         audit.*,
         service.migrations, service.applied_functions, service.privileges, service.dependents, service.redactions}'),
     ('service', 'EXECUTE', 'function', '{
-        service.rfc3339, service.record, service.image, service.etag, service.redacted, service.changed_members,
+        service.rfc3339, service.record, service.further_columns, service.image, service.image_with_columns,
+        service.etag, service.redacted, service.redacted_record, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening, service.fold, service.containing,
         service.authorize, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
@@ -25,12 +27,18 @@ FROM (VALUES
         service.referring_tables, service.referring_rows,
         service.await_redactions, service.redact, service.erase, service.erase_next,
         service.record_deletion, service.last_deletion, service.insert_image,
+        service.legal_hold, service.is_held, service.place_hold, service.release_hold,
+        service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.take_due_deletions,
+        service.end_scheduled_deletion, service.schedule_lag,
+        service.bulk_state, service.bulk_results, service.create_bulk, service.cancel_bulk, service.take_bulk_items,
+        service.end_bulk_items, service.retention_apps, service.retain,
         service.open_item, service.check_item, service.finish_bulk,
         service.list_webhooks, service.list_webhook_deliveries, service.create_webhook, service.change_webhook,
         service.delete_webhook, service.rotate_webhook_secret, service.replay_webhook, service.webhook_to_ping,
         service.claim_webhooks, service.note_deliveries, service.record_deliveries, service.webhook_lag}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),
+    ('auditor', 'INSERT', 'table', '{audit.checkpoints}'),
     ('auditor', 'EXECUTE', 'function', '{audit.*}')
 ) AS l (role, privileges, kind, objects)
 CROSS JOIN LATERAL unnest(string_to_array(l.privileges, ' ')) AS p (privilege)

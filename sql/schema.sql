@@ -8,7 +8,8 @@
 \ir tables/0001_customers.sql
 \ir tables/0002_trail.sql
 \ir tables/0003_service.sql
-\ir tables/0004_webhooks.sql
+\ir tables/0004_deletions.sql
+\ir tables/0005_webhooks.sql
 
 \ir functions/canonical.sql
 \ir functions/rendering.sql
@@ -16,8 +17,13 @@
 \ir functions/authorization.sql
 \ir functions/admission.sql
 \ir functions/unit_of_work.sql
+\ir functions/tree.sql
 \ir functions/append.sql
+\ir functions/holds.sql
+\ir functions/schedule.sql
+\ir functions/bulk_deletions.sql
 \ir functions/redaction.sql
+\ir functions/retention.sql
 \ir functions/reading.sql
 \ir functions/events.sql
 \ir functions/recovery.sql
@@ -25,6 +31,7 @@
 \ir functions/reached.sql
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
+\ir functions/reapplication.sql
 \ir functions/bulk.sql
 \ir functions/webhooks.sql
 \ir functions/views.sql

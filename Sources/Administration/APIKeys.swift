@@ -16,6 +16,29 @@ public struct APIKey: Sendable, Hashable {
     public let lastUsedAt: String?
     /// Until when the secret before the last rotation works; nil if there is none.
     public let previousSecretExpiresAt: String?
+    public let restrictions: KeyRestrictions
+}
+
+/// In what a key may do less than its role, the service's rate limit and its network allow. A rotation keeps all of it.
+public struct KeyRestrictions: Sendable, Hashable {
+    /// Requests in one window; nil for the limit of the service.
+    public var rateLimit: Int?
+    /// Addresses and CIDR blocks (RFC 4632) that the key is accepted from; empty for all.
+    public var allowedAddresses: [String]
+    /// Those permissions of its role that it has; empty for all of them.
+    public var permissions: [String]
+
+    public init(rateLimit: Int? = nil, allowedAddresses: [String] = [], permissions: [String] = []) {
+        self.rateLimit = rateLimit
+        self.allowedAddresses = allowedAddresses
+        self.permissions = permissions
+    }
+}
+
+/// When a key stops working.
+public enum KeyExpiry: Sendable, Hashable {
+    case after(Duration)
+    case at(DateTime)
 }
 
 /// A key with its secret, which is known only at this moment.
@@ -31,6 +54,10 @@ public enum APIKeyError: Error, Sendable, Hashable {
     case unknownKey(String)
     case revoked(String)
     case expired(String)
+    /// A key can't have a permission that its role lacks.
+    case beyondRole(String)
+    /// It would have expired before it was made.
+    case expiryIsPast
     /// The chain of the app takes no entry, so nothing was changed.
     case brokenChain(app: UUID?, String)
     case database(DatabaseError)
@@ -42,6 +69,8 @@ extension APIKeyError: CustomStringConvertible {
         case .unknownKey(let key): "There is no key \(key)."
         case .revoked(let key): "The key \(key) is revoked."
         case .expired(let key): "The key \(key) has expired."
+        case .beyondRole(let role): "The role \(role) doesn't hold all of these permissions."
+        case .expiryIsPast: "The time of --expires is not in the future."
         case .brokenChain(let app, let reason):
             """
             Nothing was changed, because the chain of \(app.map { "app \($0.text)" } ?? "the key's app") takes no entry \
@@ -75,26 +104,49 @@ public struct APIKeys: Sendable {
 
     /// Makes a key.
     ///
-    /// - Parameter lifetime: after which it stops working; nil for never.
+    /// - Parameters:
+    ///   - expiry: when it stops working, by the clock of the database; nil for never.
+    ///   - restrictions: what keeps it from doing all that its role may.
     public func create(
-        app: UUID, role: Role, name: String, lifetime: Duration? = nil, deadline: ContinuousClock.Instant
+        app: UUID, role: Role, name: String, expiry: KeyExpiry? = nil, restrictions: KeyRestrictions = .init(),
+        deadline: ContinuousClock.Instant
     ) async throws(APIKeyError) -> IssuedKey {
         let key = IssuedKey(
             clientKey: Secrets.keyPrefix + Self.random(bytes: 24),
             secret: Secrets.secretPrefix + Self.random(bytes: 32),
             appID: app, role: role.rawValue
         )
+        var (lifetime, end): (Int64?, String?)
+        switch expiry {
+        case .after(let duration): lifetime = duration.components.seconds
+        case .at(let time): end = time.text
+        case nil: break
+        }
+        let permissions = restrictions.permissions.isEmpty ? nil : Array(Set(restrictions.permissions)).sorted()
+        let addresses = restrictions.allowedAddresses.isEmpty ? nil : restrictions.allowedAddresses
+        let asked = try await rows(
+            "SELECT service.permits($1, $2), $3::timestamptz > clock_timestamp()",
+            [.text(role.rawValue), .list(permissions), .text(end)], app: app, deadline: deadline
+        ).first
+        if permissions != nil, asked?.bool(0) != true { throw .beyondRole(role.rawValue) }
+        if end != nil, asked?.bool(1) != true { throw .expiryIsPast }
         _ = try await rows(
             """
             WITH changed AS (
-                INSERT INTO service.api_keys (app_id, client_key, secret_digest, name, role, expires_at)
-                VALUES ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
-                RETURNING app_id, client_key, name, role)
+                INSERT INTO service.api_keys
+                    (app_id, client_key, secret_digest, name, role, expires_at, rate_limit, allowed_addresses,
+                     permissions)
+                VALUES ($1, $2, $3, $4, $5,
+                        coalesce($7::timestamptz, clock_timestamp() + make_interval(secs => $6)), $8::int,
+                        (SELECT array_agg(DISTINCT network(a.block::inet)) FROM unnest($9::text[]) AS a (block)),
+                        $10)
+                RETURNING \(Self.columns))
             \(Self.append(action: "key.create"))
             """,
             [
                 .uuid(app), .text(key.clientKey), .bytes(Credentials.digest(key.secret)), .text(name),
-                .text(role.rawValue), .int(lifetime?.components.seconds),
+                .text(role.rawValue), .int(lifetime), .text(end), .int(restrictions.rateLimit), .list(addresses),
+                .list(permissions),
             ],
             app: app,
             deadline: deadline
@@ -116,7 +168,10 @@ public struct APIKeys: Sendable {
                    service.rfc3339(w.last_used_at),
                    service.rfc3339(CASE
                        WHEN k.previous_secret_expires_at > clock_timestamp() THEN k.previous_secret_expires_at
-                   END)
+                   END),
+                   k.rate_limit,
+                   array_to_string(k.allowed_addresses, ' '),
+                   array_to_string(k.permissions, ' ')
             FROM service.api_keys AS k
             LEFT JOIN service.rate_windows AS w ON w.app_id = k.app_id AND w.key_id = k.id
             WHERE $1::uuid IS NULL OR k.app_id = $1
@@ -128,7 +183,9 @@ public struct APIKeys: Sendable {
             APIKey(
                 appID: row.uuid(0) ?? .zero, clientKey: row[1] ?? "", name: row[2] ?? "", role: row[3] ?? "",
                 createdAt: row[4] ?? "", expiresAt: row[5], revokedAt: row[6], lastUsedAt: row[7],
-                previousSecretExpiresAt: row[8]
+                previousSecretExpiresAt: row[8],
+                restrictions: KeyRestrictions(
+                    rateLimit: row.int(9), allowedAddresses: Self.words(row[10]), permissions: Self.words(row[11]))
             )
         }
     }
@@ -152,7 +209,7 @@ public struct APIKeys: Sendable {
                 WHERE client_key = $1
                   AND revoked_at IS NULL
                   AND (expires_at > clock_timestamp() OR expires_at IS NULL)
-                RETURNING app_id, client_key, name, role)
+                RETURNING \(Self.columns))
             \(Self.append(action: "key.rotate"))
             """,
             [.text(clientKey), .bytes(Credentials.digest(secret)), .int(overlap.components.seconds)],
@@ -182,7 +239,7 @@ public struct APIKeys: Sendable {
                 SET revoked_at = clock_timestamp()
                 WHERE client_key = $1
                   AND revoked_at IS NULL
-                RETURNING app_id, id, client_key, name, role, revoked_at)
+                RETURNING id, revoked_at, \(Self.columns))
             INSERT INTO service.attempts
                 (app_id, attempt_id, key_id, action, admitted_at, is_current, entry, lease_expires_at, ttl, outcome,
                  finished_at)
@@ -235,8 +292,20 @@ public struct APIKeys: Sendable {
         """
     }
 
+    /// What of a key its entry tells.
+    private static let columns =
+        "app_id, client_key, name, role, expires_at, rate_limit, allowed_addresses, permissions"
+
     /// What an entry tells of a key, as the expression that makes it.
-    private static let request = "jsonb_build_object('key', c.client_key, 'name', c.name, 'role', c.role)"
+    private static let request = """
+        jsonb_strip_nulls(jsonb_build_object(
+            'key', c.client_key, 'name', c.name, 'role', c.role, 'expires_at', service.rfc3339(c.expires_at),
+            'rate_limit', c.rate_limit, 'allow', to_jsonb(c.allowed_addresses::text[]), 'permissions', c.permissions))
+        """
+
+    private static func words(_ text: String?) -> [String] {
+        text?.split(separator: " ").map(String.init) ?? []
+    }
 
     /// From the system's generator (getrandom).
     private static func random(bytes count: Int) -> String {
@@ -267,5 +336,11 @@ public struct APIKeys: Sendable {
         } catch {
             throw APIKeyError(error, app: app)
         }
+    }
+}
+
+extension Parameter {
+    fileprivate static func list(_ elements: [String]?) -> Parameter {
+        elements.map { .array($0) } ?? .null
     }
 }

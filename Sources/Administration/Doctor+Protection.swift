@@ -25,7 +25,7 @@ public struct Protection: Sendable {
 
     // MARK: - Foreign keys
 
-    /// The four tables of the schema each have a foreign key on customers that refuses.
+    /// The five tables of the schema each have a foreign key on customers that refuses.
     private func ownKeys() async throws(DatabaseError) -> [Finding] {
         try await rows(
             """
@@ -35,7 +35,7 @@ public struct Protection: Sendable {
                    k.convalidated,
                    (to_jsonb(k) ->> 'conenforced')::boolean,
                    quote_ident(k.conname)
-            FROM unnest('{invoices,payment_links,transactions,liquidation_addresses}'::name[])
+            FROM unnest('{invoices,payment_links,transactions,liquidation_addresses,legal_holds}'::name[])
                 WITH ORDINALITY AS w (name, position)
             LEFT JOIN pg_class AS t ON t.relname = w.name AND t.relnamespace = 'public'::regnamespace
             LEFT JOIN LATERAL (
@@ -67,8 +67,9 @@ public struct Protection: Sendable {
             }
             guard let problem else { return [Finding]() }
             let replaced = row[5].map { "DROP CONSTRAINT \($0), " } ?? ""
+            let key = table == "legal_holds" ? "legal_holds_keep_a_customer" : "\(table)_belong_to_a_customer"
             let repair = """
-                Restore it: ALTER TABLE public.\(table) \(replaced)ADD CONSTRAINT \(table)_belong_to_a_customer FOREIGN KEY \
+                Restore it: ALTER TABLE public.\(table) \(replaced)ADD CONSTRAINT \(key) FOREIGN KEY \
                 (app_id, customer_id) REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT.
                 """
             let validate = "Run ALTER TABLE public.\(table) VALIDATE CONSTRAINT \(row[5] ?? "")."
@@ -102,7 +103,7 @@ public struct Protection: Sendable {
                              AND c.conkey <@ (string_to_array(i.indkey::text, ' ')::int2[])[1:cardinality(c.conkey)]),
                    (to_jsonb(c) ->> 'conenforced')::boolean,
                    n.nspname = 'public'
-                   AND t.relname = ANY ('{invoices,payment_links,transactions,liquidation_addresses}'::name[])
+                   AND t.relname = ANY ('{invoices,payment_links,transactions,liquidation_addresses,legal_holds}'::name[])
             FROM pg_constraint AS c
             JOIN pg_class AS t ON t.oid = c.conrelid
             JOIN pg_namespace AS n ON n.oid = t.relnamespace

@@ -55,6 +55,7 @@ public struct Doctor: Sendable {
         findings += try await examine("chains", chains)
         findings += try await examine("webhooks", webhooks)
         findings += try await examine("references", protection)
+        findings += try await examine("schedule", schedule)
         findings += try await examine("durability", durability)
         findings += try await examine("replication", replication)
         findings += try await examine("clock", clock)
@@ -149,29 +150,34 @@ extension Doctor {
         }
     }
 
-    /// Both triggers must fire ALWAYS, or `session_replication_role` would silence them.
+    /// The triggers must fire ALWAYS, or `session_replication_role` would silence them.
     private func trailTriggers() async throws(DatabaseError) -> [Finding] {
         guard try await exists("audit.entries") else { return [] }
         let findings = try await rows(
             """
-            SELECT w.name, t.tgenabled
-            FROM (VALUES ('entries_are_never_changed'), ('entries_are_never_truncated')) AS w (name)
-            LEFT JOIN pg_trigger AS t ON t.tgrelid = 'audit.entries'::regclass AND t.tgname = w.name
+            SELECT w.name, w.relation, t.tgenabled
+            FROM (VALUES ('entries_are_never_changed', 'audit.entries'),
+                         ('entries_are_never_truncated', 'audit.entries'),
+                         ('nodes_are_never_changed', 'audit.nodes'),
+                         ('nodes_are_never_truncated', 'audit.nodes'),
+                         ('checkpoints_are_never_changed', 'audit.checkpoints'),
+                         ('checkpoints_are_never_truncated', 'audit.checkpoints')) AS w (name, relation)
+            LEFT JOIN pg_trigger AS t ON t.tgrelid = to_regclass(w.relation) AND t.tgname = w.name
             WHERE t.tgenabled IS DISTINCT FROM 'A'
-            ORDER BY w.name
+            ORDER BY w.relation, w.name
             """
         ).map { row in
-            let name = row[0] ?? ""
-            return row[1] == nil
-                ? Finding("trail", .failure, "The trigger \(name) is missing, so audit.entries isn't append-only.")
+            let (name, table) = (row[0] ?? "", row[1] ?? "")
+            return row[2] == nil
+                ? Finding("trail", .failure, "The trigger \(name) is missing, so \(table) isn't append-only.")
                 : Finding(
                     "trail", .failure,
                     """
-                    The trigger \(name) can be bypassed: ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER \(name).
+                    The trigger \(name) can be bypassed: ALTER TABLE \(table) ENABLE ALWAYS TRIGGER \(name).
                     """)
         }
         return findings.isEmpty
-            ? [Finding("trail", .ok, "audit.entries is append-only, for its owner too.")] : findings
+            ? [Finding("trail", .ok, "The trail and its tree are append-only, for their owner too.")] : findings
     }
 
     /// A chain whose head is missing or wrong takes no further entries.
@@ -288,6 +294,30 @@ extension Doctor {
                 """
                 A standby follows asynchronously (\(standbys.joined(separator: ", "))): a failover to it may lose the \
                 last deletions together with their entries.
+                """)
+        ]
+    }
+
+    private func schedule() async throws(DatabaseError) -> [Finding] {
+        // Owners alone may read it.
+        let isReadable = try await rows(
+            "SELECT coalesce(has_table_privilege(to_regclass('service.scheduled_deletions'), 'SELECT'), false)"
+        ).first?.bool(0)
+        guard isReadable == true else { return [] }
+        let late = try await rows(
+            """
+            SELECT count(*)
+            FROM service.scheduled_deletions
+            WHERE status = 'SCHEDULED' AND delete_at < clock_timestamp() - interval '1 minute'
+            """
+        ).first?.int(0)
+        guard let late, late > 0 else { return [Finding("schedule", .ok, "No scheduled deletion is late.")] }
+        return [
+            Finding(
+                "schedule", .warning,
+                """
+                Scheduled deletions that are late: \(late). Is an instance running? Its log says what keeps it from \
+                deleting.
                 """)
         ]
     }

@@ -225,7 +225,7 @@ struct ForeignObjects: Sendable {
                     WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{audit,service}'::pg_catalog.name[])
                        OR n.nspname OPERATOR(pg_catalog.=) 'public'
                           AND c.relname OPERATOR(pg_catalog.=) ANY (
-                              '{customers,invoices,payment_links,transactions,liquidation_addresses}'::pg_catalog.name[])
+                              '{customers,invoices,payment_links,transactions,liquidation_addresses,legal_holds}'::pg_catalog.name[])
                     UNION ALL
                     SELECT 'function', pg_catalog.format('%s.%s', n.nspname, p.proname), p.proowner
                     FROM pg_catalog.pg_proc AS p

@@ -12,6 +12,10 @@ struct ChainEntry: Sendable {
     let isErased: Bool
     /// Whether it declares that the subject data of all earlier entries of its customer is erased, or will be.
     let declaresErasure: Bool
+    /// Whether its context and the salt of that are gone. A later entry must declare that.
+    let isContextErased: Bool
+    /// Up to which seq it declares that contexts are erased, or will be; nil if it doesn't.
+    let contextsErasedUpTo: Int?
     /// How its own columns contradict each other; nil if they don't.
     let fault: String?
 
@@ -23,7 +27,21 @@ struct ChainEntry: Sendable {
         hash = row.bytes(.hash) ?? []
         isErased = Self.isErased(row)
         declaresErasure = row[.action] == "customer.redact" && row[.outcome] == "SUCCEEDED"
+        isContextErased = Self.isContextErased(row)
+        contextsErasedUpTo = Self.contextsErasedUpTo(row)
         fault = Self.fault(of: row)
+    }
+
+    /// What remains of `request` is then no longer proven.
+    private static func isContextErased(_ row: ChainRow) -> Bool {
+        row[.contextSalt] == nil && row[.actorClaimed] == nil && row[.ip] == nil && row[.userAgent] == nil
+    }
+
+    /// Only while its own context is proven.
+    private static func contextsErasedUpTo(_ row: ChainRow) -> Int? {
+        guard row[.action] == "trail.retention", row[.outcome] == "SUCCEEDED", row[.contextSalt] != nil else { return nil }
+        let form = /\{"days": [0-9]+, "up_to": ([0-9]+)\}/
+        return row[.request].flatMap { $0.wholeMatch(of: form) }.flatMap { Int($0.1) }
     }
 
     private static func isErased(_ row: ChainRow) -> Bool {
@@ -33,7 +51,8 @@ struct ChainEntry: Sendable {
 
     private static func fault(of row: ChainRow) -> String? {
         guard hash(of: row) == row.bytes(.hash) else { return "its hash doesn't match its columns" }
-        guard commits(row, .contextCommitment, to: CanonicalForm.context, under: .contextSalt) else {
+        guard isContextErased(row) || commits(row, .contextCommitment, to: CanonicalForm.context, under: .contextSalt)
+        else {
             return "actor_claimed, ip, user_agent or request doesn't match context_commitment"
         }
         if isErased(row) { return nil }
@@ -43,7 +62,7 @@ struct ChainEntry: Sendable {
     }
 
     /// The hash that the columns give; nil if one of its three parts isn't 32 bytes.
-    private static func hash(of row: ChainRow) -> [UInt8]? {
+    static func hash(of row: ChainRow) -> [UInt8]? {
         var digest = SHA256()
         digest.update(data: CanonicalForm(CanonicalForm.entry, of: row).bytes)
         for column in [ChainRow.Column.subjectCommitment, .contextCommitment, .previousHash] {
@@ -54,7 +73,7 @@ struct ChainEntry: Sendable {
     }
 
     /// Whether a commitment is the HMAC of a form under a salt. Source: RFC 2104.
-    private static func commits(
+    static func commits(
         _ row: ChainRow, _ commitment: ChainRow.Column, to members: CanonicalForm.Members, under salt: ChainRow.Column
     ) -> Bool {
         guard let salt = row.bytes(salt), let commitment = row.bytes(commitment) else { return false }
@@ -97,12 +116,14 @@ struct CanonicalForm: Sendable, Hashable {
 extension CanonicalForm {
     /// The columns of a form, in order.
     struct Members: Sendable {
+        let columns: [ChainRow.Column]
         /// Their positions in a row.
         let positions: [Int]
         /// Each name with its length before it, as it goes into the form.
         let prefixes: [[UInt8]]
 
         init(_ columns: ChainRow.Column...) {
+            self.columns = columns
             positions = columns.map(\.position)
             prefixes = columns.map { column in
                 var form = CanonicalForm()

@@ -38,7 +38,7 @@ public struct CustomerAPI: Sendable {
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method) { request, context in
-                if route.takesBody { context.inviteBody(of: request) }
+                if route.takesBody { context.inviteBody(of: request, upTo: route.largestBody) }
                 return try await route.handler(request, context)
             }
             guard route.answersHead else { continue }

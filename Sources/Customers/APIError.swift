@@ -10,17 +10,24 @@ public enum APIError: Error, Sendable, Hashable {
     case auditEntryNotFound
     case webhookNotFound
     case tooManyWebhooks
+    /// Nothing that covers the entry, or nothing at all, was signed yet.
+    case checkpointNotFound
     case customerHasRecords
     case keyUsedForOtherRequest
     case inProgress(retryAfter: Int)
     case customerExists
     case notRestorable
+    case customerHeld
+    case holdNotFound
+    case scheduleNotFound
+    case bulkNotFound
     case preconditionFailed
     case noRoute(method: String, path: String)
     case methodNotAllowed(method: String, path: String)
     case expectationFailed
     case malformedRequest
-    case bodyTooLarge
+    /// The limit is in bytes.
+    case bodyTooLarge(limit: Int)
     case requestTimeout
     case headersTooLarge
     case unavailable
@@ -48,10 +55,12 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .webhookNotFound, .noRoute: 404
+        case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound, .bulkNotFound,
+            .webhookNotFound, .noRoute:
+            404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .inProgress, .customerExists, .notRestorable, .tooManyWebhooks: 409
+        case .inProgress, .customerExists, .notRestorable, .customerHeld, .tooManyWebhooks: 409
         case .preconditionFailed: 412
         case .bodyTooLarge: 413
         case .expectationFailed: 417
@@ -73,16 +82,21 @@ extension APIError {
         case .auditEntryNotFound: "Audit entry not found"
         case .webhookNotFound: "Webhook not found"
         case .tooManyWebhooks: "An app can have at most 20 webhooks"
+        case .checkpointNotFound: "Checkpoint not found"
         case .customerHasRecords: "Customer cannot be deleted."
         case .keyUsedForOtherRequest: "idempotency-key was used with a different request"
         case .inProgress: "A request with this idempotency-key is in progress"
         case .customerExists: "Customer already exists"
         case .notRestorable: "Customer can no longer be restored"
+        case .customerHeld: "Customer is under a hold"
+        case .holdNotFound: "Hold not found"
+        case .scheduleNotFound: "Scheduled deletion not found"
+        case .bulkNotFound: "Bulk deletion not found"
         case .preconditionFailed: "If-Match does not match the customer's ETag"
         case .noRoute(let method, let path), .methodNotAllowed(let method, let path): "Cannot \(method) \(path)"
         case .expectationFailed: "Expect must be 100-continue"
         case .malformedRequest: "Malformed HTTP request"
-        case .bodyTooLarge: "Request body is larger than 64 KiB"
+        case .bodyTooLarge(let limit): "Request body is larger than \(limit / 1024) KiB"
         case .requestTimeout: "Request body did not arrive in time"
         case .headersTooLarge: "Request headers are too large"
         case .unavailable: "Service temporarily unavailable"

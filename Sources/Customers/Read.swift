@@ -48,7 +48,8 @@ public struct Read: Sendable {
         var rate: RateStatus?
         do throws(DatabaseError) {
             let decision = try await admission.authorize(
-                request.credentials, operation.permissions, isValid: plan.failure == nil, deadline: request.deadline)
+                request.credentials, from: request.context.ip, operation.permissions, isValid: plan.failure == nil,
+                deadline: request.deadline)
             rate = decision.rate
             if let refusal = decision.refusal { return refusal.error.answer.with(rate) }
             guard let caller = decision.caller else { throw .unexpected("a read is admitted without a key") }

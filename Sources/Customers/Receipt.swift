@@ -12,6 +12,12 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case deleteCustomer = "customer.delete"
     case deleteCustomers = "customer.bulk-delete"
     case exportCustomer = "customer.export"
+    case placeHold = "hold.place"
+    case releaseHold = "hold.release"
+    case scheduleDeletion = "deletion.schedule"
+    case cancelDeletion = "deletion.cancel"
+    case createBulk = "deletion.bulk"
+    case cancelBulk = "deletion.bulk-cancel"
     case createWebhook = "webhook.create"
     case updateWebhook = "webhook.update"
     case deleteWebhook = "webhook.delete"
@@ -24,7 +30,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
         case .createCustomer, .updateCustomer, .setStatus, .archiveCustomer, .unarchiveCustomer, .redactCustomer,
             .restoreCustomer:
             true
-        case .deleteCustomer, .deleteCustomers, .exportCustomer, .createWebhook, .updateWebhook, .deleteWebhook,
+        case .deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold, .scheduleDeletion,
+            .cancelDeletion, .createBulk, .cancelBulk, .createWebhook, .updateWebhook, .deleteWebhook,
             .rotateWebhookSecret, .replayWebhook:
             false
         }
@@ -113,6 +120,7 @@ public struct Receipt: Sendable, Hashable {
         var answer = Answer(status: status, body: holdsSecret ? reveal(body) : body, retryAfter: retryAfter)
         switch outcome {
         case .succeeded where action.answersWithLivingRecord: answer.etag = Answer.etag(of: body)
+        case .succeeded where action == .createBulk: answer.location = BulkDeletion.path(of: body)
         case .refused: answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }
         default: break
         }

@@ -30,7 +30,12 @@ public struct Write: Sendable {
     }
 
     private func carryOut(_ operation: WriteOperation, _ request: APIRequest) async -> Answer {
-        let (attempt, plan) = operation.attempt(request)
+        // Reading a large body takes longer than a stranger may keep the processor busy.
+        var mayRead = true
+        if request.body.count > WriteOperation.usualBody {
+            mayRead = await admission.wouldAdmit(operation.permissions, request)
+        }
+        let (attempt, plan) = operation.attempt(request, mayRead: mayRead)
         var rate: RateStatus?
         do throws(WriteError) {
             let admitted = try await admission.admit(attempt, request.credentials)  // ① commits the attempt
@@ -47,7 +52,7 @@ public struct Write: Sendable {
                 try await execution.record(entry, until: attempt.deadline)
             case .refused(let outcome, let error):
                 receipt = Receipt(attempt.key, outcome, error)
-                if let failure = admitted.failure {
+                if outcome == .failed, let failure = admitted.failure {
                     logger.error("admission failed", metadata: ["error": "\(failure.message ?? "")"])
                 }
                 guard admitted.isRecorded else { break }

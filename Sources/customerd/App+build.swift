@@ -39,6 +39,7 @@ struct App: Sendable {
             tenants: tenants, strangers: strangers, held: held, substitute: main, feed: feed, givenUp: givenUp,
             logger: logger)
         let execution = Execution(audit: audit, logger: logger)
+        let unitOfWork = UnitOfWork(pool: main, givenUp: givenUp)
         let webhookAddresses = WebhookAddresses(allowed: settings.webhookAllow)
         let webhooks = try webhookSender(webhookAddresses)
         let api = CustomerAPI(
@@ -47,9 +48,8 @@ struct App: Sendable {
             write: Write(
                 admission: admission, execution: execution, secrets: settings.secrets, logger: logger),
             operations: Operations(
-                unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
-                givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays,
-                secrets: settings.secrets, webhookAddresses: webhookAddresses),
+                unitOfWork: unitOfWork, execution: execution, pool: main, givenUp: givenUp,
+                restoreDays: settings.restoreDays, secrets: settings.secrets, webhookAddresses: webhookAddresses),
             limits: settings.limits,
             proxies: TrustedProxies(settings.trustedProxies),
             isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },
@@ -63,10 +63,16 @@ struct App: Sendable {
         let servers = try api.services(address: address, limits: clientLimits, logger: logger)
         let recovery = Recovery(
             pool: recovering, substitute: main, givenUp: givenUp, memory: memory, logger: logger)
+        let scheduler = Scheduler(
+            unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits, logger: logger)
+        let bulkRunner = BulkRunner(
+            unitOfWork: unitOfWork, execution: execution, pool: main, limits: settings.limits,
+            rate: settings.bulkPerSecond, logger: logger)
+        let retention = Retention(pool: main, days: settings.contextRetentionDays, logger: logger)
         let deliverers = webhooks.map {
             WebhookDeliverer(pool: following, substitute: main, sender: $0, logger: logger)
         }
-        let workers: [any Service] = [recovery, feed] + (deliverers.map { [$0] } ?? [])
+        let workers: [any Service] = [recovery, scheduler, bulkRunner, retention, feed] + (deliverers.map { [$0] } ?? [])
         return pools + workers + servers + [EventFeed.Closing(feed)]
     }
 

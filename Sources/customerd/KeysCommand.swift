@@ -1,4 +1,5 @@
 import Administration
+import AuditTrail
 public import ArgumentParser
 import Customers
 
@@ -14,6 +15,8 @@ struct Keys: AsyncParsableCommand {
     /// Long enough for any query about a small table.
     static var deadline: ContinuousClock.Instant { .now + .seconds(30) }
     static let longestTime = 100 * 366 * 86_400
+    /// The permissions that a key can have.
+    static let permissions = Permission.allCases.filter { $0 != .switchedOff }.map(\.rawValue).joined(separator: ", ")
 }
 
 extension Keys {
@@ -30,6 +33,35 @@ extension Keys {
         var name: String
         @Option(help: "Expire the key after this many seconds; by default it doesn't expire.")
         var expiresIn: Int?
+        @Option(
+            help: ArgumentHelp("Expire the key at this time, such as 2026-01-31T09:30:00Z.", valueName: "time"),
+            transform: { text in
+                guard let time = DateTime(text) else {
+                    throw ValidationError("--expires must be an RFC 3339 date-time, not \"\(text)\".")
+                }
+                return time
+            }
+        )
+        var expires: DateTime?
+        @Option(help: "Requests in one rate window; by default the limit of the service.")
+        var rateLimit: Int?
+        @Option(
+            help: ArgumentHelp(
+                "Accept the key from this address or CIDR block only; can be repeated. By default from all.",
+                valueName: "cidr"))
+        var allow: [String] = []
+        @Option(
+            help: ArgumentHelp(
+                "Give the key this permission of its role only; can be repeated. By default all of them.",
+                discussion: Keys.permissions, valueName: "permission"),
+            transform: { text in
+                guard let permission = Permission(rawValue: text), permission != .switchedOff else {
+                    throw ValidationError("--permission must be one of \(Keys.permissions), not \"\(text)\".")
+                }
+                return permission
+            }
+        )
+        var permission: [Permission] = []
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
@@ -40,12 +72,30 @@ extension Keys {
             guard expiresIn.map((1...Keys.longestTime).contains) ?? true else {
                 throw ValidationError("--expires-in must be a number of seconds from 1 to \(Keys.longestTime).")
             }
+            guard expiresIn == nil || expires == nil else {
+                throw ValidationError("--expires and --expires-in can't be given together.")
+            }
+            guard rateLimit.map(Limits.rateLimits.contains) ?? true else {
+                throw ValidationError(
+                    "--rate-limit must be a number of requests from 1 to \(Limits.rateLimits.upperBound).")
+            }
+            for block in allow {
+                // One block, not a list of them, as which the parser would also accept it.
+                let isOne = !block.isEmpty && !block.contains { $0 == "," || $0.isWhitespace }
+                guard isOne, (try? AddressBlocks(block)) != nil else {
+                    throw ValidationError("--allow must be an address or a CIDR block, not \"\(block)\".")
+                }
+            }
         }
 
         func run() async throws {
             try await CommandRunner.connected(as: "keys") { _, connection in
                 let key = try await APIKeys(connection: connection).create(
-                    app: app, role: role, name: name, lifetime: expiresIn.map { .seconds($0) }, deadline: Keys.deadline
+                    app: app, role: role, name: name,
+                    expiry: expires.map { .at($0) } ?? expiresIn.map { .after(.seconds($0)) },
+                    restrictions: KeyRestrictions(
+                        rateLimit: rateLimit, allowedAddresses: allow, permissions: permission.map(\.rawValue)),
+                    deadline: Keys.deadline
                 )
                 output.print(key)
             }
@@ -149,6 +199,11 @@ extension APIKey {
             "role": .string(role), "created_at": .string(createdAt), "expires_at": .string(expiresAt),
             "revoked_at": .string(revokedAt), "last_used_at": .string(lastUsedAt),
             "previous_secret_expires_at": .string(previousSecretExpiresAt),
+            "rate_limit": .int(restrictions.rateLimit),
+            "allow": restrictions.allowedAddresses.isEmpty
+                ? .null : .array(restrictions.allowedAddresses.map { .string($0) }),
+            "permissions": restrictions.permissions.isEmpty
+                ? .null : .array(restrictions.permissions.map { .string($0) }),
         ]
     }
 
@@ -159,6 +214,10 @@ extension APIKey {
             revokedAt.map { "revoked \($0)" },
             lastUsedAt.map { "last used \($0)" } ?? "never used",
             previousSecretExpiresAt.map { "old secret until \($0)" },
+            restrictions.rateLimit.map { "\($0) requests in a window" },
+            restrictions.allowedAddresses.isEmpty
+                ? nil : "only from \(restrictions.allowedAddresses.joined(separator: " "))",
+            restrictions.permissions.isEmpty ? nil : "only \(restrictions.permissions.joined(separator: " "))",
         ]
         let shown = TextRule.visible(name)
         return "\(clientKey)  \(appID.text)  \(role)  \(shown)  (\(facts.compactMap { $0 }.joined(separator: ", ")))"

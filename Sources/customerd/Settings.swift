@@ -21,6 +21,10 @@ struct Settings: Sendable {
     let limits: Limits
     /// How long a deleted customer can be restored; 0 for not at all: CUSTOMERD_RESTORE_DAYS.
     let restoreDays: Int
+    /// How long the context of an entry is kept; 0 for ever: CUSTOMERD_CONTEXT_RETENTION_DAYS.
+    let contextRetentionDays: Int
+    /// Items of large bulk deletions that an instance deletes in a second: CUSTOMERD_BULK_PER_SECOND.
+    let bulkPerSecond: Int
     /// The addresses whose `X-Forwarded-For` is believed: CUSTOMERD_TRUSTED_PROXIES.
     let trustedProxies: AddressBlocks
     /// What encrypts the secrets of webhooks, which are off without it: CUSTOMERD_SECRETS_KEY.
@@ -62,6 +66,8 @@ extension Settings {
         poolSize = try environment.int("CUSTOMERD_POOL_SIZE", in: 1...1000, default: 10)
         limits = try Limits(environment)
         restoreDays = try environment.int("CUSTOMERD_RESTORE_DAYS", in: 0...36_500, default: 0)
+        contextRetentionDays = try environment.int("CUSTOMERD_CONTEXT_RETENTION_DAYS", in: 0...36_500, default: 0)
+        bulkPerSecond = try environment.int("CUSTOMERD_BULK_PER_SECOND", in: 1...1000, default: 50)
         trustedProxies = try Self.addresses(environment, "CUSTOMERD_TRUSTED_PROXIES")
         secrets = try Self.secrets(environment)
         webhookAllow = try Self.addresses(environment, "CUSTOMERD_WEBHOOK_ALLOW")
@@ -161,7 +167,7 @@ extension Settings {
 extension Limits {
     fileprivate init(_ environment: Environment) throws(SettingsError) {
         self.init(
-            rateLimit: try environment.int("CUSTOMERD_RATE_LIMIT", in: 1...1_000_000_000, default: 100),
+            rateLimit: try environment.int("CUSTOMERD_RATE_LIMIT", in: Self.rateLimits, default: 100),
             rateWindow: .seconds(try environment.int("CUSTOMERD_RATE_WINDOW_SECONDS", in: 1...86_400, default: 60)),
             idempotencyTTL: .seconds(
                 try environment.int("CUSTOMERD_IDEMPOTENCY_TTL_SECONDS", in: 1...31_536_000, default: 86_400)),

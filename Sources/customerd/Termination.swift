@@ -29,6 +29,8 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(variable): \(error)")
         } else if let error = Self.databaseError(in: error) {
             self.init(error)
+        } else if error is ReapplyError {
+            self.init(code: Self.negative, message: "\(error)")
         } else if error is HealthError {
             self.init(code: Self.unreachable, message: "\(error)")
         } else if error is ServeGuardError {
@@ -36,8 +38,8 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(error)")
         } else if let error = error as? MigrationError {
             self.init(code: error.isMissingPrivilege ? Self.badUsage : Self.negative, message: "\(error)")
-        } else if error is APIKeyError {
-            self.init(code: Self.negative, message: "\(error)")
+        } else if let error = error as? APIKeyError {
+            self.init(code: error.isBadUsage ? Self.badUsage : Self.negative, message: "\(error)")
         } else {
             // The parser's own: help, wrong arguments, an exit code.
             let code = Customerd.exitCode(for: error)
@@ -109,6 +111,15 @@ struct Termination {
             }
         }
         Customerd.exit(withError: ExitCode(code))
+    }
+}
+
+extension APIKeyError {
+    fileprivate var isBadUsage: Bool {
+        switch self {
+        case .beyondRole, .expiryIsPast: true
+        case .unknownKey, .revoked, .expired, .brokenChain, .database: false
+        }
     }
 }
 

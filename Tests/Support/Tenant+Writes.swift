@@ -58,6 +58,30 @@ extension Tenant {
             headers: reason.map { [(name: "x-audit-reason", value: $0)] } ?? [])
     }
 
+    /// Begins a large bulk deletion.
+    public func startBulk(
+        _ customers: [String], dryRun: Bool? = nil, reason: String? = nil, key: String = newID()
+    ) async throws -> HTTPAnswer {
+        let ids = customers.map { "\"\($0)\"" }.joined(separator: ",")
+        let more = (dryRun.map { ",\"dry_run\":\($0)" } ?? "") + (reason.map { ",\"reason\":\"\($0)\"" } ?? "")
+        return try await send(
+            HTTPCall(
+                "POST", "/api/v0/bulk-deletions", headers: self.key.headers + [("idempotency-key", key)],
+                body: "{\"ids\":[\(ids)]\(more)}"))
+    }
+
+    /// Waits for the end of a large bulk deletion.
+    ///
+    /// - Returns: its state.
+    public func finishBulk(_ path: String, within limit: Duration = .seconds(40)) async throws -> String {
+        var state = ""
+        try await eventually("the bulk deletion ended", within: limit) {
+            state = try await send(HTTPCall("GET", path, headers: key.headers)).body
+            return state.contains("\"status\":\"DONE\"")
+        }
+        return state
+    }
+
     /// The number of customers of the app, archived ones included.
     public func customerCount() async throws -> String? {
         try await database.value("SELECT count(*) FROM customers WHERE app_id = $1", [.text(app)])

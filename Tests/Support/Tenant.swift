@@ -72,6 +72,15 @@ extension TestDatabase {
         return key
     }
 
+    /// Makes an API key by `customerd keys create`.
+    ///
+    /// - Parameter options: of the command, in addition.
+    public func createKey(app: String, role: String = "admin", options: [String]) async throws -> Tenant.Key {
+        try key(
+            from: try await customerd(
+                ["keys", "create", "--app", app, "--role", role, "--name", "tests", "--json"] + options))
+    }
+
     /// Replaces the secret of a key; the old one stays valid for the overlap.
     public func rotate(_ key: Tenant.Key, overlap: Int) async throws -> Tenant.Key {
         try self.key(from: try await customerd(["keys", "rotate", key.clientKey, "--overlap", "\(overlap)", "--json"]))

@@ -166,7 +166,7 @@ for response in api["components"]["responses"].values():
             problems.append(f"the header {name} of answers isn't explained")
 compare("outcomes", set(re.findall(r"^\| `([A-Z_]+)` \|", section("Audit"), re.M)),
         set(api["components"]["schemas"]["Outcome"]["enum"]))
-actions = set(re.findall(r"`((?:customer|key|webhook)\.[a-z_-]+)`", section("Audit")))
+actions = set(re.findall(r"`((?:customer|deletion|hold|key|trail|webhook)\.[a-z_-]+)`", section("Audit")))
 compare("actions", actions, set(api["components"]["schemas"]["Action"]["enum"]))
 members = [name for row in re.findall(r"^\| (`.*?) \|", section("Records"), re.M) for name in re.findall(r"`([^`]+)`", row)]
 if members != api["components"]["schemas"]["Customer"]["required"]:

@@ -15,7 +15,19 @@ WITH chain AS (
            e.previous_hash,
            e.hash,
            e.hash = audit.hash(e) AS hash_holds,
-           e.context_commitment = audit.hmac_sha256(e.context_salt, audit.context(e)) AS context_holds,
+           CASE
+               WHEN e.context_salt IS NOT NULL
+                   THEN e.context_commitment = audit.hmac_sha256(e.context_salt, audit.context(e))
+               ELSE num_nonnulls(e.actor_claimed, e.ip, e.user_agent) = 0
+                    AND EXISTS (
+                        SELECT
+                        FROM audit.entries AS r
+                        WHERE r.app_id = e.app_id
+                          AND r.seq > e.seq
+                          AND r.action = 'trail.retention'
+                          AND r.outcome = 'SUCCEEDED'
+                          AND r.context_salt IS NOT NULL
+                          AND (r.request ->> 'up_to')::bigint >= e.seq) END AS context_holds,
            CASE
                WHEN e.subject_salt IS NOT NULL
                    THEN e.subject_commitment = audit.hmac_sha256(e.subject_salt, audit.subject(e))

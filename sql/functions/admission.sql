@@ -132,6 +132,7 @@ DECLARE
 BEGIN
     v_decision := service.authorize(
         p_client_key, p_secret_digest, p_permissions, p_cost, p_rate_limit, p_rate_window, p_is_valid,
+        (p_entry ->> 'ip')::inet,
         p_entry || jsonb_build_object(
             'id', p_attempt_id, 'action', p_action, 'customer_id', p_customer_id,
             'idempotency_key', p_idempotency_key),

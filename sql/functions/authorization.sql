@@ -15,6 +15,13 @@ RETURN cardinality(p_permissions) > 0 AND p_permissions <@ CASE p_role
 COMMENT ON FUNCTION service.permits(text, text[]) IS
     'Whether a role holds all of these permissions. An empty list permits nothing.';
 
+CREATE OR REPLACE FUNCTION service.permits(p_key service.api_keys, p_permissions text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN service.permits((p_key).role, p_permissions)
+    AND ((p_key).permissions IS NULL OR p_permissions <@ (p_key).permissions);
+COMMENT ON FUNCTION service.permits(service.api_keys, text[]) IS
+    'Whether a key has all of these permissions: its role holds them, and it wasn''t made with fewer.';
+
 CREATE OR REPLACE FUNCTION service.actor(p_decision service.admission) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN jsonb_build_object(
@@ -110,6 +117,7 @@ CREATE OR REPLACE FUNCTION service.authorize(
     p_rate_limit    int,
     p_rate_window   interval,
     p_is_valid      boolean,
+    p_ip            inet,
     -- Of a write alone: the audit entry as far as the request makes it, and the address that a flood is counted by.
     p_entry         jsonb DEFAULT NULL,
     p_address       text DEFAULT NULL) RETURNS service.admission
@@ -122,6 +130,8 @@ DECLARE
     v_matches     boolean;
     v_key         service.api_keys;
     v_window      service.rate_windows;
+    v_limit       int;
+    v_cost        int;
     v_decision    service.admission;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -154,25 +164,27 @@ BEGIN
     v_decision.key_name := v_key.name;
     v_decision.key_role := v_key.role;
 
+    v_limit := coalesce(v_key.rate_limit, p_rate_limit);
+    -- What costs more than a window holds could never be granted: it is invalid, and spends one request as such.
+    v_cost := CASE WHEN p_cost <= v_limit THEN p_cost ELSE 1 END;
+    v_decision.rate_limit := v_limit;
     -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future was opened before the
     -- clock stepped back, and is over. The clock is read under the row's lock: by v_now, a window that was opened while
     -- this request waited would open in the future, too.
     INSERT INTO service.rate_windows AS w (app_id, key_id, opened_at, spent, refused, was_granted, last_used_at)
-    VALUES (v_key.app_id, v_key.id, v_now,
-            CASE WHEN p_cost <= p_rate_limit THEN p_cost ELSE 0 END,
-            (p_cost > p_rate_limit)::int, p_cost <= p_rate_limit, v_now)
+    VALUES (v_key.app_id, v_key.id, v_now, v_cost, 0, true, v_now)
     ON CONFLICT ON CONSTRAINT rate_windows_pkey DO UPDATE
         SET (opened_at, spent, refused, was_granted, last_used_at) = (
             SELECT CASE WHEN is_over THEN now ELSE w.opened_at END,
-                   CASE WHEN is_over THEN excluded.spent WHEN is_granted THEN w.spent + p_cost ELSE w.spent END,
+                   CASE WHEN is_over THEN excluded.spent WHEN is_granted THEN w.spent + v_cost ELSE w.spent END,
                    CASE WHEN is_over THEN excluded.refused WHEN is_granted THEN w.refused ELSE w.refused + 1 END,
                    CASE WHEN is_over THEN excluded.was_granted ELSE is_granted END,
                    now
             FROM (SELECT w.opened_at + p_rate_window <= t.now OR w.opened_at > t.now AS is_over,
-                         w.spent + p_cost <= p_rate_limit AS is_granted, t.now
+                         w.spent + v_cost <= v_limit AS is_granted, t.now
                   FROM (SELECT clock_timestamp() AS now OFFSET 0) AS t) AS state)
     RETURNING * INTO v_window;
-    v_decision.rate_remaining := greatest(p_rate_limit - v_window.spent, 0);
+    v_decision.rate_remaining := greatest(v_limit - v_window.spent, 0);
     v_decision.rate_reset := ceil(extract(epoch FROM v_window.opened_at + p_rate_window));
     IF NOT v_window.was_granted THEN
         v_decision.verdict := 'RATE_LIMITED';
@@ -189,9 +201,12 @@ BEGIN
             ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
                 SET counted = f.counted + 1, folded = f.folded + 1, entry = excluded.entry;
         END IF;
-    ELSIF NOT service.permits(v_key.role, p_permissions) THEN
+    ELSIF NOT service.permits(v_key, p_permissions) THEN
         v_decision.verdict := 'FORBIDDEN';
-    ELSIF NOT p_is_valid THEN
+    ELSIF NOT coalesce(p_ip <<= ANY (v_key.allowed_addresses), v_key.allowed_addresses IS NULL) THEN
+        v_decision.verdict := 'FORBIDDEN';
+        v_decision.is_elsewhere := true;
+    ELSIF NOT p_is_valid OR p_cost > v_limit THEN
         v_decision.verdict := 'INVALID';
     ELSE
         v_decision.verdict := 'ADMITTED';

@@ -25,6 +25,9 @@ BEGIN
         FROM public.customers AS c
         WHERE c.app_id = p_app_id AND c.id = p_customer_id
         FOR UPDATE NOWAIT;
+        -- As DeleteCustomer does.
+        DELETE FROM public.legal_holds AS h
+        WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id AND h.until <= clock_timestamp();
         DELETE FROM public.customers AS c
         WHERE c.app_id = p_app_id AND c.id = p_customer_id;
         GET DIAGNOSTICS v_deleted = ROW_COUNT;
@@ -88,6 +91,9 @@ BEGIN
         -- If it can be deleted and nothing acts, there is nothing to be counted.
         WHERE v_tried.deletable IS NOT true OR service.has_acting_keys()
     LOOP
+        -- A hold whose time is over is removed by a deletion.
+        CONTINUE WHEN v_reached.constraint_name = 'legal_holds_keep_a_customer'
+                  AND NOT service.is_held(p_app_id, p_customer_id);
         v_item := service.reference_item(v_reached.table_name, v_reached.constraint_name, v_reached.count);
         IF v_reached.action IS NOT NULL THEN
             v_acts := v_acts || v_item;

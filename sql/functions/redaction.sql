@@ -6,7 +6,7 @@
 -- decided by locks and by seq, never by a clock.
 --
 -- Called by the operation RedactCustomer (redact, erase) and by recovery (erase).
--- Locks, in this order: the advisory lock of the app's redactions, the customer, attempts of bulk requests by id, the row
+-- Locks, in this order: the advisory lock of the app's redactions, the schedule, the customer, attempts of bulk requests by id, the row
 -- of service.redactions, the customer's attempts (skipping those that are locked, which may wait for the customer).
 
 CREATE OR REPLACE FUNCTION service.await_redactions(p_app_id uuid) RETURNS void
@@ -76,7 +76,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                            WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
                              AND e.before_image IS NOT NULL AND e.seq > r.entry_seq)),
         (SELECT service.redacted(known.record)
-         FROM (SELECT CASE a.outcome WHEN 'SUCCEEDED' THEN a.body ELSE a.before_image END AS record,
+         FROM (SELECT CASE WHEN a.outcome = 'SUCCEEDED' AND service.is_record(a.body) THEN a.body
+                           ELSE a.before_image END AS record,
                       1 AS preference, a.finished_at AS at
                FROM service.attempts AS a
                WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id
@@ -103,7 +104,7 @@ COMMENT ON FUNCTION service.known_record IS
 
 CREATE OR REPLACE FUNCTION service.redact(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_entity_tags text[],
-    p_not_found text, p_mismatch_status int, p_mismatch text) RETURNS service.receipt
+    p_not_found text, p_mismatch_status int, p_mismatch text, p_held text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_now       timestamptz;
@@ -115,11 +116,20 @@ BEGIN
     -- One at a time in an app, and no restore or bulk answer is made meanwhile.
     PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
 
+    -- In the order in which a schedule is changed: before the customer.
+    PERFORM FROM service.scheduled_deletions AS s WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id FOR UPDATE;
+
     -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
     SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
     IF FOUND AND p_entity_tags IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+    ELSIF service.is_held(p_app_id, p_customer_id) THEN
+        RETURN service.finish(
+            p_app_id, p_attempt_id, 'CONFLICT', 409, p_held, service.image(v_customer));
     END IF;
+    -- One whose time is over no longer holds, and its reason is personal data.
+    DELETE FROM public.legal_holds AS h WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id;
+    UPDATE service.scheduled_deletions AS s SET reason = NULL WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
     v_now := clock_timestamp();
     UPDATE public.customers AS c
     SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '', redacted_at = v_now,

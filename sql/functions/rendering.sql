@@ -31,26 +31,35 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION service.record(public.customers) IS 'A customer as the API renders it. The only renderer.';
 
-CREATE OR REPLACE FUNCTION service.image(p_record text, p_row jsonb) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN left(p_record, -1)
-    || coalesce((
-        SELECT ',"columns":' || jsonb_object_agg(m.key, m.value)::text
-        FROM jsonb_each(p_row - ARRAY[
-            'app_id', 'id', 'first_name', 'last_name', 'email', 'phone_number', 'status', 'customer_type', 'last_spent',
-            'last_purchase_date', 'created_at', 'updated_at', 'searchable_name', 'searchable_email']) AS m
-        WHERE m.value <> 'null'
-          AND NOT EXISTS (
-              SELECT
-              FROM pg_attribute AS a
-              WHERE a.attrelid = 'public.customers'::regclass AND a.attname = m.key AND a.attgenerated <> '')), '')
-    || '}';
-COMMENT ON FUNCTION service.image(text, jsonb) IS
-    'The before-image of a customer, from its record and its row.';
+CREATE OR REPLACE FUNCTION service.further_columns(p_row jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN nullif(jsonb_strip_nulls(p_row - '{
+    app_id, id, first_name, last_name, email, phone_number, status, customer_type, last_spent, last_purchase_date,
+    created_at, updated_at, searchable_name, searchable_email}'::text[]), '{}');
+COMMENT ON FUNCTION service.further_columns(jsonb) IS
+    'The columns of a customer, without NULLs, that its record doesn''t show. NULL if there are none.';
+
+CREATE OR REPLACE FUNCTION service.image_with_columns(p_record text, p_row jsonb) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_columns jsonb := (
+        SELECT jsonb_object_agg(m.key, p_row -> m.key)
+        FROM jsonb_object_keys(service.further_columns(p_row)) AS m (key)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM pg_attribute AS a
+            WHERE a.attrelid = 'public.customers'::regclass AND a.attname = m.key AND a.attgenerated <> ''));
+BEGIN
+    RETURN left(p_record, -1) || coalesce(',"columns":' || v_columns::text, '') || '}';
+END
+$$;
+COMMENT ON FUNCTION service.image_with_columns(text, jsonb) IS
+    'The before-image of a customer that has further columns.';
 
 CREATE OR REPLACE FUNCTION service.image(c public.customers) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT service.image(service.record(c), pg_catalog.to_jsonb(c))
+    SELECT CASE WHEN service.further_columns(pg_catalog.to_jsonb(c)) IS NULL THEN service.record(c)
+                ELSE service.image_with_columns(service.record(c), pg_catalog.to_jsonb(c)) END
 $$;
 COMMENT ON FUNCTION service.image(public.customers) IS
     'The before-image of a customer: its record and, under "columns", every further column that isn''t null, archived_at and those that the operator added; generated ones not.';
@@ -61,7 +70,13 @@ RETURN '"' || left(encode(sha256(convert_to(p_record, 'UTF8')), 'hex'), 32) || '
 COMMENT ON FUNCTION service.etag(text) IS
     'Strong validator of a record: the first half of its SHA-256 (RFC 9110, section 8.8.3). EntityTag in Swift makes the same.';
 
-CREATE OR REPLACE FUNCTION service.redacted(p_record text) RETURNS text
+CREATE OR REPLACE FUNCTION service.is_record(p_body text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_body::json -> 'first_name' IS NOT NULL;
+COMMENT ON FUNCTION service.is_record(text) IS
+    'Whether the stored answer of a write to a customer is the record itself. That of a hold is the hold.';
+
+CREATE OR REPLACE FUNCTION service.redacted_record(p_record text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (
     SELECT row_to_json(r)::text
@@ -78,7 +93,26 @@ RETURN (
                  j ->> 'createdAt' AS "createdAt",
                  j ->> 'updatedAt' AS "updatedAt"
           FROM (SELECT p_record::json AS j) AS parsed) AS r);
-COMMENT ON FUNCTION service.redacted(text) IS 'A rendered record without its personal data, all else digit by digit.';
+COMMENT ON FUNCTION service.redacted_record(text) IS
+    'A rendered record without its personal data, all else digit by digit.';
+
+CREATE OR REPLACE FUNCTION service.redacted(p_body text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+    WHEN p_body::json -> 'placed_by' IS NOT NULL THEN (
+        SELECT row_to_json(r)::text
+        FROM (SELECT j ->> 'customer_id' AS customer_id, '' AS reason, j ->> 'until' AS until,
+                     j ->> 'placed_at' AS placed_at, j ->> 'placed_by' AS placed_by
+              FROM (SELECT p_body::json AS j) AS parsed) AS r)
+    WHEN p_body::json -> 'delete_at' IS NOT NULL THEN
+        '{"customer":'
+        || CASE json_typeof(p_body::json -> 'customer')
+               WHEN 'object' THEN service.redacted_record((p_body::json -> 'customer')::text) ELSE 'null' END
+        || ',"delete_at":' || (p_body::json -> 'delete_at')::text
+        || ',"status":' || (p_body::json -> 'status')::text || '}'
+    ELSE service.redacted_record(p_body) END;
+COMMENT ON FUNCTION service.redacted(text) IS
+    'The answer of a write to a customer, a record, a hold or a scheduled deletion, without its personal data.';
 
 CREATE OR REPLACE FUNCTION service.changed_members(p_before text, p_after text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -40,14 +40,18 @@ CREATE TYPE service.admission AS (
     client_key     text,
     key_name       text,
     key_role       text,
+    rate_limit     int,
     rate_remaining int,
-    rate_reset     bigint
+    rate_reset     bigint,
+    is_elsewhere   boolean
 );
 COMMENT ON TYPE service.admission IS
     'The decision about a request, when it was made, the API key that asked, and the state of its rate window.';
 COMMENT ON COLUMN service.admission.is_recorded IS 'Whether the attempt gets an audit entry of its own; a flood is folded.';
 COMMENT ON COLUMN service.admission.retry_after IS 'Seconds until the rate window ends, with RATE_LIMITED. Seconds until the window of the flood closes, with UNAUTHENTICATED that was folded into one.';
 COMMENT ON COLUMN service.admission.client_key IS 'The client key that was tried, if it exists.';
+COMMENT ON COLUMN service.admission.rate_limit IS 'Requests of the key in one window: its own number, or that of the service.';
+COMMENT ON COLUMN service.admission.is_elsewhere IS 'Whether FORBIDDEN is due to the address: the key is not accepted from there.';
 
 CREATE TYPE service.receipt AS (
     action      text,
@@ -120,6 +124,9 @@ CREATE TABLE service.api_keys (
     created_at                 timestamptz NOT NULL DEFAULT now(),
     expires_at                 timestamptz,
     revoked_at                 timestamptz,
+    rate_limit                 int,
+    allowed_addresses          cidr[],
+    permissions                text[],
     CONSTRAINT api_keys_pkey PRIMARY KEY (app_id, id),
     CONSTRAINT api_keys_client_key_names_one_key UNIQUE (client_key),
     CONSTRAINT api_keys_belong_to_a_real_app CHECK (app_id <> '00000000-0000-0000-0000-000000000000'),
@@ -127,7 +134,10 @@ CREATE TABLE service.api_keys (
     CONSTRAINT api_keys_digests_are_sha_256 CHECK (
         octet_length(secret_digest) = 32 AND octet_length(previous_secret_digest) = 32),
     CONSTRAINT api_keys_previous_secret_has_an_end CHECK (
-        (previous_secret_digest IS NULL) = (previous_secret_expires_at IS NULL))
+        (previous_secret_digest IS NULL) = (previous_secret_expires_at IS NULL)),
+    CONSTRAINT api_keys_rate_limit_permits_something CHECK (rate_limit > 0),
+    CONSTRAINT api_keys_are_accepted_from_somewhere CHECK (cardinality(allowed_addresses) > 0),
+    CONSTRAINT api_keys_permissions_permit_something CHECK (cardinality(permissions) > 0)
 );
 COMMENT ON TABLE service.api_keys IS 'API keys. Looked up by client_key alone, so a distributed schema replicates this small table.';
 COMMENT ON COLUMN service.api_keys.app_id IS 'The tenant for which the key acts.';
@@ -141,6 +151,9 @@ COMMENT ON COLUMN service.api_keys.role IS 'viewer, editor, admin or auditor.';
 COMMENT ON COLUMN service.api_keys.created_at IS 'When it was made.';
 COMMENT ON COLUMN service.api_keys.expires_at IS 'When it stops working; NULL for never.';
 COMMENT ON COLUMN service.api_keys.revoked_at IS 'When it was revoked; NULL while it is good.';
+COMMENT ON COLUMN service.api_keys.rate_limit IS 'Its requests in one window; NULL for the limit of the service.';
+COMMENT ON COLUMN service.api_keys.allowed_addresses IS 'The networks that it is accepted from; NULL for all.';
+COMMENT ON COLUMN service.api_keys.permissions IS 'Those of its role that it has; NULL for all of them.';
 
 CREATE TABLE service.rate_windows (
     app_id       uuid        NOT NULL,

@@ -88,6 +88,17 @@ function isErased(entry) {
   return entry.subject_salt === null && entry.customer_id !== null && SUBJECT.every((name) => entry[name] === null);
 }
 
+/** Whether everything that a retention erases is gone. */
+function isContextErased(entry) {
+  return entry.context_salt === null && CONTEXT.slice(0, 3).every((name) => entry[name] === null);
+}
+
+/** Up to which seq an entry declares that contexts are erased, or will be; 0 if it doesn't. */
+function contextsErasedTo(entry) {
+  if (entry.action !== "trail.retention" || entry.outcome !== "SUCCEEDED" || entry.context_salt === null) return 0;
+  return Number(/^\{"days": \d+, "up_to": (\d+)\}$/.exec(value(entry, "request") ?? "")?.[1] ?? 0);
+}
+
 /** Whether the entry's hash is that of its columns. The salts aren't needed for it. */
 export async function hashHolds(entry) {
   const parts = ["subject_commitment", "context_commitment", "previous_hash"].map((name) => bytes(entry[name]));
@@ -101,7 +112,7 @@ export async function hashHolds(entry) {
  */
 export async function faultOf(entry) {
   if (!await hashHolds(entry)) return "its hash isn't that of its columns";
-  if (!await commits(entry, "context_commitment", CONTEXT, "context_salt")) {
+  if (!isContextErased(entry) && !await commits(entry, "context_commitment", CONTEXT, "context_salt")) {
     return "actor_claimed, ip, user_agent or request isn't what was committed to";
   }
   if (isErased(entry)) return null;
@@ -128,6 +139,9 @@ export class ChainCheck {
   /** By customer, the seq of the newest entry that declares an erasure. */
   #declared = new Map();
   #erased = [];
+  #erasedContexts = [];
+  /** Retentions: the seq of the entry, and up to which seq it declares. */
+  #retentions = [];
   #faults = [];
 
   /**
@@ -157,7 +171,9 @@ export class ChainCheck {
 
   /** Erased entries that no later entry declares. */
   get undeclared() {
-    return this.#erased.filter(({ customer, seq }) => !(this.#declared.get(customer) > seq));
+    return this.#erased.filter(({ customer, seq }) => !(this.#declared.get(customer) > seq))
+      .concat(this.#erasedContexts.filter(({ seq }) =>
+        !this.#retentions.some((retention) => retention.seq > seq && retention.to >= seq)));
   }
 
   /** @returns {{seq: number, id: string|null, reason: string}|null} the first break of the chain, once the last entry was taken. */
@@ -168,7 +184,7 @@ export class ChainCheck {
       this.#note(1, 2, "the previous_hash of entry 1 isn't 32 zero bytes: entry 1 was replaced", first.id);
     }
     for (const { seq, id } of this.undeclared) {
-      this.#note(seq, 3, `entry ${seq} was erased, but no redaction accounts for it`, id);
+      this.#note(seq, 3, `entry ${seq} was erased, but no redaction or retention accounts for it`, id);
     }
     const seen = this.#remembered;
     const size = this.head?.seq ?? 0;
@@ -183,6 +199,9 @@ export class ChainCheck {
     const fault = await faultOf(entry);
     if (fault !== null) this.#note(entry.seq, 1, `entry ${entry.seq} was changed: ${fault}`, entry.id);
     if (isErased(entry)) this.#erased.push({ customer: entry.customer_id, seq: entry.seq, id: entry.id });
+    if (isContextErased(entry)) this.#erasedContexts.push({ seq: entry.seq, id: entry.id });
+    const to = contextsErasedTo(entry);
+    if (to > 0) this.#retentions.push({ seq: entry.seq, to });
     if (declaresErasure(entry)) {
       this.#declared.set(entry.customer_id, Math.max(entry.seq, this.#declared.get(entry.customer_id) ?? 0));
     }

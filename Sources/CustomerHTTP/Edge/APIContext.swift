@@ -22,8 +22,8 @@ struct APIContext: RequestContext {
 
     /// Tells a client that waits for it to send the body (RFC 9110, section 10.1.1), unless that is too large, which is
     /// answered at once.
-    func inviteBody(of request: Request) {
-        guard request.headers[.expect] != nil, !request.announcesTooLargeBody else { return }
+    func inviteBody(of request: Request, upTo limit: Int) {
+        guard request.headers[.expect] != nil, !request.announcesBody(over: limit) else { return }
         channel.triggerUserOutboundEvent(ExchangeHandler.BodyInvitation(), promise: nil)
     }
 

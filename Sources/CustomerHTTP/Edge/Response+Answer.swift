@@ -12,6 +12,7 @@ extension Response {
         var headers = HTTPFields()
         if answer.status != 204 { headers[.contentType] = answer.contentType }
         if let seconds = answer.retryAfter { headers[.retryAfter] = String(seconds) }
+        if let location = answer.location { headers[.location] = location }
         if let help = answer.help { headers[.link] = "<\(help)>; rel=\"help\"" }
         if let etag = answer.etag { headers[.eTag] = etag }
         if answer.isReplayed { headers[.idempotentReplayed] = "true" }

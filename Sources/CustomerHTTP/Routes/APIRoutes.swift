@@ -16,16 +16,20 @@ struct APIRoutes: Sendable {
             ) { request, context in
                 // Where a body is ignored it has to be read all the same, before the next request.
                 if operation.method != "GET" {
-                    _ = try await request.wholeBody(deadline: context.arrival + limits.requestTimeout)
+                    _ = try await request.wholeBody(
+                        upTo: WriteOperation.usualBody, deadline: context.arrival + limits.requestTimeout)
                 }
                 return Response(await read(operation, try apiRequest(request, context, body: [])))
                     .unlessKnown(to: request)
             }
         }
             + operations.writes.map { operation in
-                Route(HTTPRequest.Method(operation.method)!, operation.path) { request, context in
+                Route(
+                    HTTPRequest.Method(operation.method)!, operation.path, largestBody: operation.largestBody
+                ) { request, context in
                     // The same here.
-                    let body = try await request.wholeBody(deadline: context.arrival + limits.requestTimeout)
+                    let body = try await request.wholeBody(
+                        upTo: operation.largestBody, deadline: context.arrival + limits.requestTimeout)
                     let asked = try apiRequest(request, context, body: Array(buffer: body))
                     return Response(await write(operation, asked))
                 }

@@ -1,3 +1,4 @@
+import Customers
 import HTTPTypes
 import Hummingbird
 
@@ -19,9 +20,14 @@ struct Route: Sendable {
     /// out, nor where the length of the body isn't known before.
     let answersHead: Bool
 
+    /// Bytes of a body that are accepted.
+    let largestBody: Int
+
     init(
-        _ method: HTTPRequest.Method, _ path: String, answersHead: Bool = true, _ handler: @escaping Handler
+        _ method: HTTPRequest.Method, _ path: String, answersHead: Bool = true,
+        largestBody: Int = WriteOperation.usualBody, _ handler: @escaping Handler
     ) {
+        self.largestBody = largestBody
         self.method = method
         self.path = path
         self.answersHead = method == .get && answersHead

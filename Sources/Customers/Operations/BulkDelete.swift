@@ -12,14 +12,9 @@ struct BulkDelete: Sendable {
     let execution: Execution
     let pool: ConnectionPool
     let givenUp: GivenUpAttempts
-    let limits: Limits
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let bulk = try BulkRequest(request.body)
-        // Retrying would never help.
-        guard bulk.ids.count <= limits.rateLimit else {
-            throw .body("ids must hold at most \(limits.rateLimit) UUIDs, the rate limit of the key")
-        }
         let wholeKey = try request.idempotencyKey.get()
         return WriteOperation.Plan(cost: bulk.ids.count, body: request.body) { lease, deadline throws(WriteError) in
             try await run(bulk, wholeKey, &lease, deadline: deadline)
@@ -182,23 +177,7 @@ public struct BulkRequest: Sendable, Hashable {
     public init(_ body: [UInt8]) throws(Invalidity) {
         let object = try BodyObject(body)
         try object.refuseMembers(otherThan: ["ids", "dry_run"])
-        guard case .array(let values) = object["ids"] else { throw .body("ids must be an array of UUIDs") }
-        guard (1...Self.mostItems).contains(values.count) else {
-            throw .body("ids must hold 1 to \(Self.mostItems) UUIDs")
-        }
-        var ids: [UUID] = []
-        for value in values {
-            guard case .string(let text) = value, let id = UUID(strict: text) else {
-                throw .body("ids must be an array of UUIDs")
-            }
-            ids.append(id)
-        }
-        guard Set(ids).count == ids.count else { throw .body("ids must not hold the same UUID twice") }
-        self.ids = ids
-        switch object["dry_run"] {
-        case nil: isDryRun = false
-        case .bool(let flag): isDryRun = flag
-        default: throw .body("dry_run must be true or false")
-        }
+        ids = try object.distinctIDs("ids", atMost: Self.mostItems)
+        isDryRun = try object.flag("dry_run")
     }
 }

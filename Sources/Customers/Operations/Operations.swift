@@ -4,9 +4,15 @@ public import LibPQ
 /// checked against it.
 public struct Operations: Sendable {
     public let reads: [ReadOperation] =
-        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer] + Dependents.allCases.map(ReadOperation.list)
-        + [.listAuditEntries, .getAuditEntry, .listEvents]
-        + [.listWebhooks, .getWebhook, .listWebhookDeliveries, .pingWebhook]
+        [
+            .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules, .getBulk,
+            .getBulkResults,
+        ]
+        + Dependents.allCases.map(ReadOperation.list)
+        + [
+            .listAuditEntries, .getCheckpoint, .getAuditEntry, .proveAuditEntry, .certifyAuditEntry, .listEvents,
+            .listWebhooks, .getWebhook, .listWebhookDeliveries, .pingWebhook,
+        ]
     public let writes: [WriteOperation]
 
     /// - Parameters:
@@ -14,17 +20,19 @@ public struct Operations: Sendable {
     ///   - secrets: what keeps the secrets of webhooks; nil switches making them off.
     ///   - webhookAddresses: what webhooks may reach.
     public init(
-        unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits,
+        unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts,
         restoreDays: Int, secrets: SecretBox?, webhookAddresses: WebhookAddresses
     ) {
         let create = CreateCustomer(unitOfWork: unitOfWork)
         let change = ChangeCustomer(unitOfWork: unitOfWork)
         let redact = RedactCustomer(unitOfWork: unitOfWork, pool: pool)
         let restore = RestoreCustomer(unitOfWork: unitOfWork, days: restoreDays)
+        let bulk = BulkDeletion(unitOfWork: unitOfWork)
+        let schedule = ScheduleDeletion(unitOfWork: unitOfWork)
+        let hold = HoldCustomer(unitOfWork: unitOfWork)
         let delete = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
         let deleteMany = BulkDelete(
-            delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp,
-            limits: limits)
+            delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp)
         let webhooks = ManageWebhooks(unitOfWork: unitOfWork, secrets: secrets, addresses: webhookAddresses)
         writes = [
             WriteOperation(
@@ -43,6 +51,16 @@ public struct Operations: Sendable {
             WriteOperation(
                 .deleteCustomers, "POST", "/customers/bulk-delete", [.deleteCustomers], idempotencyKey: .required,
                 deleteMany.plan),
+            WriteOperation(.placeHold, "PUT", "/customers/{id}/hold", [.deleteCustomers], hold.place),
+            WriteOperation(.releaseHold, "DELETE", "/customers/{id}/hold", [.deleteCustomers], hold.release),
+            WriteOperation(
+                .scheduleDeletion, "PUT", "/customers/{id}/scheduled-deletion", [.deleteCustomers], schedule.schedule),
+            WriteOperation(
+                .cancelDeletion, "DELETE", "/customers/{id}/scheduled-deletion", [.deleteCustomers], schedule.cancel),
+            WriteOperation(
+                .createBulk, "POST", "/bulk-deletions", [.deleteCustomers], idempotencyKey: .required,
+                largestBody: BulkDeletion.largestBody, bulk.create),
+            WriteOperation(.cancelBulk, "DELETE", "/bulk-deletions/{id}", [.deleteCustomers], bulk.cancel),
             WriteOperation(.createWebhook, "POST", "/webhooks", [.manageWebhooks], webhooks.create),
             WriteOperation(.updateWebhook, "PATCH", "/webhooks/{id}", [.manageWebhooks], webhooks.change),
             WriteOperation(.deleteWebhook, "DELETE", "/webhooks/{id}", [.manageWebhooks], webhooks.delete),
@@ -130,6 +148,10 @@ public struct WriteOperation: Sendable {
     /// What a key needs, all of it.
     public let permissions: [Permission]
     public let idempotencyKey: KeyRule
+    /// Bytes of a body that are accepted.
+    public let largestBody: Int
+    /// Bytes of a body that most operations accept, and that are read before the credentials are known.
+    public static let usualBody = 64 * 1024
     /// Reads the request.
     let plan: @Sendable (APIRequest) throws(Invalidity) -> Plan
 
@@ -152,7 +174,7 @@ public struct WriteOperation: Sendable {
 
     init(
         _ action: Action, _ method: String, _ path: String, _ permissions: [Permission],
-        idempotencyKey: KeyRule = .optional,
+        idempotencyKey: KeyRule = .optional, largestBody: Int = Self.usualBody,
         _ plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Plan
     ) {
         self.action = action
@@ -160,6 +182,7 @@ public struct WriteOperation: Sendable {
         self.path = "/api/v0" + path
         self.permissions = permissions
         self.idempotencyKey = idempotencyKey
+        self.largestBody = largestBody
         self.plan = plan
     }
 
@@ -175,7 +198,9 @@ public struct WriteOperation: Sendable {
 
     /// The attempt that a request is, and its work. What is wrong with the request is told later, to those who may ask at
     /// all.
-    func attempt(_ request: APIRequest) -> (Attempt, Plan) {
+    ///
+    /// - Parameter mayRead: false if the body isn't to be looked at: the request is about to be refused.
+    func attempt(_ request: APIRequest, mayRead: Bool = true) -> (Attempt, Plan) {
         let key = AttemptKey(action: action, customerID: isAboutCustomer ? request.id : nil)
         var invalidity = hasID && request.id == nil ? Invalidity.invalidCustomerID : nil
         var idempotencyKey: UUID?
@@ -184,7 +209,7 @@ public struct WriteOperation: Sendable {
         case .failure(.idempotencyKeyIsMissing) where self.idempotencyKey == .optional: break
         case .failure(let error): invalidity = invalidity ?? error
         }
-        invalidity = invalidity ?? request.invalidity
+        invalidity = invalidity ?? request.invalidity ?? (mayRead ? nil : .body("the body could not be read"))
         var planned: Plan?
         if invalidity == nil {
             do throws(Invalidity) { planned = try plan(request) } catch { invalidity = error }

@@ -29,11 +29,11 @@ struct RedactCustomer: Sendable {
             deadline: deadline,
             [
                 Statement(
-                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8)",
+                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                     [
                         .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
                         .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body), .int(mismatch.status),
-                        .text(mismatch.body),
+                        .text(mismatch.body), .text(APIError.customerHeld.answer.body),
                     ]
                 )
             ]

@@ -57,8 +57,11 @@ public struct Admission: Sendable {
     }
 
     /// Admits a read, which leaves no attempt behind.
+    ///
+    /// - Parameter ip: the address of the client.
     func authorize(
-        _ credentials: Credentials, _ permissions: [Permission], isValid: Bool, deadline: ContinuousClock.Instant
+        _ credentials: Credentials, from ip: String, _ permissions: [Permission], isValid: Bool,
+        deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Decision {
         let pair = CredentialMemory.Pair(credentials)
         if let refusal = memory.refusal(of: pair) {
@@ -67,11 +70,24 @@ public struct Admission: Sendable {
         }
         let statement = Statement(
             """
-            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7)
+            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
             """,
-            checks(credentials, permissions, cost: 1, isValid: isValid)
+            checks(credentials, permissions, cost: 1, isValid: isValid) + [.text(ip)]
         )
         return try await decide(statement, pair, deadline: deadline).decision
+    }
+
+    /// Whether a request has credentials that may do this now. It spends nothing, and decides nothing: admission does.
+    func wouldAdmit(_ permissions: [Permission], _ request: APIRequest) async -> Bool {
+        let pair = CredentialMemory.Pair(request.credentials)
+        guard memory.refusal(of: pair) == nil else { return false }
+        let statement = Statement(
+            """
+            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
+            """,
+            checks(request.credentials, permissions, cost: 0, isValid: true) + [.text(request.context.ip)])
+        let decision = try? await decide(statement, pair, deadline: request.deadline).decision
+        return decision?.verdict == .admitted
     }
 
     /// Admits a read that leaves an entry: floods are folded as those of writes are.
@@ -89,9 +105,9 @@ public struct Admission: Sendable {
                 .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
             ]
         let statement = Statement(
-            "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
-                .text(JSON.object(entry).text), .text(subject),
+                .text(attempt.context.ip), .text(JSON.object(entry).text), .text(subject),
             ]
         )
         return try await decide(statement, pair, countedBy: subject, deadline: attempt.deadline).decision
@@ -120,7 +136,7 @@ public struct Admission: Sendable {
     ) async throws(DatabaseError) -> (decision: Decision, row: Row) {
         let start = ContinuousClock.now
         let row = try await row(statement, pair, deadline: deadline)
-        let decision = try Decision(row, limits)
+        let decision = try Decision(row)
         let isFolded = subject != nil && !decision.isRecorded
         switch decision.verdict {
         case .unauthenticated:
@@ -180,8 +196,10 @@ extension Admission {
         let rate: RateStatus?
         /// Whether the attempt gets an entry of its own; a flood is folded into one.
         var isRecorded: Bool
+        /// Whether it is forbidden because the key isn't accepted from the client's address.
+        var isElsewhere = false
 
-        init(_ row: Row, _ limits: Limits) throws(DatabaseError) {
+        init(_ row: Row) throws(DatabaseError) {
             verdict = try row.get("verdict")
             retryAfter = row.int("retry_after")
             decidedAt = try row.get("decided_at")
@@ -195,8 +213,10 @@ extension Admission {
             caller = Caller(
                 appID: try row.get("app_id"), keyID: try row.get("key_id"), clientKey: try row.get("client_key"),
                 name: try row.get("key_name"), role: try row.get("key_role"))
+            isElsewhere = row.bool("is_elsewhere") ?? false
             rate = RateStatus(
-                limit: limits.rateLimit, remaining: try row.get("rate_remaining"), reset: try row.get("rate_reset"))
+                limit: try row.get("rate_limit"), remaining: try row.get("rate_remaining"),
+                reset: try row.get("rate_reset"))
         }
 
         /// Of credentials that failed a moment ago.
@@ -214,6 +234,11 @@ extension Admission {
             self.clientKey = caller?.clientKey
             self.rate = rate
             self.isRecorded = isRecorded
+        }
+
+        /// What the trail is told of a refusal, but not the client.
+        var failure: Failure? {
+            isElsewhere ? Failure(message: "The key is not accepted from this address") : nil
         }
 
         /// The refusal that the verdict is, if it is one.
@@ -254,11 +279,13 @@ extension Admission {
             rate = decision.rate
             decidedAt = decision.decidedAt
             isRecorded = decision.isRecorded
-            failure = nil
+            failure = decision.failure
             if let refusal = decision.refusal {
                 verdict = .refused(refusal.outcome, refusal.error)
             } else if let invalidity = attempt.invalidity {
                 verdict = .refused(.invalid, .invalid(invalidity))
+            } else if decision.verdict == .invalid, let limit = decision.rate?.limit {
+                verdict = .refused(.invalid, .invalid(.exceedsRateLimit(limit)))
             } else if let caller = decision.caller {
                 switch try Opened(row, appID: caller.appID) {
                 case .run(let lease): verdict = .run(lease)

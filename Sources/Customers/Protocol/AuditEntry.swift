@@ -49,7 +49,7 @@ public struct AuditEntry: Sendable {
     init(_ attempt: Attempt, _ decision: Admission.Decision, _ outcome: Outcome, _ error: APIError?) {
         self.init(
             attempt, decision.caller, clientKey: decision.clientKey, at: decision.decidedAt, outcome,
-            status: error?.status ?? 200, customerID: attempt.key.customerID, error, nil)
+            status: error?.status ?? 200, customerID: attempt.key.customerID, error, decision.failure)
     }
 
     private init(

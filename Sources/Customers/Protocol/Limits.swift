@@ -1,6 +1,9 @@
 /// How much, how fast and how long.
 public struct Limits: Sendable, Hashable {
-    /// Requests a window and API key.
+    /// What a rate limit can be.
+    public static let rateLimits = 1...1_000_000_000
+
+    /// Requests a window and API key, of those that have no limit of their own.
     public var rateLimit: Int
     /// Length of the window, which opens with a key's first request.
     public var rateWindow: Duration

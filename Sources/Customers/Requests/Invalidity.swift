@@ -13,6 +13,12 @@ public enum Invalidity: Error, Sendable, Hashable {
     case parameterIsNoUUID(name: String)
     case parameterIsNoDateTime(name: String)
     case parameterIsNoCursor(name: String)
+    /// A member that must be a time in the future isn't one.
+    case timeIsPast(name: String)
+    /// A member that must be a time within a year isn't one.
+    case timeIsTooFar(name: String)
+    /// A bulk request with more items than the key has requests in a window: retrying would never help.
+    case exceedsRateLimit(Int)
     /// The body, in a sentence that names the member.
     case body(String)
     /// Text of a member or a header, named; the rest of the sentence says what is wrong with it.
@@ -38,6 +44,9 @@ public enum Invalidity: Error, Sendable, Hashable {
         case .parameterIsNoDateTime(let name):
             "\(name) must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"
         case .parameterIsNoCursor(let name): "\(name) must be a next_cursor of an earlier answer"
+        case .timeIsPast(let name): "\(name) must be in the future"
+        case .timeIsTooFar(let name): "\(name) must be at most one year ahead"
+        case .exceedsRateLimit(let limit): "ids must hold at most \(limit) UUIDs, the rate limit of the key"
         case .body(let sentence), .request(let sentence): sentence
         case .webhooksAreOff: "webhooks are off: the service has no CUSTOMERD_SECRETS_KEY"
         case .text(let name, let rule): "\(name) \(rule)"

@@ -9,6 +9,7 @@ enum MetricHelp {
             "Seconds for which the oldest finished attempt has lacked its audit entry, in the whole database.",
         "customerd_audit_unrecorded": "Finished attempts that lack their audit entry, in the whole database.",
         "customerd_audit_waiting": "Audit entries that wait for the writer of this instance.",
+        "customerd_bulk_items_total": "Items of large bulk deletions that this instance has run, by outcome.",
         "customerd_event_listeners": "Clients that wait for events: long polls and streams.",
         "customerd_http_connections": "Open client connections.",
         "customerd_http_connections_closed_total":
@@ -20,6 +21,11 @@ enum MetricHelp {
             "Apps that recovery can't append to: the head of the chain is missing, or the chain is damaged.",
         "customerd_recovered_total":
             "What recovery finished: receipts completed, attempts interrupted, floods folded.",
+        "customerd_scheduled_deletions_due":
+            "Scheduled deletions whose time has come and that aren't done, in the whole database.",
+        "customerd_scheduled_deletions_lag_seconds":
+            "Seconds for which the oldest of these has been due, in the whole database.",
+        "customerd_scheduled_deletions_total": "Scheduled deletions that this instance has run, by outcome.",
         "customerd_tls_certificate_expiry_timestamp_seconds":
             "When the served certificate expires, in Unix seconds.",
         "customerd_webhook_deliveries_total": "Attempts to deliver an event to a webhook.",

@@ -23,7 +23,7 @@ struct AuditQuestionTests {
     func complete() throws {
         let files = try FileManager.default.contentsOfDirectory(atPath: Self.directory).sorted()
         let tests = try String(contentsOfFile: #filePath, encoding: .utf8)
-        #expect(files.count == 8)
+        #expect(files.count == 10)
         for file in files {
             let text = try String(contentsOfFile: "\(Self.directory)/\(file)", encoding: .utf8)
             #expect(text.hasPrefix("-- "))
@@ -65,6 +65,57 @@ struct AuditQuestionTests {
         #expect(rows[2].contains("|\(customer.id)|1||127.0.0.1|invoices|"))
         #expect(
             try await ask("failed_attempts_of_key", tenant, ["client_key": tenant.key.clientKey, "days": "0"]) == [])
+    }
+
+    @Test("who is under hold, and why")
+    func holds() async throws {
+        let tenant = try await Stage.current.tenant(name: "legal")
+        let (held, released, expired) = (
+            try await tenant.insert(), try await tenant.insert(), try await tenant.insert()
+        )
+        let soon = try #require(
+            try await tenant.database.value("SELECT service.rfc3339(clock_timestamp() + interval '2 s')"))
+        for (customer, until) in [(held, "null"), (released, "null"), (expired, "\"\(soon)\"")] {
+            let body = #"{"reason":"Lawsuit 9","until":\#(until)}"#
+            #expect(try await tenant.ask("PUT", "/\(customer.id)/hold", body).status == 200)
+        }
+        _ = try await tenant.ask("DELETE", "/\(released.id)/hold")
+        try await eventually("the time of a hold was over") {
+            try await tenant.ask("GET", "/\(expired.id)/hold").status == 404
+        }
+
+        let rows = try await ask("customers_under_hold", tenant, ["app": tenant.app])
+
+        #expect(rows.count == 1)
+        #expect(rows[0].hasPrefix("\(tenant.app)|\(held.id)|") && rows[0].contains("||legal||Lawsuit 9|"), "\(rows)")
+        _ = try await ask("customers_under_hold", tenant)
+    }
+
+    @Test("what will be deleted, within so many days")
+    func schedules() async throws {
+        let tenant = try await Stage.current.tenant(name: "retention")
+        func schedule(days: Int) async throws -> String {
+            let customer = try await tenant.insert()
+            let at = try #require(
+                try await tenant.database.value(
+                    "SELECT service.rfc3339(now() + make_interval(days => $1))", [.int(days)]))
+            let body = #"{"at":"\#(at)","reason":"Account closed"}"#
+            #expect(try await tenant.ask("PUT", "/\(customer.id)/scheduled-deletion", body).status == 202)
+            return customer.id
+        }
+        let (soon, cancelled, deleted) = (
+            try await schedule(days: 2), try await schedule(days: 2), try await schedule(days: 2)
+        )
+        let later = try await schedule(days: 20)
+        _ = try await tenant.ask("DELETE", "/\(cancelled)/scheduled-deletion")
+        _ = try await tenant.delete(deleted)
+
+        let week = try await ask("deletions_to_come", tenant, ["app": tenant.app])
+        let month = try await ask("deletions_to_come", tenant, ["app": tenant.app, "days": "30"])
+
+        #expect(week.count == 1 && week[0].hasPrefix("\(tenant.app)|\(soon)|"), "\(week)")
+        #expect(week[0].contains("|retention||Account closed|"))
+        #expect(month.map { $0.split(separator: "|")[1] } == [Substring(soon), Substring(later)])
     }
 
     @Test("what blocks deletions most")

@@ -1,3 +1,5 @@
+import Foundation
+import LibPQ
 import TestSupport
 import Testing
 
@@ -7,6 +9,8 @@ struct Operation: Sendable, CustomTestStringConvertible {
     enum Precondition: Sendable {
         case none
         case living
+        case held
+        case scheduled
         case deleted
     }
 
@@ -51,6 +55,19 @@ struct Operation: Sendable, CustomTestStringConvertible {
         Operation(
             action: "customer.bulk-delete", permission: "customers:delete", precondition: .living, status: 200,
             method: "POST", path: { _ in "/bulk-delete" }, body: { "{\"ids\":[\"\($0)\"]}" }),
+        Operation(
+            action: "hold.place", permission: "customers:delete", precondition: .living, status: 200, method: "PUT",
+            path: { "/\($0)/hold" }, body: { _ in #"{"reason":"Lawsuit"}"# }),
+        Operation(
+            action: "hold.release", permission: "customers:delete", precondition: .held, status: 200,
+            method: "DELETE", path: { "/\($0)/hold" }),
+        Operation(
+            action: "deletion.schedule", permission: "customers:delete", precondition: .living, status: 202,
+            method: "PUT", path: { "/\($0)/scheduled-deletion" },
+            body: { _ in "{\"at\":\"\(Date(timeIntervalSinceNow: 86_400).ISO8601Format())\"}" }),
+        Operation(
+            action: "deletion.cancel", permission: "customers:delete", precondition: .scheduled, status: 200,
+            method: "DELETE", path: { "/\($0)/scheduled-deletion" }),
     ]
 
     /// Those whose path names a customer.
@@ -72,7 +89,25 @@ struct Operation: Sendable, CustomTestStringConvertible {
         let customer = CustomerFixture()
         guard precondition != .none else { return customer }
         try await tenant.insert(customer)
-        if precondition == .deleted { _ = try await tenant.delete(customer.id) }
+        switch precondition {
+        case .none, .living: break
+        case .deleted: _ = try await tenant.delete(customer.id)
+        case .held:
+            try await tenant.database.rows(
+                """
+                INSERT INTO legal_holds (app_id, customer_id, reason, placed_at, placed_by)
+                VALUES ($1, $2, 'Lawsuit', now(), 'tests')
+                """, [.text(tenant.app), .text(customer.id)])
+        case .scheduled:
+            try await tenant.database.rows(
+                """
+                INSERT INTO service.scheduled_deletions
+                    (app_id, customer_id, delete_at, key_id, scheduled_by, try_after)
+                SELECT k.app_id, $2, now() + interval '1 day', k.id, gen_random_uuid(), now() + interval '1 day'
+                FROM service.api_keys AS k
+                WHERE k.client_key = $1
+                """, [.text(tenant.key.clientKey), .text(customer.id)])
+        }
         return customer
     }
 }

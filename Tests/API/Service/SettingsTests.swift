@@ -20,7 +20,7 @@ struct SettingsTests {
             ("CUSTOMERD_IDEMPOTENCY_TTL_SECONDS", "-1"), ("CUSTOMERD_IDEMPOTENCY_TTL_SECONDS", "a day"),
             ("CUSTOMERD_REQUEST_TIMEOUT_SECONDS", "0"), ("CUSTOMERD_REQUEST_TIMEOUT_SECONDS", "ten"),
             ("CUSTOMERD_ALLOW_OWNER", "maybe"), ("CUSTOMERD_ROLE_PREFIX", "a b\"; DROP"),
-            ("CUSTOMERD_RESTORE_DAYS", "-1"), ("CUSTOMERD_RESTORE_DAYS", "ever"),
+            ("CUSTOMERD_BULK_PER_SECOND", "0"), ("CUSTOMERD_RESTORE_DAYS", "-1"), ("CUSTOMERD_RESTORE_DAYS", "ever"),
             ("CUSTOMERD_TRUSTED_PROXIES", "10.0.0.0/33"), ("CUSTOMERD_TRUSTED_PROXIES", "proxy.example"),
             ("CUSTOMERD_TRUSTED_PROXIES", "10.0.0.0/8, 1.2.3"), ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"),
             ("DATABASE_URL", "postgresql://user:hunter2-hunter2@host:notaport/db"), ("DATABASE_URL", "nonsense"),

@@ -34,6 +34,10 @@ enum Moment: Hashable, Sendable {
         return steps.flatMap { $0 }
     }()
 
+    /// What every instance looks for in the background: ScheduleCrashTests and LargeBulkCrashTests strike there.
+    static let background: [Moment] = ["schedule_lag", "take_due_deletions", "take_bulk_items"]
+        .flatMap { trips($0).map { .recovery($0) } }
+
     private static func trips(_ function: String) -> [String] {
         ["before", "sent", "answered"].map { "\($0) \(function)" }
     }

@@ -44,7 +44,7 @@ struct DoctorTests {
         #expect(report.checks.filter { $0.status != "ok" }.map(\.message) == [])
         let expected = [
             "database", "encoding", "schema", "roles", "grants", "privileges", "creators", "trail", "chains",
-            "webhooks", "references", "triggers", "settings", "durability", "replication", "clock", "service",
+            "webhooks", "references", "triggers", "settings", "schedule", "durability", "replication", "clock", "service",
         ]
         #expect(report.checks.map(\.check) == expected)
         try cluster.stop(mode: "immediate")
@@ -214,6 +214,12 @@ struct DoctorTests {
             "at entry 3, but its last entry is 0"),
         Trouble(
             """
+            INSERT INTO service.scheduled_deletions (app_id, customer_id, delete_at, key_id, scheduled_by, try_after)
+            SELECT gen_random_uuid(), gen_random_uuid(), t.at, gen_random_uuid(), gen_random_uuid(), t.at
+            FROM (SELECT clock_timestamp() - interval '2 minutes' AS at) AS t
+            """, "schedule", .warning, "late: 1"),
+        Trouble(
+            """
             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$
             """, "durability", .warning, "synchronous_commit"),
     ]
@@ -247,7 +253,7 @@ struct DoctorTests {
 
         let references = findings.filter { $0.check == "references" }
         #expect(references.map(\.level) == [.ok], "\(references)")
-        #expect(references.first?.message.contains("5 foreign keys") == true)
+        #expect(references.first?.message.contains("6 foreign keys") == true)
     }
 
     @Test("a failure ends it with 1, a database that isn't there with 3")

@@ -34,7 +34,8 @@ struct KeysTests {
         let verdict = try await database.value(
             """
             SELECT verdict
-            FROM service.authorize($1, sha256(convert_to($2, 'UTF8')), '{customers:read}', 1, 1000, '1 minute', true)
+            FROM service.authorize($1, sha256(convert_to($2, 'UTF8')), '{customers:read}', 1, 1000, '1 minute', true,
+                                   '127.0.0.1')
             """,
             [.text(key), .text(secret)]
         )
@@ -90,8 +91,10 @@ struct KeysTests {
         #expect(seen.count == 20)
     }
 
+    private static let valid = ["--app", "de300000-0000-4000-8000-000000000001", "--role", "admin", "--name", "n"]
+
     @Test(
-        "a bad app, role, name or number is bad usage",
+        "a bad app, role, name, number, time, network or permission is bad usage",
         arguments: [
             ["--app", "x", "--role", "admin", "--name", "n"],
             ["--app", "00000000-0000-0000-0000-000000000000", "--role", "admin", "--name", "n"],
@@ -99,6 +102,19 @@ struct KeysTests {
             ["--app", "de300000-0000-4000-8000-000000000001", "--role", "admin", "--name", ""],
             ["--app", "de300000-0000-4000-8000-000000000001", "--role", "admin", "--name", "n", "--expires-in", "0"],
             ["--role", "admin", "--name", "n"],
+            valid + ["--expires", "tomorrow"],
+            valid + ["--expires", "2020-01-01T00:00:00Z"],
+            valid + ["--expires", "2999-01-01T00:00:00Z", "--expires-in", "60"],
+            valid + ["--rate-limit", "0"],
+            valid + ["--allow", "10.0.0.0/33"],
+            valid + ["--allow", "10.0.0.0/8,192.0.2.1"],
+            valid + ["--allow", ""],
+            valid + ["--permission", "customers:fly"],
+            valid + ["--permission", "switched-off"],
+            [
+                "--app", "de300000-0000-4000-8000-000000000001", "--role", "viewer", "--name", "n", "--permission",
+                "customers:delete",
+            ],
         ])
     func badUsage(arguments: [String]) async throws {
         let database = try await Shared.database.value
@@ -285,6 +301,40 @@ struct KeysTests {
             #expect(entry["request"] == #"{"key": "\#(issued.key)", "name": "test", "role": "admin"}"#)
         }
         #expect(!(try await database.dump()).contains(issued.secret))
+    }
+
+    @Test("what a key may not do is in the list and in its entries, after a rotation too")
+    func restrictions() async throws {
+        let database = try await Shared.database.value
+        let app = newID()
+        let issued = try await create(
+            database, app: app,
+            [
+                "--rate-limit", "7", "--allow", "192.0.2.9/24", "--allow", "2001:db8::1", "--expires",
+                "2999-01-01T02:00:00+02:00", "--permission", "customers:read", "--permission", "customers:delete",
+            ])
+
+        try await database.customerd(["keys", "rotate", issued.key, "--overlap", "0"])
+        try await database.customerd(["keys", "revoke", issued.key])
+        let list = try await database.customerd(["keys", "list", "--app", app, "--json"])
+        let text = try await database.customerd(["keys", "list", "--app", app])
+
+        for member in [
+            #""expires_at":"2999-01-01T00:00:00Z""#, #""rate_limit":7"#,
+            #""allow":["192.0.2.0/24","2001:db8::1/128"]"#, #""permissions":["customers:delete","customers:read"]"#,
+        ] { #expect(list.contains(member), "\(list)") }
+        #expect(text.contains("7 requests in a window, only from 192.0.2.0/24 2001:db8::1/128, only customers:delete"))
+        let requests = try await database.rows(
+            "SELECT action, request FROM audit.entries WHERE app_id = $1 ORDER BY seq", [.text(app)])
+        #expect(requests.map { $0["action"] } == ["key.create", "key.rotate", "key.revoke"])
+        for request in requests {
+            #expect(
+                request["request"] == """
+                    {"key": "\(issued.key)", "name": "test", "role": "admin", \
+                    "allow": ["192.0.2.0/24", "2001:db8::1/128"], "expires_at": "2999-01-01T00:00:00Z", \
+                    "rate_limit": 7, "permissions": ["customers:delete", "customers:read"]}
+                    """)
+        }
     }
 
     @Test("a key whose entry can't be written isn't made")

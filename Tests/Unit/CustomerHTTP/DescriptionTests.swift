@@ -64,6 +64,10 @@ struct DescriptionTests {
         #expect(try value("schemas", "Outcome", "enum") as? [String] == Outcome.allCases.map(\.rawValue))
         #expect(try value("schemas", "Status", "enum") as? [String] == CustomerStatus.allCases.map(\.rawValue))
         #expect(try value("schemas", "BulkDeletion", "properties", "ids", "maxItems") as? Int == BulkRequest.mostItems)
+        #expect(
+            try value("schemas", "NewBulkDeletion", "properties", "ids", "maxItems") as? Int
+                == LargeBulkRequest.mostItems)
+        #expect(try value("schemas", "ScheduleStatus", "enum") as? [String] == ScheduleStatus.allCases.map(\.rawValue))
         #expect(try range("Skip") == Page.skips)
         #expect(try range("Take") == Page.takes)
         #expect(try range("Limit") == AuditSearch.limits)
@@ -97,7 +101,7 @@ struct DescriptionTests {
         let execution = Execution(audit: audit, logger: logger)
         let operations = Operations(
             unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
-            givenUp: givenUp, limits: limits, restoreDays: 30, secrets: nil,
+            givenUp: givenUp, restoreDays: 30, secrets: nil,
             webhookAddresses: WebhookAddresses(allowed: .none))
         let api = CustomerAPI(
             read: Read(

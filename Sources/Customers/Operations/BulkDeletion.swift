@@ -1,0 +1,107 @@
+import LibPQ
+
+/// `POST /bulk-deletions`, `GET` and `DELETE /bulk-deletions/{id}`, `GET …/results`: deletes thousands of customers in the
+/// background.
+///
+/// ``BulkRunner`` carries it out. The SQL stands in sql/functions/bulk_deletions.sql.
+struct BulkDeletion: Sendable {
+    /// Bytes of a body with ``LargeBulkRequest/mostItems`` ids and a reason, generously spaced.
+    static let largestBody = 512 * 1024
+
+    let unitOfWork: UnitOfWork
+
+    func create(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let bulk = try LargeBulkRequest(request.body)
+        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
+            try await unitOfWork.run(
+                &lease,
+                deadline: deadline,
+                [
+                    Statement(
+                        "SELECT * FROM service.create_bulk($1, $2, $3, $4, $5)",
+                        [
+                            .uuid(lease.appID), .uuid(lease.attemptID), .array(bulk.ids.map(\.text)),
+                            .bool(bulk.isDryRun), .text(bulk.reason),
+                        ]
+                    )
+                ]
+            )
+        }
+    }
+
+    func cancel(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let bulkID = try request.pathID()
+        return WriteOperation.Plan(body: Array(bulkID.text.utf8)) { lease, deadline throws(WriteError) in
+            try await unitOfWork.run(
+                &lease,
+                deadline: deadline,
+                [
+                    Statement(
+                        "SELECT * FROM service.cancel_bulk($1, $2, $3, $4)",
+                        [
+                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(bulkID),
+                            .text(APIError.bulkNotFound.answer.body),
+                        ]
+                    )
+                ]
+            )
+        }
+    }
+
+    /// The path of a bulk deletion, from its JSON text, in which its id comes first.
+    static func path(of body: String) -> String {
+        "/api/v0/bulk-deletions/\(body.dropFirst(#"{"id":""#.count).prefix(36))"
+    }
+}
+
+extension ReadOperation {
+    /// How far a bulk deletion has come.
+    static let getBulk = one(
+        "/bulk-deletions/{id}", .readCustomers,
+        """
+        SELECT service.bulk_state($1, $2)
+        """
+    ) { row throws(DatabaseError) in
+        row?[0].map { Answer(status: 200, body: $0) } ?? APIError.bulkNotFound.answer
+    }
+
+    /// Its items, one a line in the order asked.
+    static let getBulkResults = ReadOperation("/bulk-deletions/{id}/results", [.readCustomers]) {
+        request throws(Invalidity) in
+        let bulkID = try request.pathID()
+        let messages: [APIError] = [.customerHasRecords, .insufficientPermissions, .customerNotFound, .unforeseen]
+        let texts = JSON.object(messages.map { .init(name: "\($0.status)", value: .string($0.message)) }).text
+        return { connection, caller throws(DatabaseError) in
+            let row = try await connection.query(
+                Statement(
+                    "SELECT service.bulk_results($1, $2, $3) AS results",
+                    [.uuid(caller.appID), .uuid(bulkID), .text(texts)]),
+                deadline: request.deadline
+            ).row()
+            guard let results = row["results"] else { return APIError.bulkNotFound.answer }
+            var answer = Answer(status: 200, body: results)
+            answer.contentType = "application/x-ndjson"
+            return answer
+        }
+    }
+}
+
+/// The body of a large bulk deletion.
+public struct LargeBulkRequest: Sendable {
+    /// Customers that one request may name.
+    public static let mostItems = 10_000
+
+    /// In the order asked, each once.
+    let ids: [UUID]
+    let isDryRun: Bool
+    let reason: String?
+
+    /// - Throws: what is wrong with the body, in a sentence.
+    init(_ body: [UInt8]) throws(Invalidity) {
+        let object = try BodyObject(body)
+        try object.refuseMembers(otherThan: ["ids", "dry_run", "reason"])
+        ids = try object.distinctIDs("ids", atMost: Self.mostItems)
+        isDryRun = try object.flag("dry_run")
+        reason = try object.optionalText("reason", upTo: 500)
+    }
+}

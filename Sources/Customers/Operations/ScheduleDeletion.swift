@@ -1,0 +1,172 @@
+import LibPQ
+
+/// `PUT`, `GET` and `DELETE /customers/{id}/scheduled-deletion`: deletes a customer later, with a way back.
+///
+/// ``Scheduler`` runs it at its time. The SQL stands in sql/functions/schedule.sql.
+struct ScheduleDeletion: Sendable {
+    let unitOfWork: UnitOfWork
+
+    func schedule(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let schedule = try ScheduleRequest(request.body)
+        let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
+        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
+            try await unitOfWork.run(
+                &lease,
+                deadline: deadline,
+                [
+                    Statement(
+                        "SELECT * FROM service.schedule_deletion($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                        [
+                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .text(schedule.at.text),
+                            .text(schedule.reason), .entityTags(ifMatch),
+                            .text(APIError.customerNotFound.answer.body),
+                            .text(APIError.preconditionFailed.answer.body),
+                            .text(APIError.invalid(.timeIsPast(name: "at")).answer.body),
+                            .text(APIError.invalid(.timeIsTooFar(name: "at")).answer.body),
+                        ]
+                    )
+                ]
+            )
+        }
+    }
+
+    func cancel(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
+        return WriteOperation.Plan { lease, deadline throws(WriteError) in
+            try await unitOfWork.run(
+                &lease,
+                deadline: deadline,
+                [
+                    Statement(
+                        "SELECT * FROM service.cancel_deletion($1, $2, $3, $4, $5, $6, $7)",
+                        [
+                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .entityTags(ifMatch),
+                            .text(APIError.customerNotFound.answer.body),
+                            .text(APIError.preconditionFailed.answer.body),
+                            .text(APIError.scheduleNotFound.answer.body),
+                        ]
+                    )
+                ]
+            )
+        }
+    }
+}
+
+extension ReadOperation {
+    /// The scheduled deletion of a customer, or how it ended.
+    static let getSchedule = one(
+        "/customers/{id}/scheduled-deletion", .readCustomers,
+        """
+        SELECT s.schedule, c.id
+        FROM (SELECT) AS always
+        LEFT JOIN service.find_schedules($1, $2, NULL, NULL, NULL, NULL, 1) AS s ON true
+        LEFT JOIN public.customers AS c ON c.app_id = $1 AND c.id = $2
+        """
+    ) { row throws(DatabaseError) in
+        if let schedule = row?[0] { return Answer(status: 200, body: schedule) }
+        return (row?[1] == nil ? APIError.customerNotFound : .scheduleNotFound).answer
+    }
+
+    /// A page of the app's scheduled deletions, the earliest first, with the cursor of the next.
+    static let listSchedules = ReadOperation("/scheduled-deletions", [.readCustomers]) { request throws(Invalidity) in
+        let search = try ScheduleSearch(request.parameters)
+        return { connection, caller throws(DatabaseError) in
+            var rows = try await connection.query(search.page(of: caller), deadline: request.deadline).rows[...]
+            let hasMore = rows.count > search.limit
+            rows = rows.prefix(search.limit)
+            var next: String?
+            if hasMore, let last = rows.last {
+                next = ScheduleCursor(time: try last.get("delete_at"), customerID: try last.get("customer_id")).text
+            }
+            var items: [JSON] = []
+            for row in rows {
+                let (id, schedule): (UUID, String) = (try row.get("customer_id"), try row.get("schedule"))
+                items.append(.raw("{\"customer_id\":\"\(id.text)\",\(schedule.dropFirst())"))
+            }
+            let body: JSON = ["data": .array(items), "next_cursor": .string(next)]
+            return Answer(status: 200, body: body.text)
+        }
+    }
+}
+
+/// How a scheduled deletion stands, as `service.schedule_status` names it.
+public enum ScheduleStatus: String, Sendable, Hashable, CaseIterable {
+    case scheduled = "SCHEDULED"
+    case deleted = "DELETED"
+    case refused = "REFUSED"
+    case notFound = "NOT_FOUND"
+    case forbidden = "FORBIDDEN"
+    case cancelled = "CANCELLED"
+}
+
+/// The body of a request that schedules a deletion.
+private struct ScheduleRequest {
+    let at: DateTime
+    let reason: String?
+
+    /// - Throws: what is wrong with the body, in a sentence.
+    init(_ body: [UInt8]) throws(Invalidity) {
+        let object = try BodyObject(body)
+        try object.refuseMembers(otherThan: ["at", "reason"])
+        guard let at = try object.dateTime("at") else { throw .body("at is required") }
+        self.at = at
+        reason = try object.optionalText("reason", upTo: 500)
+    }
+}
+
+/// Which scheduled deletions are asked for.
+private struct ScheduleSearch: Sendable {
+    let status: ScheduleStatus?
+    /// Those with an earlier time.
+    let before: DateTime?
+    let cursor: ScheduleCursor?
+    let limit: Int
+
+    init(_ parameters: QueryParameters) throws(Invalidity) {
+        status = try parameters.choice("status", of: ScheduleStatus.self)
+        before = try parameters.dateTime("before")
+        cursor = try parameters.value("cursor", orElse: .parameterIsNoCursor(name: "cursor")) { ScheduleCursor($0) }
+        limit = try parameters.int("limit", in: AuditSearch.limits, default: 50)
+    }
+
+    /// One more than asked for, to know whether there is a next page.
+    func page(of caller: Caller) -> Statement {
+        Statement(
+            """
+            SELECT customer_id, service.rfc3339(delete_at) AS delete_at, schedule
+            FROM service.find_schedules($1, NULL, $2, $3, $4, $5, $6)
+            """,
+            [
+                .uuid(caller.appID), .text(status?.rawValue), .text(before?.text), .text(cursor?.time),
+                .uuid(cursor?.customerID), .int(limit + 1),
+            ]
+        )
+    }
+}
+
+/// Where a page of scheduled deletions ended.
+private struct ScheduleCursor: Sendable {
+    let time: String
+    let customerID: UUID
+
+    init(time: String, customerID: UUID) {
+        self.time = time
+        self.customerID = customerID
+    }
+
+    /// Reads what ``text`` wrote, and nothing else.
+    init?(_ text: String) {
+        guard
+            let data = Data(base64URL: text), let plain = String(bytes: data, encoding: .utf8),
+            let separator = plain.firstIndex(of: " "), let time = DateTime(String(plain[..<separator])),
+            let id = UUID(strict: plain[plain.index(after: separator)...])
+        else { return nil }
+        self.init(time: time.text, customerID: id)
+        guard text == self.text else { return nil }
+    }
+
+    /// Opaque to clients.
+    var text: String {
+        Data("\(time) \(customerID.text)".utf8).base64URL
+    }
+}

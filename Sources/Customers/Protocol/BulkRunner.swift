@@ -1,0 +1,148 @@
+public import LibPQ
+public import Logging
+import Metrics
+public import ServiceLifecycle
+
+/// Carries out large bulk deletions: every instance does, some items at a time of the one that has waited longest, at a
+/// rate that requests don't feel.
+///
+/// The database opens the attempts of the items under a lease, as it does for the ``Scheduler``; from there on it is the same
+/// path as that of a request. The SQL stands in sql/functions/bulk_deletions.sql.
+public struct BulkRunner: Service {
+    /// Of items, at one time.
+    private static let largestBatch = 20
+    private static let idle = Duration.seconds(1)
+
+    private let delete: DeleteCustomer
+    private let execution: Execution
+    private let pool: ConnectionPool
+    private let limits: Limits
+    private let rate: Int
+    private let logger: Logger
+
+    /// - Parameter rate: items a second.
+    public init(
+        unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, limits: Limits, rate: Int, logger: Logger
+    ) {
+        delete = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
+        self.execution = execution
+        self.pool = pool
+        self.limits = limits
+        self.rate = rate
+        self.logger = logger
+    }
+
+    public func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            let start = ContinuousClock.now
+            var pause = Self.idle
+            do throws(DatabaseError) {
+                let count = try await runSome()
+                if count > 0 { pause = Duration.seconds(1) * count / rate - (ContinuousClock.now - start) }
+            } catch {
+                if error.isUnavailability || error.isRetryable {
+                    logger.debug("bulk deletions wait for the database", metadata: ["error": "\(error)"])
+                } else {
+                    logger.error("bulk deletions failed", metadata: ["error": "\(error)"])
+                }
+            }
+            try? await cancelWhenGracefulShutdown { [pause] in try await Task.sleep(for: max(pause, .zero)) }
+        }
+    }
+
+    /// An item to be deleted, or only to be checked.
+    private struct Item {
+        let appID: UUID
+        let bulkID: UUID
+        let position: Int
+        let customerID: UUID
+        /// nil in a dry run.
+        let lease: Lease?
+
+        /// Decodes a `service.due_item`.
+        init(_ row: Row) throws(DatabaseError) {
+            appID = try row.get("app_id")
+            bulkID = try row.get("bulk_id")
+            position = try row.get("position")
+            customerID = try row.get("customer_id")
+            var lease: Lease?
+            if let attemptID = row.uuid("attempt_id") {
+                lease = Lease(appID: appID, attemptID: attemptID, fence: try row.get("fence"))
+            }
+            self.lease = lease
+        }
+    }
+
+    /// Runs some items, all of one bulk deletion, and settles them; what can't be settled now, the next look of any
+    /// instance settles.
+    ///
+    /// - Returns: how many.
+    private func runSome() async throws(DatabaseError) -> Int {
+        let taking = Statement(
+            "SELECT * FROM service.take_bulk_items($1, $2, $3)",
+            [
+                .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
+                .int(max(1, min(rate / 4, Self.largestBatch))),
+            ])
+        let rows = try await perform(taking).rows
+        var items: [Item] = []
+        for row in rows { items.append(try Item(row)) }
+        guard let first = items.first else { return 0 }
+        var checked: [(position: Int, status: Int)] = []
+        var isDelayed = false
+        for item in items {
+            guard let lease = item.lease else {
+                checked.append((item.position, try await check(item)))
+                continue
+            }
+            if await !run(item, lease) { isDelayed = true }
+        }
+        _ = try await perform(
+            Statement(
+                "SELECT service.end_bulk_items($1, $2, $3, $4, $5)",
+                [
+                    .uuid(first.appID), .uuid(first.bulkID), .array(checked.map { "\($0.position)" }),
+                    .array(checked.map { "\($0.status)" }), .text(isDelayed ? "1 s" : "0 s"),
+                ]), for: first.appID)
+        return items.count
+    }
+
+    /// - Returns: whether it has ended.
+    private func run(_ item: Item, _ lease: Lease) async -> Bool {
+        var lease = lease
+        let key = AttemptKey(action: .deleteCustomer, customerID: item.customerID)
+        do throws(WriteError) {
+            let receipt = try await execution.run(key, &lease, until: .now + limits.requestTimeout) {
+                lease, deadline throws(WriteError) in
+                try await delete.run(item.customerID, ifMatch: nil, &lease, deadline: deadline)
+            }
+            Counter(
+                label: "customerd_bulk_items_total", dimensions: [("outcome", receipt.outcome.rawValue.lowercased())]
+            ).increment()
+            return receipt.status != APIError.unavailable.status
+        } catch {
+            logger.warning(
+                "an item of a bulk deletion is settled later",
+                metadata: ["attempt": "\(lease.attemptID.text)", "error": "\(error)"])
+            return false
+        }
+    }
+
+    /// What a DELETE would answer now.
+    private func check(_ item: Item) async throws(DatabaseError) -> Int {
+        let row = try await perform(
+            Statement(
+                "SELECT customer, deletable FROM service.check_item($1, $2)", [.uuid(item.appID), .uuid(item.customerID)]),
+            for: item.appID
+        ).row()
+        guard row["customer"] != nil else { return APIError.customerNotFound.status }
+        return row.bool("deletable") == true ? 200 : APIError.customerHasRecords.status
+    }
+
+    private func perform(_ statement: Statement, for appID: UUID? = nil) async throws(DatabaseError) -> QueryResult {
+        let deadline = ContinuousClock.now + limits.requestTimeout
+        return try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.perform(statement, deadline: deadline)
+        }
+    }
+}

@@ -1,0 +1,77 @@
+public import LibPQ
+public import Logging
+public import ServiceLifecycle
+
+/// Erases the context of old entries of the trail: who asked from where, with which headers. Every instance does, at start
+/// and every hour; two at once are harmless.
+///
+/// The SQL stands in sql/functions/retention.sql. Source: docs/audit-chain.md, Retention.
+public struct Retention: Service {
+    private static let batch = 500
+    private static let interval = Duration.seconds(3600)
+    /// Until it is tried again, after it failed.
+    private static let pause = Duration.seconds(30)
+
+    private let pool: ConnectionPool
+    private let days: Int
+    private let logger: Logger
+
+    /// - Parameter days: after which the context of an entry is erased; 0 to keep it.
+    public init(pool: ConnectionPool, days: Int, logger: Logger) {
+        self.pool = pool
+        self.days = days
+        self.logger = logger
+    }
+
+    public func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            var pause = Self.interval
+            if days > 0 {
+                do throws(DatabaseError) {
+                    for appID in try await apps() { try await retain(appID) }
+                } catch {
+                    pause = Self.pause
+                    if error.isUnavailability || error.isRetryable {
+                        logger.debug("retention waits for the database", metadata: ["error": "\(error)"])
+                    } else {
+                        logger.error("retention failed", metadata: ["error": "\(error)"])
+                    }
+                }
+            }
+            try? await cancelWhenGracefulShutdown { [pause] in try await Task.sleep(for: pause) }
+        }
+    }
+
+    private func apps() async throws(DatabaseError) -> [UUID] {
+        let deadline = ContinuousClock.now + .seconds(10)
+        return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.query(Statement("SELECT service.retention_apps()"), deadline: deadline)
+                .rows.compactMap { $0.uuid(0) }
+        }
+    }
+
+    /// One chain. What is wrong with it alone doesn't keep the others from their turn.
+    private func retain(_ appID: UUID) async throws(DatabaseError) {
+        let statement = Statement(
+            "SELECT service.retain($1, $2, $3) AS has_more", [.uuid(appID), .int(days), .int(Self.batch)])
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            let start = ContinuousClock.now
+            let deadline = start + .seconds(20)
+            do throws(DatabaseError) {
+                let hasMore: Bool = try await pool.withConnection(for: appID, deadline: deadline) {
+                    connection throws(DatabaseError) in
+                    try await connection.perform(statement, deadline: deadline).row().get("has_more")
+                }
+                guard hasMore else { return }
+            } catch {
+                guard case .server = error, !error.isUnavailability, !error.isRetryable else { throw error }
+                logger.error(
+                    "the context of old entries can't be erased now",
+                    metadata: ["app": "\(appID.text)", "error": "\(error)"])
+                return
+            }
+            // As much rest as work, so that half of a session's time is others'.
+            try? await Task.sleep(for: max(.now - start, .milliseconds(10)))
+        }
+    }
+}
