@@ -55,7 +55,8 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound, .bulkNotFound,
+        case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound,
+            .bulkNotFound,
             .webhookNotFound, .noRoute:
             404
         case .methodNotAllowed: 405

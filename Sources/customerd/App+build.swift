@@ -72,7 +72,8 @@ struct App: Sendable {
         let deliverers = webhooks.map {
             WebhookDeliverer(pool: following, substitute: main, sender: $0, logger: logger)
         }
-        let workers: [any Service] = [recovery, scheduler, bulkRunner, retention, feed] + (deliverers.map { [$0] } ?? [])
+        let workers: [any Service] =
+            [recovery, scheduler, bulkRunner, retention, feed] + (deliverers.map { [$0] } ?? [])
         return pools + workers + servers + [EventFeed.Closing(feed)]
     }
 

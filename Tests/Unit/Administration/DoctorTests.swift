@@ -44,7 +44,8 @@ struct DoctorTests {
         #expect(report.checks.filter { $0.status != "ok" }.map(\.message) == [])
         let expected = [
             "database", "encoding", "schema", "roles", "grants", "privileges", "creators", "trail", "chains",
-            "webhooks", "references", "triggers", "settings", "schedule", "durability", "replication", "clock", "service",
+            "webhooks", "references", "triggers", "settings", "schedule", "durability", "replication", "clock",
+            "service",
         ]
         #expect(report.checks.map(\.check) == expected)
         try cluster.stop(mode: "immediate")
