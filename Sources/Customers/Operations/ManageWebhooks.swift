@@ -218,10 +218,15 @@ private struct WebhookNumber {
             guard let absent else { throw .body("\(name) is required") }
             return absent
         }
-        guard case .number(let text) = value, let number = Int(text), range.contains(number) else {
+        guard case .number(let text) = value, let number = Self.whole(text), range.contains(number) else {
             throw .body("\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
+    }
+
+    /// A whole number however JSON spells it: `60`, `60.0`, `6e1`. None of the ranges is beyond what a double holds exactly.
+    private static func whole(_ text: String) -> Int? {
+        Int(text) ?? Double(text).flatMap { Int(exactly: $0) }
     }
 }
 

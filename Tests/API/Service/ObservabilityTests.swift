@@ -4,7 +4,13 @@ import TestSupport
 import Testing
 
 /// What operators see: metrics, the files made for them, the log, and traces through to the database.
-@Suite("Observability", .stage(["LOG_FORMAT": "json", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "5"]), .serialized)
+@Suite(
+    "Observability",
+    .stage([
+        "LOG_FORMAT": "json", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "5",
+        // The metrics of webhooks are there only where webhooks are.
+        "CUSTOMERD_SECRETS_KEY": Stage.webhookSettings["CUSTOMERD_SECRETS_KEY"] ?? "",
+    ]), .serialized)
 struct ObservabilityTests {
     let stage = Stage.current
 

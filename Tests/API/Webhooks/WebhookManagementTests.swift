@@ -201,7 +201,7 @@ struct WebhookManagementTests {
         let webhook = try await tenant.makeWebhook(to: receiver)
 
         let answer = try await tenant.askWebhooks(
-            "POST", "/\(webhook.id)/rotate-secret", #"{"overlap_seconds":3600}"#)
+            "POST", "/\(webhook.id)/rotate-secret", #"{"overlap_seconds":36e2}"#)
         let secret = try #require(try answer.object["secret"] as? String)
         SecretLedger.shared.note(secret)
         #expect(secret != webhook.secret)
