@@ -4,8 +4,10 @@ public import LibPQ
 /// checked against it.
 public struct Operations: Sendable {
     public let reads: [ReadOperation] =
-        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
-         .getBulk, .getBulkResults]
+        [
+            .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
+            .getBulk, .getBulkResults,
+        ]
         + Dependents.allCases.map(ReadOperation.list)
         + [.listAuditEntries, .getAuditEntry]
     public let writes: [WriteOperation]

@@ -132,7 +132,8 @@ public struct BulkRunner: Service {
     private func check(_ item: Item) async throws(DatabaseError) -> Int {
         let row = try await perform(
             Statement(
-                "SELECT customer, deletable FROM service.check_item($1, $2)", [.uuid(item.appID), .uuid(item.customerID)]),
+                "SELECT customer, deletable FROM service.check_item($1, $2)",
+                [.uuid(item.appID), .uuid(item.customerID)]),
             for: item.appID
         ).row()
         guard row["customer"] != nil else { return APIError.customerNotFound.status }
