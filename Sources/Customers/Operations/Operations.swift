@@ -5,8 +5,8 @@ public import LibPQ
 public struct Operations: Sendable {
     public let reads: [ReadOperation] =
         [
-            .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules, .getBulk,
-            .getBulkResults,
+            .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
+            .getBulk, .getBulkResults,
         ]
         + Dependents.allCases.map(ReadOperation.list)
         + [.listAuditEntries, .getCheckpoint, .getAuditEntry, .proveAuditEntry, .certifyAuditEntry]
