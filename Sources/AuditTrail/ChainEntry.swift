@@ -39,7 +39,9 @@ struct ChainEntry: Sendable {
 
     /// Only while its own context is proven.
     private static func contextsErasedUpTo(_ row: ChainRow) -> Int? {
-        guard row[.action] == "trail.retention", row[.outcome] == "SUCCEEDED", row[.contextSalt] != nil else { return nil }
+        guard row[.action] == "trail.retention", row[.outcome] == "SUCCEEDED", row[.contextSalt] != nil else {
+            return nil
+        }
         let form = /\{"days": [0-9]+, "up_to": ([0-9]+)\}/
         return row[.request].flatMap { $0.wholeMatch(of: form) }.flatMap { Int($0.1) }
     }

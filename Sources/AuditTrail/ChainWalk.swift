@@ -316,7 +316,10 @@ private struct UndeclaredErasures {
             ($0, "entry \($0) was erased, but no later redaction of its customer declares that")
         }
         let context = contexts.first.map { range in
-            (range.lowerBound, "the context of entry \(range.lowerBound) was erased, but no later retention declares that")
+            (
+                range.lowerBound,
+                "the context of entry \(range.lowerBound) was erased, but no later retention declares that"
+            )
         }
         guard let subject, let context else { return subject ?? context }
         return subject.0 <= context.0 ? subject : context

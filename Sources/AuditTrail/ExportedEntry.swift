@@ -13,7 +13,9 @@ public struct ExportedEntry: Sendable, Hashable {
 
     /// Reads a line; nil if it isn't an entry.
     public init?(line: some Sequence<UInt8>) {
-        guard case .entry(let row, _)? = try? ExportLine(line), let seq = row[.seq].flatMap({ Int($0) }) else { return nil }
+        guard case .entry(let row, _)? = try? ExportLine(line), let seq = row[.seq].flatMap({ Int($0) }) else {
+            return nil
+        }
         id = row[.id] ?? ""
         appID = row[.appID] ?? ""
         self.seq = seq

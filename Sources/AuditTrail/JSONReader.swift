@@ -39,32 +39,39 @@ package struct JSONReader {
 
     /// Levels of arrays and objects.
     static let deepest = 16
-    /// Values in the whole text. A body of 64 KiB holds fewer identifiers than that.
-    static let mostValues = 2048
+    /// Values in the whole text, where its reader doesn't allow more. A body of 64 KiB holds fewer identifiers than that.
+    package static let mostValues = 2048
     /// Members of one object.
     static let mostMembers = 64
 
     private let bytes: UnsafeBufferPointer<UInt8>
+    private let mostValues: Int
     private var index = 0
     private var values = 0
     /// Bytes and names that were looked at, so that a test can tell that the effort is linear.
     private var steps = 0
 
-    package static func value(of text: [UInt8]) throws(Malformed) -> Value {
-        try measured(text).value.get()
+    /// - Parameter mostValues: more of them are refused.
+    package static func value(
+        of text: [UInt8], upTo mostValues: Int = Self.mostValues
+    ) throws(Malformed) -> Value {
+        try measured(text, upTo: mostValues).value.get()
     }
 
     /// The value, and the steps that it took to read it.
-    package static func measured(_ text: [UInt8]) -> (value: Result<Value, Malformed>, steps: Int) {
+    package static func measured(
+        _ text: [UInt8], upTo mostValues: Int = Self.mostValues
+    ) -> (value: Result<Value, Malformed>, steps: Int) {
         text.withUnsafeBufferPointer { bytes in
-            var reader = JSONReader(bytes: bytes)
+            var reader = JSONReader(bytes: bytes, mostValues: mostValues)
             let value = Result { () throws(Malformed) in try reader.text() }
             return (value, reader.steps)
         }
     }
 
-    private init(bytes: UnsafeBufferPointer<UInt8>) {
+    private init(bytes: UnsafeBufferPointer<UInt8>, mostValues: Int) {
         self.bytes = bytes
+        self.mostValues = mostValues
     }
 
     // MARK: - Values
@@ -80,7 +87,7 @@ package struct JSONReader {
     private mutating func value(level: Int) throws(Malformed) -> Value {
         skipSpace()
         values += 1
-        guard values <= Self.mostValues else { throw malformed("there are more than \(Self.mostValues) values") }
+        guard values <= mostValues else { throw malformed("there are more than \(mostValues) values") }
         guard let first = peek else { throw malformed("a value is expected") }
         switch first {
         case UInt8(ascii: "\""): return .string(try string())

@@ -56,8 +56,7 @@ extension APIError {
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
         case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound,
-            .bulkNotFound,
-            .webhookNotFound, .noRoute:
+            .bulkNotFound, .webhookNotFound, .noRoute:
             404
         case .methodNotAllowed: 405
         case .requestTimeout: 408

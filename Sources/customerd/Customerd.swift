@@ -8,7 +8,9 @@ struct Customerd: AsyncParsableCommand {
         commandName: "customerd",
         abstract: "Deletes customers and proves it: the service and its commands.",
         discussion: "Settings come from the environment; .env.example lists them all.",
-        subcommands: [Serve.self, Health.self, Migrate.self, Seed.self, Keys.self, Audit.self, Reapply.self, Diagnose.self]
+        subcommands: [
+            Serve.self, Health.self, Migrate.self, Seed.self, Keys.self, Audit.self, Reapply.self, Diagnose.self,
+        ]
     )
 
     static func main() async {

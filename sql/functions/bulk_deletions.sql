@@ -109,7 +109,18 @@ $$;
 COMMENT ON FUNCTION service.settle_bulk_items IS
     'Brings items to the ends that their attempts have come to; those whose attempt certainly had no effect are to be done again.';
 
-CREATE OR REPLACE FUNCTION service.take_bulk_items(p_lease interval, p_ttl interval, p_limit int)
+CREATE OR REPLACE FUNCTION service.bulk_apps() RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.app_id
+    FROM service.bulk_deletions AS b
+    WHERE NOT b.is_settled
+      AND (b.try_after <= clock_timestamp() OR b.try_after > clock_timestamp() + interval '2 minutes')
+    GROUP BY b.app_id
+    ORDER BY min(b.try_after)
+$$;
+COMMENT ON FUNCTION service.bulk_apps IS 'The apps that have bulk deletions to be worked on, the one that has waited longest first.';
+
+CREATE OR REPLACE FUNCTION service.take_bulk_items(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_item
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -122,14 +133,14 @@ BEGIN
     DELETE FROM service.bulk_deletions AS b
     USING (SELECT o.app_id, o.bulk_id
            FROM service.bulk_deletions AS o
-           WHERE o.is_settled AND o.created_at < v_now - interval '30 days'
+           WHERE o.app_id = p_app_id AND o.is_settled AND o.created_at < v_now - interval '30 days'
            LIMIT 1
            FOR UPDATE SKIP LOCKED) AS old
     WHERE b.app_id = old.app_id AND b.bulk_id = old.bulk_id;
 
     SELECT * INTO v_bulk
     FROM service.bulk_deletions AS b
-    WHERE NOT b.is_settled
+    WHERE b.app_id = p_app_id AND NOT b.is_settled
       -- What waits longer than a lease lasts began to do so before the clock stepped back.
       AND (b.try_after <= v_now OR b.try_after > v_now + interval '2 minutes')
     ORDER BY b.try_after
@@ -182,7 +193,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.take_bulk_items IS
-    'Takes the next items of the bulk deletion that has waited longest, under a lease, with an attempt each. One without items left is done. Any number of instances.';
+    'Takes the next items of the bulk deletion of an app that has waited longest, under a lease, with an attempt each. One without items left is done. Any number of instances.';
 
 CREATE OR REPLACE FUNCTION service.end_bulk_items(
     p_app_id uuid, p_bulk_id uuid, p_positions int[], p_status_codes int[], p_pause interval) RETURNS void

@@ -220,7 +220,18 @@ $$;
 COMMENT ON FUNCTION service.open_deletion IS
     'Opens the attempt of a deletion that runs later than it was asked for, as the key that asked. No fence: the key may no longer delete, and the attempt has ended as FORBIDDEN.';
 
-CREATE OR REPLACE FUNCTION service.take_due_deletions(p_lease interval, p_ttl interval, p_limit int)
+CREATE OR REPLACE FUNCTION service.due_apps() RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.app_id
+    FROM service.scheduled_deletions AS s
+    WHERE s.status = 'SCHEDULED' AND s.delete_at <= clock_timestamp()
+      AND (s.try_after <= clock_timestamp() OR s.try_after > clock_timestamp() + interval '2 minutes')
+    GROUP BY s.app_id
+    ORDER BY min(s.try_after)
+$$;
+COMMENT ON FUNCTION service.due_apps IS 'The apps that have scheduled deletions to be taken, the one that has waited longest first.';
+
+CREATE OR REPLACE FUNCTION service.take_due_deletions(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_deletion
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -232,7 +243,7 @@ BEGIN
     FOR v_schedule IN
         SELECT *
         FROM service.scheduled_deletions AS s
-        WHERE s.status = 'SCHEDULED' AND s.delete_at <= v_now
+        WHERE s.app_id = p_app_id AND s.status = 'SCHEDULED' AND s.delete_at <= v_now
           -- What waits longer than a lease or a pause lasts began to do so before the clock stepped back.
           AND (s.try_after <= v_now OR s.try_after > v_now + interval '2 minutes')
         ORDER BY s.try_after
@@ -270,7 +281,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.take_due_deletions IS
-    'Takes scheduled deletions whose time has come, and opens an attempt for each under a lease, as admission does. Those whose key may no longer delete end as FORBIDDEN. Any number of instances.';
+    'Takes scheduled deletions of an app whose time has come, and opens an attempt for each under a lease, as admission does. Those whose key may no longer delete end as FORBIDDEN. Any number of instances.';
 
 CREATE OR REPLACE FUNCTION service.schedule_lag(OUT deletions bigint, OUT seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

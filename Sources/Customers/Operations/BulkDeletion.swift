@@ -98,7 +98,8 @@ public struct LargeBulkRequest: Sendable {
 
     /// - Throws: what is wrong with the body, in a sentence.
     init(_ body: [UInt8]) throws(Invalidity) {
-        let object = try BodyObject(body)
+        // Twice as many, so that one who names too many is told so.
+        let object = try BodyObject(body, upTo: 2 * Self.mostItems)
         try object.refuseMembers(otherThan: ["ids", "dry_run", "reason"])
         ids = try object.distinctIDs("ids", atMost: Self.mostItems)
         isDryRun = try object.flag("dry_run")

@@ -6,8 +6,7 @@ public struct Operations: Sendable {
     public let reads: [ReadOperation] =
         [
             .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
-            .getBulk,
-            .getBulkResults,
+            .getBulk, .getBulkResults,
         ]
         + Dependents.allCases.map(ReadOperation.list)
         + [

@@ -78,13 +78,16 @@ public struct BulkRunner: Service {
     ///
     /// - Returns: how many.
     private func runSome() async throws(DatabaseError) -> Int {
+        let waiting = try await perform(Statement("SELECT service.bulk_apps()"))
+        guard let appID = waiting.rows.first?.uuid(0) else { return 0 }
         let taking = Statement(
-            "SELECT * FROM service.take_bulk_items($1, $2, $3)",
+            "SELECT * FROM service.take_bulk_items($1, $2, $3, $4)",
             [
-                .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
+                .uuid(appID), .text("\(limits.lease.milliseconds) ms"),
+                .text("\(limits.idempotencyTTL.milliseconds) ms"),
                 .int(max(1, min(rate / 4, Self.largestBatch))),
             ])
-        let rows = try await perform(taking).rows
+        let rows = try await perform(taking, for: appID).rows
         var items: [Item] = []
         for row in rows { items.append(try Item(row)) }
         guard let first = items.first else { return 0 }
@@ -132,7 +135,8 @@ public struct BulkRunner: Service {
     private func check(_ item: Item) async throws(DatabaseError) -> Int {
         let row = try await perform(
             Statement(
-                "SELECT customer, deletable FROM service.check_item($1, $2)", [.uuid(item.appID), .uuid(item.customerID)]),
+                "SELECT customer, deletable FROM service.check_item($1, $2)",
+                [.uuid(item.appID), .uuid(item.customerID)]),
             for: item.appID
         ).row()
         guard row["customer"] != nil else { return APIError.customerNotFound.status }

@@ -1,6 +1,7 @@
 public import LibPQ
 public import Logging
 import Metrics
+import NIOConcurrencyHelpers
 public import ServiceLifecycle
 
 /// Carries out scheduled deletions at their time: every instance does, at start and every second, and each deletion happens
@@ -10,8 +11,10 @@ public import ServiceLifecycle
 /// that of a request, ``Execution``. The SQL stands in sql/functions/schedule.sql.
 public struct Scheduler: Service {
     private static let batch = 20
-    /// At one time, so that requests keep most of the pool.
+    /// Of one app at one time, so that requests keep most of the pool.
     private static let width = 3
+    /// At one time.
+    private static let apps = 16
 
     private let delete: DeleteCustomer
     private let execution: Execution
@@ -36,20 +39,32 @@ public struct Scheduler: Service {
     }
 
     public func run() async throws {
-        while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            var mayHaveMore = false
-            do throws(DatabaseError) {
-                mayHaveMore = try await runDue()
-            } catch {
-                if error.isUnavailability || error.isRetryable {
-                    logger.debug("scheduled deletions wait for the database", metadata: ["error": "\(error)"])
-                } else {
-                    logger.error("scheduled deletions failed", metadata: ["error": "\(error)"])
+        // Each app has a task of its own while it has something due, so that one whose customers are locked delays no other.
+        let busy = NIOLockedValueBox<Set<UUID>>([])
+        await withDiscardingTaskGroup { group in
+            while !Task.isShuttingDownGracefully, !Task.isCancelled {
+                do throws(DatabaseError) {
+                    for appID in try await dueApps() {
+                        let isFree = busy.withLockedValue { $0.count < Self.apps && $0.insert(appID).inserted }
+                        guard isFree else { continue }
+                        group.addTask {
+                            await runAllDue(of: appID)
+                            busy.withLockedValue { _ = $0.remove(appID) }
+                        }
+                    }
+                } catch {
+                    report(error)
                 }
-            }
-            if !mayHaveMore {
                 try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
             }
+        }
+    }
+
+    private func report(_ error: DatabaseError) {
+        if error.isUnavailability || error.isRetryable {
+            logger.debug("scheduled deletions wait for the database", metadata: ["error": "\(error)"])
+        } else {
+            logger.error("scheduled deletions failed", metadata: ["error": "\(error)"])
         }
     }
 
@@ -66,26 +81,44 @@ public struct Scheduler: Service {
         }
     }
 
-    /// Runs what is due, at most a batch.
-    ///
-    /// - Returns: whether there may be more.
-    private func runDue() async throws(DatabaseError) -> Bool {
+    /// The apps that have something due.
+    private func dueApps() async throws(DatabaseError) -> [UUID] {
         let deadline = ContinuousClock.now + limits.requestTimeout
-        let taking = Statement(
-            "SELECT * FROM service.take_due_deletions($1, $2, $3)",
-            [
-                .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
-                .int(Self.batch),
-            ])
-        let (taken, behind) = try await pool.withConnection(deadline: deadline) {
-            connection throws(DatabaseError) in
+        let (apps, behind) = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            let apps = try await connection.query(Statement("SELECT service.due_apps()"), deadline: deadline)
             let behind = try await connection.query(
                 Statement("SELECT deletions, seconds FROM service.schedule_lag()"), deadline: deadline
             ).row()
-            return (try await connection.perform(taking, deadline: deadline).rows, behind)
+            return (apps.rows.compactMap { $0.uuid(0) }, behind)
         }
         due.record(try behind.get("deletions") as Int)
         lag.record(Double(try behind.get("seconds") as String) ?? 0)
+        return apps
+    }
+
+    /// Runs what an app has due, batch by batch.
+    private func runAllDue(of appID: UUID) async {
+        do throws(DatabaseError) {
+            while try await runDue(of: appID), !Task.isShuttingDownGracefully, !Task.isCancelled {}
+        } catch {
+            report(error)
+        }
+    }
+
+    /// Runs a batch of what an app has due.
+    ///
+    /// - Returns: whether there may be more.
+    private func runDue(of appID: UUID) async throws(DatabaseError) -> Bool {
+        let deadline = ContinuousClock.now + limits.requestTimeout
+        let taking = Statement(
+            "SELECT * FROM service.take_due_deletions($1, $2, $3, $4)",
+            [
+                .uuid(appID), .text("\(limits.lease.milliseconds) ms"),
+                .text("\(limits.idempotencyTTL.milliseconds) ms"), .int(Self.batch),
+            ])
+        let taken = try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.perform(taking, deadline: deadline).rows
+        }
         var items: [Due] = []
         for row in taken { items.append(try Due(row)) }
         await withTaskGroup(of: Void.self) { group in

@@ -2,11 +2,12 @@
 struct BodyObject {
     private let members: [JSONReader.Member]
 
+    /// - Parameter mostValues: more of them are refused.
     /// - Throws: a sentence when it isn't one.
-    init(_ body: [UInt8]) throws(Invalidity) {
+    init(_ body: [UInt8], upTo mostValues: Int = JSONReader.mostValues) throws(Invalidity) {
         let value: JSONReader.Value
         do {
-            value = try JSONReader.value(of: body)
+            value = try JSONReader.value(of: body, upTo: mostValues)
         } catch {
             throw .body("the body must be a JSON object: \(error.reason), at byte \(error.byte)")
         }

@@ -5,7 +5,8 @@
 ///
 /// - Returns: the body as it is, if ``JSONReader`` refuses it.
 public func canonicalBody(_ body: [UInt8]) -> [UInt8] {
-    guard let value = try? JSONReader.value(of: body) else { return body }
+    // What operations have accepted, they have read before, within their limits.
+    guard let value = try? JSONReader.value(of: body, upTo: .max) else { return body }
     return Array(value.canonical.text.utf8)
 }
 

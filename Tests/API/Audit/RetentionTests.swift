@@ -27,7 +27,8 @@ struct RetentionTests {
 
     @Test("is erased after the days that operators set, by several instances, and that is declared once")
     func erased() async throws {
-        let stage = try await Stage.open(["CUSTOMERD_CONTEXT_RETENTION_DAYS": "30"], isStarted: false, prepare: Self.old)
+        let stage = try await Stage.open(
+            ["CUSTOMERD_CONTEXT_RETENTION_DAYS": "30"], isStarted: false, prepare: Self.old)
         try await stage.restart()
         _ = try await stage.secondService()
 

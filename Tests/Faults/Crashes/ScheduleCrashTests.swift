@@ -78,7 +78,9 @@ struct ScheduleCrashTests {
 
         try await stage.restart()
 
-        try await eventually("the deletion was done", within: .seconds(40)) { try await statuses(tenant) == ["DELETED"] }
+        try await eventually("the deletion was done", within: .seconds(40)) {
+            try await statuses(tenant) == ["DELETED"]
+        }
         try await expectOnce(tenant, [customer.id])
     }
 
@@ -98,7 +100,9 @@ struct ScheduleCrashTests {
 
         try await stage.restart()
 
-        try await eventually("the deletion was refused", within: .seconds(40)) { try await statuses(tenant) == ["REFUSED"] }
+        try await eventually("the deletion was refused", within: .seconds(40)) {
+            try await statuses(tenant) == ["REFUSED"]
+        }
         let outcomes = try await tenant.entries().filter { $0["action"] == "customer.delete" }.map { $0["outcome"] }
         #expect(outcomes == ["INTERRUPTED", "REFUSED"])
         #expect(try await tenant.hasCustomer(customer.id))
@@ -142,7 +146,9 @@ struct ScheduleCrashTests {
 
         try await stage.restart()
 
-        try await eventually("the deletion was done", within: .seconds(40)) { try await statuses(tenant) == ["DELETED"] }
+        try await eventually("the deletion was done", within: .seconds(40)) {
+            try await statuses(tenant) == ["DELETED"]
+        }
         try await makeDue(tenant)
         let (other, later) = (try await tenant.insert(), "DELETED")
         #expect(try await schedule(tenant, other.id, in: "1 s") == 202)

@@ -35,7 +35,7 @@ enum Moment: Hashable, Sendable {
     }()
 
     /// What every instance looks for in the background: ScheduleCrashTests and LargeBulkCrashTests strike there.
-    static let background: [Moment] = ["schedule_lag", "take_due_deletions", "take_bulk_items"]
+    static let background: [Moment] = ["due_apps", "schedule_lag", "bulk_apps"]
         .flatMap { trips($0).map { .recovery($0) } }
 
     private static func trips(_ function: String) -> [String] {
