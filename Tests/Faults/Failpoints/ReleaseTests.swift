@@ -5,7 +5,7 @@ import Testing
 @Suite("Failpoints")
 struct ReleaseTests {
     /// What a build with failpoints has in its read-only data.
-    private static let traces = ["CUSTOMERD_FAILPOINTS", ".reached", "answering"]
+    private static let traces = ["CUSTOMERD_FAILPOINTS", ".armed", "answering"]
 
     private static let release = Customerd.binary.deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("release/customerd")
