@@ -7,7 +7,7 @@ struct ListenerTests {
     private static let count = 1_000
     #if DEBUG
         /// Code that isn't optimized keeps more on the heap.
-        private static let mostKiB = 50
+        private static let mostKiB = 100
     #else
         private static let mostKiB = 40
     #endif
