@@ -8,17 +8,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION bench.id IS 'An identifier made from a number, as requests.lua makes it.';
 
-CREATE FUNCTION bench.entry(id uuid, customer_id uuid, idempotency_key uuid) RETURNS jsonb
+CREATE FUNCTION bench.context(customer_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(
-        'id', id, 'occurred_at', clock_timestamp(), 'action', 'customer.delete', 'customer_id', customer_id,
         'actor_claimed', NULL, 'reason', NULL, 'ip', '127.0.0.1', 'user_agent', NULL,
-        'request_id', gen_random_uuid(), 'idempotency_key', idempotency_key,
+        'request_id', gen_random_uuid(),
         'request', jsonb_build_object(
             'method', 'DELETE', 'path', '/api/v0/customers/' || customer_id, 'query', NULL,
             'headers', jsonb_build_object('host', '127.0.0.1:8080')))
 $$;
-COMMENT ON FUNCTION bench.entry IS 'The entry that the service hands over at admission.';
+COMMENT ON FUNCTION bench.context IS 'What the service tells of a request at admission.';
 
 -- Customers that can be deleted (bec…) come by `bench.stock`; these have an invoice (bef…).
 INSERT INTO public.customers (app_id, id, first_name, last_name, email, phone_number)
@@ -88,18 +87,18 @@ CREATE FUNCTION bench.delete_at_once(
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_record text;
+    v_image  text;
 BEGIN
     PERFORM service.admit(
-        p_key, p_digest, '{customers:delete}', 1, 1000000000, '60 s', true, p_attempt, p_idempotency_key,
-        sha256(uuid_send(p_customer)), '15 s', '1 day', bench.entry(p_attempt, p_customer, p_idempotency_key),
-        '127.0.0.1');
+        p_key, p_digest, '{customers:delete}', 1, 1000000000, '60 s', true, p_attempt, 'customer.delete', p_customer,
+        p_idempotency_key, sha256(uuid_send(p_customer)), '15 s', '1 day', bench.context(p_customer), '127.0.0.1');
     PERFORM service.hold(p_app, p_attempt, 1, 5000);
-    SELECT service.record(c) INTO v_record
+    SELECT service.record(c), service.image(c) INTO v_record, v_image
     FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer FOR UPDATE;
     DELETE FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer;
-    PERFORM service.finish(p_app, p_attempt, 'SUCCEEDED', 200, v_record, v_record);
+    PERFORM service.finish(p_app, p_attempt, 'SUCCEEDED', 200, v_record, v_image);
     PERFORM service.append(
-        jsonb_build_array(jsonb_build_object('id', p_attempt, 'app_id', p_app, 'is_attempt', true, 'fence', 1)));
+        p_app, jsonb_build_array(jsonb_build_object('id', p_attempt, 'is_attempt', true, 'fence', 1)));
     RETURN v_record;
 END
 $$;

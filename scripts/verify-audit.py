@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Verifies an export of the audit trail without the database and without any of the project's code.
+"""Verifies the audit trail, certificates and trees without the database and without any of the project's code.
 
-usage: scripts/verify-audit.py [FILE] [--app UUID] [--checkpoint FILE] [--public-key KEY]
+usage: scripts/verify-audit.py [FILE] [--app UUID] [--checkpoint FILE] [--public-key KEY] [--witness-key KEY]…
+       scripts/verify-audit.py certificate FILE --public-key KEY [--witness-key KEY]…
+       scripts/verify-audit.py tiles DIR --public-key KEY [--witness-key KEY]… [--old FILE]
 
 FILE is what `customerd audit export` wrote; standard input without it. --checkpoint checks the chains against signed
-checkpoints; --public-key, a verifier key or a file with one or with a PEM key, is the key that must have signed them.
+checkpoints; --public-key, a verifier key or a file with one or with a PEM key, is the key that must have signed them;
+each witness whose --witness-key is given must have cosigned them. A certificate may be JSON or a page. DIR is what
+`customerd audit export --tiles` wrote; --old is an older checkpoint, which the tree has to continue.
 Prints {"entries","verified","broken_at","broken_app","reason"}; exit 0 if all is whole, 1 if not, 2 for bad usage.
 
 Written from docs/audit-chain.md alone. Python's standard library, constant memory.
@@ -17,6 +21,7 @@ import calendar
 import hashlib
 import hmac
 import json
+import os
 import re
 import sys
 
@@ -31,7 +36,7 @@ COLUMNS = frozenset(CANONICAL + SUBJECT + CONTEXT + PROOF)
 NUMBERS = frozenset(["seq", "status_code"])
 TIMES = frozenset(["occurred_at", "recorded_at"])
 HEAD = frozenset(["app_id", "head_seq", "head_hash"])
-PART = frozenset(["app_id", "part_after", "part_after_hash", "part_last"])
+PART = frozenset(["app_id", "part_after", "part_after_hash", "part_after_tree", "part_last"])
 SEQS = frozenset(["head_seq", "part_after", "part_last"])
 
 
@@ -123,8 +128,8 @@ class Entry:
 
 
 def read_line(line):
-    """The entry, the (app, seq, hash) of the head and the (app, seq before, hash before, last seq) of the part in a line,
-    each or None."""
+    """The entry, the (app, seq, hash) of the head and the (app, seq before, hash before, tree before, last seq) of the
+    part in a line, each or None."""
 
     def unique(pairs):
         members = dict(pairs)
@@ -172,8 +177,95 @@ def read_line(line):
         last = members["part_last"]
         if last is not None and int(last) < 0:
             raise Malformed("the end of a part is malformed")
-        return None, None, position("part_after", "part_after_hash") + (last and int(last),)
+        start, tree = position("part_after", "part_after_hash"), data(members, "part_after_tree")
+        if tree is None or len(tree) != 32 * bin(start[1]).count("1"):
+            raise Malformed("the tree before a part is malformed")
+        tree = [tree[index : index + 32] for index in range(0, len(tree), 32)]
+        return None, None, start + (Edge(start[1], tree), last and int(last))
     return (Entry(members) if is_entry else None), position("head_seq", "head_hash") if has_head else None, None
+
+
+# --- the Merkle tree: RFC 9162, section 2.1 ---------------------------------------------------------------------------
+
+
+def leaf_hash(data):
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def node_hash(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Edge:
+    """The right edge of a growing tree: a hash for each perfect subtree that it is made of, the largest first."""
+
+    def __init__(self, size=0, hashes=()):
+        self.size = size
+        self.hashes = list(hashes)
+
+    def append(self, leaf):
+        """Returns the hashes of the tiles that are full now, [(level, index, hash)]."""
+        height, full = 0, []
+        while self.size >> height & 1:
+            leaf = node_hash(self.hashes.pop(), leaf)
+            height += 1
+            if height % 8 == 0:
+                full.append((height // 8, self.size >> height, leaf))
+        self.hashes.append(leaf)
+        self.size += 1
+        return full
+
+    def root(self):
+        if not self.hashes:
+            return hashlib.sha256(b"").digest()
+        root = self.hashes[-1]
+        for left in self.hashes[-2::-1]:
+            root = node_hash(left, root)
+        return root
+
+
+def includes(leaf, index, size, root, proof):
+    if not 0 <= index < size:
+        return False
+    number, last, value = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return False
+        if number & 1 or number == last:
+            value = node_hash(sibling, value)
+            while number and not number & 1:
+                number, last = number >> 1, last >> 1
+        else:
+            value = node_hash(value, sibling)
+        number, last = number >> 1, last >> 1
+    return last == 0 and value == root
+
+
+def is_consistent(old, old_root, new, new_root, proof):
+    if not 0 <= old <= new:
+        return False
+    if old == 0:
+        return not proof and old_root == Edge().root() and (new > 0 or new_root == old_root)
+    if old == new:
+        return not proof and old_root == new_root
+    path = ([old_root] if old & (old - 1) == 0 else []) + list(proof)
+    if not path:
+        return False
+    number, last = old - 1, new - 1
+    while number & 1:
+        number, last = number >> 1, last >> 1
+    old_value = new_value = path[0]
+    for item in path[1:]:
+        if last == 0:
+            return False
+        if number & 1 or number == last:
+            old_value, new_value = node_hash(item, old_value), node_hash(item, new_value)
+            while number and not number & 1:
+                number, last = number >> 1, last >> 1
+        else:
+            new_value = node_hash(new_value, item)
+        number, last = number >> 1, last >> 1
+    return last == 0 and old_value == old_root and new_value == new_root
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------
@@ -189,8 +281,8 @@ class Walk:
         self.parts = {}
         self.part_count = 0
         self.checkpoints = {}
-        for app, seq, value in checkpoints:
-            self.checkpoints.setdefault(app, {}).setdefault(seq, set()).add(value)
+        for app, size, root in checkpoints:
+            self.checkpoints.setdefault(app, {}).setdefault(size, set()).add(root)
         self.app = self.finished = None
         self.begin(None)
 
@@ -198,13 +290,15 @@ class Walk:
         self.app = app
         self.is_broken = False
         self.signed = self.checkpoints.pop(app, {})
-        _, self.seq, self.hash, end = self.parts.get(app, (app, 0, bytes(32), None))
+        _, self.seq, self.hash, tree, end = self.parts.get(app, (app, 0, bytes(32), Edge(), None))
+        self.tree = Edge(tree.size, tree.hashes)
         self.start = self.seq
         if app in self.parts:
             self.part_count += 1
             known = self.signed
             self.signed = {seq: hashes for seq, hashes in known.items() if seq > self.seq and (end is None or seq <= end)}
-            if known.get(self.seq, {self.hash}) != {self.hash}:
+            root = self.tree.root()
+            if known.get(self.seq, {root}) != {root}:
                 self.break_chain(self.seq + 1, f"the part doesn't follow from the checkpoint of {self.seq} entries")
         self.contexts = []  # ranges of entries whose erased context no later entry has declared yet
         self.erased = {}  # by customer, the first erased entry that no later entry has declared yet
@@ -228,6 +322,12 @@ class Walk:
         if fault:
             self.break_chain(*fault)
             return
+        self.tree.append(leaf_hash(entry.hash))
+        signed = self.signed.get(entry.seq)
+        if signed and signed != {self.tree.root()}:
+            reason = f"the chain forks from its checkpoint: it was rewritten at entry {entry.seq} or before"
+            self.break_chain(entry.seq, reason)
+            return
         self.take_erasures(entry)
         self.seq, self.hash = entry.seq, entry.hash
         self.verified += 1
@@ -242,8 +342,6 @@ class Walk:
             return entry.seq, f"entry {entry.seq} was changed: {entry.fault}"
         if entry.previous_hash != self.hash:
             return entry.seq, f"entry {entry.seq} doesn't follow entry {self.seq}: one of them was replaced"
-        if any(value != entry.hash for value in self.signed.get(entry.seq, ())):
-            return entry.seq, f"the chain forks from its checkpoint: it was rewritten at entry {entry.seq} or before"
         return None
 
     def take_erasures(self, entry):
@@ -345,13 +443,16 @@ def walk_lines(lines, walk, app=None):
 
 def text_of_base64(text):
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Malformed("it isn't base64") from error
+    if base64.b64encode(data).decode() != text:
+        raise Malformed("it isn't base64")
+    return data
 
 
 def read_checkpoints(contents):
-    """[(app, seq, hash, name that may sign, text, [(name, key id, signature)])]"""
+    """[(app, size, root, name that may sign, text, [(name, key id, signature)])]"""
     if re.search(r"[\0-\x09\x0b-\x1f]", contents):
         raise Malformed("it has control characters")
     paragraphs = [part.strip("\n").split("\n") for part in re.split(r"\n\n+", contents.strip("\n")) if part]
@@ -394,11 +495,40 @@ def read_key(text):
     return parts[0], key[1:]
 
 
-def key_id(name, key):
-    return hashlib.sha256(name.encode() + b"\n\1" + key).digest()[:4]
+def key_id(name, key, kind=1):
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + key).digest()[:4]
 
 
-def reason_against(checkpoint, key):
+def read_witness(text):
+    """The name and the 32 bytes of a witness's key, which may be written as a key that signs or as one that cosigns."""
+    parts = text.strip().split("+", 2)
+    key = text_of_base64(parts[2]) if len(parts) == 3 else b""
+    if len(key) != 33 or key[0] not in (1, 4) or parts[1] != key_id(parts[0], key[1:], key[0]).hex():
+        raise Malformed("it isn't the key of a witness")
+    return parts[0], key[1:]
+
+
+def reason_against_cosignature(checkpoint, witness):
+    name, public = witness
+    _, size, _, _, text, signatures = checkpoint
+    own = [s[2] for s in signatures if s[0] == name and s[1] == key_id(name, public, 4)]
+    if not own:
+        return f"the checkpoint of {size} entries isn't cosigned by the witness {name}"
+    for cosignature in own:
+        time = int.from_bytes(cosignature[:8], "big")
+        message = b"cosignature/v1\ntime %d\n" % time + text
+        if len(cosignature) != 72 or time >= 2**63 or not ed25519_verifies(public, message, cosignature[8:]):
+            return f"the cosignature of the witness {name} under the checkpoint of {size} entries is wrong"
+    return None
+
+
+def reason_against(checkpoint, key, witnesses=()):
+    for witness in witnesses:
+        reason = reason_against_cosignature(checkpoint, witness)
+        if reason:
+            return reason
+    if key is None:
+        return None
     name, public = key
     _, seq, _, owner, text, signatures = checkpoint
     own = [s for s in signatures if (name is None or s[0] == name) and s[1] == key_id(s[0], public)]
@@ -461,17 +591,183 @@ def ed25519_verifies(public, text, signature):
     return not ((left[0] * right[2] - right[0] * left[2]) % P or (left[1] * right[2] - right[1] * left[2]) % P)
 
 
+# --- certificates -----------------------------------------------------------------------------------------------------
+
+
+PAGE = re.compile('<script type="application/json" id="certificate">(.*?)</script>', re.DOTALL)
+PARTS = {"subject": SUBJECT, "context": CONTEXT}
+
+
+def read_object(text):
+    """The members of an object, each once, with strings, whole numbers, null and such objects as values."""
+
+    def unique(pairs):
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise Malformed("a member occurs twice")
+        return members
+
+    def refuse(text):
+        raise Malformed(f"{text} isn't allowed")
+
+    try:
+        members = json.loads(text, object_pairs_hook=unique, parse_float=refuse, parse_constant=refuse)
+        json.dumps(members, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from error
+    if not isinstance(members, dict):
+        raise Malformed("it isn't an object")
+    return members
+
+
+def read_columns(members, names):
+    """Columns as PostgreSQL's text."""
+    if not isinstance(members, dict) or members.keys() != set(names):
+        raise Malformed("unknown or missing members")
+    for name, value in members.items():
+        if value is not None and type(value) is not (int if name in NUMBERS else str):
+            raise Malformed(f"{name} has the wrong type")
+    return {
+        name: value if value is None else microseconds(value) if name in TIMES else str(value)
+        for name, value in members.items()
+    }
+
+
+def read_proof(text):
+    """The index, the hashes and the checkpoint of a tlog-proof."""
+    head, separator, note = text.partition("\n\n")
+    lines = head.split("\n")
+    if not separator or lines.pop(0) != "c2sp.org/tlog-proof@v1":
+        raise Malformed("it isn't a tlog-proof")
+    if lines and lines[0].startswith("extra "):
+        lines.pop(0)
+    index = re.fullmatch("index (0|[1-9][0-9]*)", lines.pop(0) if lines else "")
+    hashes = [text_of_base64(line) for line in lines]
+    checkpoints = read_checkpoints(note)
+    if not index or len(checkpoints) != 1 or len(hashes) > 63 or any(len(item) != 32 for item in hashes):
+        raise Malformed("it isn't a tlog-proof")
+    return int(index[1]), hashes, checkpoints[0]
+
+
+def certificate_fault(text, key, witnesses):
+    """Why a certificate doesn't prove what it says; None if it does."""
+    try:
+        return find_certificate_fault(text, key, witnesses)
+    except Malformed as error:
+        return f"the certificate is invalid: {error}"
+
+
+def find_certificate_fault(text, key, witnesses):
+    if text.startswith("<!doctype html>"):
+        page = PAGE.search(text)
+        if not page:
+            raise Malformed("the page holds no certificate")
+        text = page[1]
+    members = read_object(text)
+    hashes = ["previous_hash", "hash", "subject_commitment", "context_commitment"]
+    if members.keys() != {"format", "entry", "disclosed", "proof", *hashes} or not isinstance(members["proof"], str):
+        raise Malformed("unknown or missing members")
+    if members["format"] != "customerd-certificate-v1":
+        raise Malformed("it isn't a customerd-certificate-v1")
+    entry = read_columns(members["entry"], CANONICAL)
+    entry.update(read_columns({name: members[name] for name in hashes}, hashes))
+    parts = [data(entry, name) for name in ("subject_commitment", "context_commitment", "previous_hash")]
+    if any(part is None or len(part) != 32 for part in parts):
+        return "a hash doesn't have 32 bytes"
+    value = hashlib.sha256(form(CANONICAL, entry) + b"".join(parts)).digest()
+    if value != data(entry, "hash"):
+        return "its hash doesn't match its members"
+    if not isinstance(members["disclosed"], dict):
+        raise Malformed("its disclosed parts are malformed")
+    for part, disclosed in members["disclosed"].items():
+        if part not in PARTS:
+            raise Malformed("its disclosed parts are malformed")
+        shown = read_columns(disclosed, ["salt", *PARTS[part]])
+        shown["commitment"] = entry[f"{part}_commitment"]
+        if not commits(shown, "commitment", PARTS[part], "salt"):
+            return f"the disclosed {part} doesn't match its commitment"
+    index, path, checkpoint = read_proof(members["proof"])
+    app, size, root = checkpoint[:3]
+    if index != int(entry["seq"] or 0) - 1:
+        return f"the proof is about entry {index + 1}, not about entry {entry['seq']}"
+    if app != entry["app_id"]:
+        return "the checkpoint is about another chain"
+    if not includes(leaf_hash(value), index, size, root, path):
+        return f"the proof doesn't lead from entry {entry['seq']} to the root of the checkpoint"
+    return reason_against(checkpoint, key, witnesses)
+
+
+# --- tiles: C2SP tlog-tiles -------------------------------------------------------------------------------------------
+
+
+def tile_path(level, index, width=256):
+    parts = [f"{index % 1000:03}"]
+    while index >= 1000:
+        index //= 1000
+        parts.insert(0, f"x{index % 1000:03}")
+    return "/".join(["tile", str(level), *parts]) + ("" if width == 256 else f".p/{width}")
+
+
+def read_tile(directory, path, length):
+    try:
+        with open(os.path.join(directory, path), "rb") as file:
+            contents = file.read()
+    except OSError as error:
+        raise Malformed(f"{path} can't be read") from error
+    if len(contents) != length:
+        raise Malformed(f"{path} has the wrong length")
+    return contents
+
+
+def tiles_fault(directory, key, witnesses, old):
+    """The size of a tree of tiles, and why it isn't the one that was signed; None if it is."""
+    checkpoints = read_checkpoints(read_text(os.path.join(directory, "checkpoint")))
+    older = read_checkpoints(read_text(old)) if old else []
+    _, size, root = checkpoints[0][:3]
+    for checkpoint in checkpoints + older:
+        reason = reason_against(checkpoint, key, witnesses if checkpoint in checkpoints else ())
+        if reason:
+            return size, reason
+    edge, full, roots = Edge(), {}, {}
+    for start in range(0, size, 256):
+        width = min(256, size - start)
+        bundle = read_tile(directory, tile_path("entries", start // 256, width), 34 * width)
+        tile = read_tile(directory, tile_path(0, start // 256, width), 32 * width)
+        for index in range(width):
+            if bundle[34 * index : 34 * index + 2] != b"\0\x20":
+                return size, f"entry {start + index + 1} doesn't have 32 bytes"
+            leaf = leaf_hash(bundle[34 * index + 2 : 34 * index + 34])
+            if leaf != tile[32 * index : 32 * index + 32]:
+                return size, f"entry {start + index + 1} isn't the leaf of its tile"
+            for level, _, value in edge.append(leaf):
+                full.setdefault(level, []).append(value)
+            if any(checkpoint[1] == edge.size for checkpoint in older):
+                roots[edge.size] = edge.root()
+    for level, hashes in full.items():
+        for start in range(0, len(hashes), 256):
+            part = hashes[start : start + 256]
+            path = tile_path(level, start // 256, len(part))
+            if read_tile(directory, path, 32 * len(part)) != b"".join(part):
+                return size, f"{path} isn't the tile of the tree"
+    if edge.root() != root:
+        return size, "the tree doesn't have the root of its checkpoint"
+    for checkpoint in older:
+        if roots.get(checkpoint[1]) != checkpoint[2]:
+            return size, f"the tree doesn't continue the checkpoint of {checkpoint[1]} entries"
+    return size, None
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def trusted(contents, key, app=None):
-    """The (app, seq, hash) of the checkpoints that can be trusted, and why the first of the others can't."""
+def trusted(contents, key, app=None, witnesses=()):
+    """The (app, size, root) of the checkpoints that can be trusted, and why the first of the others can't."""
     heads, fault = [], None
     try:
         for checkpoint in read_checkpoints(contents):
             if app is not None and checkpoint[0] != app:
                 continue
-            reason = key and reason_against(checkpoint, key)
+            reason = reason_against(checkpoint, key, witnesses)
             if reason:
                 fault = fault or (checkpoint[0], None, reason)
             elif checkpoint[1] > 0:
@@ -497,38 +793,80 @@ def read_text(path):
         return file.read()
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Verifies an export of the audit trail; see docs/audit-chain.md.")
-    parser.add_argument("export", nargs="?", default="-", help="what `customerd audit export` wrote; - for stdin")
-    parser.add_argument("--app", type=str.lower, help="only the chain of this app")
-    parser.add_argument("--checkpoint", help="a file that `customerd audit checkpoint` wrote")
-    parser.add_argument("--public-key", help="the key that must have signed it, or a file with one")
-    options = parser.parse_args()
-    heads, fault, key = [], None, None
+def read_given(value, read):
+    """What a key or the file with one holds."""
     try:
-        if options.public_key:
-            try:
-                key = read_key(options.public_key)
-            except Malformed:
-                key = read_key(read_text(options.public_key))
-        if options.checkpoint:
-            heads, fault = trusted(read_text(options.checkpoint), key, options.app)
-            if key is None:
-                print("The signature of the checkpoint wasn't verified: no --public-key was given.", file=sys.stderr)
-        walk = Walk(heads)
-        if options.export == "-":
-            walk_lines(sys.stdin.buffer, walk, options.app)
-        else:
-            with open(options.export, "rb") as file:
-                walk_lines(file, walk, options.app)
+        return read(value)
+    except Malformed:
+        return read(read_text(value))
+
+
+def print_verdict(verdict):
+    print(json.dumps(verdict, ensure_ascii=False, separators=(",", ":")))
+    return 0 if verdict["reason"] is None else 1
+
+
+def verdict_of(fault, entries, app=None, seq=None):
+    verified = entries if fault is None else 0
+    broken = (None, None) if fault is None else (seq, app)
+    return dict(zip(("entries", "verified", "broken_at", "broken_app", "reason"), (entries, verified, *broken, fault)))
+
+
+def verify_certificate(options, key, witnesses):
+    return verdict_of(certificate_fault(read_text(options.file), key, witnesses), 1)
+
+
+def verify_tiles(options, key, witnesses):
+    try:
+        size, fault = tiles_fault(options.directory, key, witnesses, options.old)
+    except Malformed as error:
+        size, fault = 0, str(error)
+    return verdict_of(fault, size)
+
+
+def verify_export(options, key, witnesses):
+    heads, fault = [], None
+    if options.checkpoint:
+        heads, fault = trusted(read_text(options.checkpoint), key, options.app, witnesses)
+        if key is None:
+            print("The signature of the checkpoint wasn't verified: no --public-key was given.", file=sys.stderr)
+    walk = Walk(heads)
+    if options.export == "-":
+        walk_lines(sys.stdin.buffer, walk, options.app)
+    else:
+        with open(options.export, "rb") as file:
+            walk_lines(file, walk, options.app)
+    if walk.part_count:
+        print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
+    return answer(walk, fault)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="Verifies an export of the audit trail; `certificate FILE` and `tiles DIR` verify those. "
+        "See docs/audit-chain.md."
+    )
+    command = sys.argv[1] if sys.argv[1:2] in (["certificate"], ["tiles"]) else None
+    if command == "certificate":
+        parser.add_argument("file", help="a certificate, JSON or page")
+    elif command == "tiles":
+        parser.add_argument("directory", help="what `customerd audit export --tiles` wrote")
+        parser.add_argument("--old", help="an older checkpoint, which the tree has to continue")
+    else:
+        parser.add_argument("export", nargs="?", default="-", help="what `customerd audit export` wrote; - for stdin")
+        parser.add_argument("--app", type=str.lower, help="only the chain of this app")
+        parser.add_argument("--checkpoint", help="a file that `customerd audit checkpoint` wrote")
+    parser.add_argument("--public-key", required=bool(command), help="the key that must have signed, or a file with one")
+    parser.add_argument("--witness-key", action="append", default=[], help="the key of a witness that must have cosigned")
+    options = parser.parse_args(sys.argv[2:] if command else None)
+    verify = {"certificate": verify_certificate, "tiles": verify_tiles, None: verify_export}[command]
+    try:
+        key = read_given(options.public_key, read_key) if options.public_key else None
+        witnesses = [read_given(value, read_witness) for value in options.witness_key]
+        return print_verdict(verify(options, key, witnesses))
     except (OSError, UnicodeDecodeError, Malformed) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    if walk.part_count:
-        print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
-    verdict = answer(walk, fault)
-    print(json.dumps(verdict, ensure_ascii=False, separators=(",", ":")))
-    return 0 if verdict["reason"] is None else 1
 
 
 if __name__ == "__main__":

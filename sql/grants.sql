@@ -16,7 +16,8 @@ FROM (VALUES
         audit.*,
         service.migrations, service.applied_functions, service.privileges, service.dependents, service.redactions}'),
     ('service', 'EXECUTE', 'function', '{
-        service.rfc3339, service.record, service.image, service.etag, service.redacted, service.redacted_record, service.changed_members,
+        service.rfc3339, service.record, service.further_columns, service.image, service.image_with_columns,
+        service.etag, service.redacted, service.redacted_record, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.fold, service.containing,
         service.authorize, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
@@ -34,6 +35,7 @@ FROM (VALUES
         service.open_item, service.check_item, service.finish_bulk}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),
+    ('auditor', 'INSERT', 'table', '{audit.checkpoints}'),
     ('auditor', 'EXECUTE', 'function', '{audit.*}')
 ) AS l (role, privileges, kind, objects)
 CROSS JOIN LATERAL unnest(string_to_array(l.privileges, ' ')) AS p (privilege)

@@ -16,6 +16,7 @@
 \ir functions/authorization.sql
 \ir functions/admission.sql
 \ir functions/unit_of_work.sql
+\ir functions/tree.sql
 \ir functions/append.sql
 \ir functions/holds.sql
 \ir functions/schedule.sql

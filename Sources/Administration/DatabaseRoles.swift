@@ -49,6 +49,11 @@ struct PrepareRoles: Sendable {
         ("search_path", "pg_catalog, pg_temp"),
         // A single statement is a transaction too, and the protocol is written for this level.
         ("default_transaction_isolation", "'read committed'"),
+        // A session keeps its plans. One that is made while a table is tiny reads the whole table, and still does when
+        // that has grown, until the table is analyzed. All that the service looks up has an index. What has none is
+        // read in sequence all the same, at a cost so high that it would be compiled first.
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
         // What decides how values are read and printed.
         ("bytea_output", "'hex'"),
         ("datestyle", "'ISO, MDY'"),

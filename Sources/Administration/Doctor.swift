@@ -149,29 +149,34 @@ extension Doctor {
         }
     }
 
-    /// Both triggers must fire ALWAYS, or `session_replication_role` would silence them.
+    /// The triggers must fire ALWAYS, or `session_replication_role` would silence them.
     private func trailTriggers() async throws(DatabaseError) -> [Finding] {
         guard try await exists("audit.entries") else { return [] }
         let findings = try await rows(
             """
-            SELECT w.name, t.tgenabled
-            FROM (VALUES ('entries_are_never_changed'), ('entries_are_never_truncated')) AS w (name)
-            LEFT JOIN pg_trigger AS t ON t.tgrelid = 'audit.entries'::regclass AND t.tgname = w.name
+            SELECT w.name, w.relation, t.tgenabled
+            FROM (VALUES ('entries_are_never_changed', 'audit.entries'),
+                         ('entries_are_never_truncated', 'audit.entries'),
+                         ('nodes_are_never_changed', 'audit.nodes'),
+                         ('nodes_are_never_truncated', 'audit.nodes'),
+                         ('checkpoints_are_never_changed', 'audit.checkpoints'),
+                         ('checkpoints_are_never_truncated', 'audit.checkpoints')) AS w (name, relation)
+            LEFT JOIN pg_trigger AS t ON t.tgrelid = to_regclass(w.relation) AND t.tgname = w.name
             WHERE t.tgenabled IS DISTINCT FROM 'A'
-            ORDER BY w.name
+            ORDER BY w.relation, w.name
             """
         ).map { row in
-            let name = row[0] ?? ""
-            return row[1] == nil
-                ? Finding("trail", .failure, "The trigger \(name) is missing, so audit.entries isn't append-only.")
+            let (name, table) = (row[0] ?? "", row[1] ?? "")
+            return row[2] == nil
+                ? Finding("trail", .failure, "The trigger \(name) is missing, so \(table) isn't append-only.")
                 : Finding(
                     "trail", .failure,
                     """
-                    The trigger \(name) can be bypassed: ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER \(name).
+                    The trigger \(name) can be bypassed: ALTER TABLE \(table) ENABLE ALWAYS TRIGGER \(name).
                     """)
         }
         return findings.isEmpty
-            ? [Finding("trail", .ok, "audit.entries is append-only, for its owner too.")] : findings
+            ? [Finding("trail", .ok, "The trail and its tree are append-only, for their owner too.")] : findings
     }
 
     /// A chain whose head is missing or wrong takes no further entries.

@@ -64,7 +64,7 @@ struct ChainEntry: Sendable {
     }
 
     /// The hash that the columns give; nil if one of its three parts isn't 32 bytes.
-    private static func hash(of row: ChainRow) -> [UInt8]? {
+    static func hash(of row: ChainRow) -> [UInt8]? {
         var digest = SHA256()
         digest.update(data: CanonicalForm(CanonicalForm.entry, of: row).bytes)
         for column in [ChainRow.Column.subjectCommitment, .contextCommitment, .previousHash] {
@@ -75,7 +75,7 @@ struct ChainEntry: Sendable {
     }
 
     /// Whether a commitment is the HMAC of a form under a salt. Source: RFC 2104.
-    private static func commits(
+    static func commits(
         _ row: ChainRow, _ commitment: ChainRow.Column, to members: CanonicalForm.Members, under salt: ChainRow.Column
     ) -> Bool {
         guard let salt = row.bytes(salt), let commitment = row.bytes(commitment) else { return false }
@@ -118,12 +118,14 @@ struct CanonicalForm: Sendable, Hashable {
 extension CanonicalForm {
     /// The columns of a form, in order.
     struct Members: Sendable {
+        let columns: [ChainRow.Column]
         /// Their positions in a row.
         let positions: [Int]
         /// Each name with its length before it, as it goes into the form.
         let prefixes: [[UInt8]]
 
         init(_ columns: ChainRow.Column...) {
+            self.columns = columns
             positions = columns.map(\.position)
             prefixes = columns.map { column in
                 var form = CanonicalForm()

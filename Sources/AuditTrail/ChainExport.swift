@@ -29,13 +29,15 @@ public struct ChainExport: Sendable {
         for chain in try await reader.chains(app) {
             guard let (first, last) = try await reader.range(of: chain, from: from, to: to) else { continue }
             let isPart = first > 1 || last != nil
+            let tree = TreeReader(connection: connection, app: chain, deadline: deadline)
+            let edge = isPart ? try await tree.edge(size: first - 1) : TreeEdge()
             // Only the next page tells whether the last entry of a full page is the last of its chain.
             var pending: ChainRow?
             try await reader.pages(of: chain, after: isPart ? first - 1 : nil, upTo: last) { page in
                 var bytes: [UInt8] = []
                 if isPart, pending == nil, let hash = page.rows.first?.bytes(.previousHash) {
                     let start = ChainHead(appID: chain, seq: first - 1, hash: hash)
-                    bytes += ExportLine.part(ChainPart(start: start, last: last)).bytes
+                    bytes += ExportLine.part(ChainPart(start: start, edge: edge, last: last)).bytes
                 }
                 for row in page.rows {
                     if let pending { bytes += ExportLine.entry(pending, head: nil).bytes }

@@ -1,6 +1,6 @@
 import LibPQ
 
-/// The last entry of a chain at some time: what `audit.heads` holds now, what a checkpoint signed then.
+/// The last entry of a chain at some time, as `audit.heads` holds it.
 public struct ChainHead: Sendable, Hashable {
     /// The chain, a UUID in lower case; the zero UUID for the chain of unauthenticated attempts.
     public let appID: String
@@ -28,6 +28,8 @@ struct ChainTrace: Sendable, Hashable {
 struct ChainPart: Sendable, Hashable {
     /// The entry before the first of them: seq 0 and 32 zero bytes if the part begins with the chain.
     let start: ChainHead
+    /// The tree of the entries before them.
+    let edge: TreeEdge
     /// The last of them; nil if the part extends to the head.
     let last: Int?
 }
@@ -54,6 +56,8 @@ struct ChainReader {
         let isLast: Bool
         /// What `audit.heads` says of the chain in the snapshot of its last page; nil on other pages.
         let head: ChainHead?
+        /// The nodes of the tree that are complete with these entries; on the last page all that are left.
+        let nodes: [TreeNode]
     }
 
     /// How many entries a page has; more if it ends among entries of the same seq, which only a forger can make.
@@ -102,9 +106,15 @@ struct ChainReader {
             let rows = try await query(Self.entries, [.text(chain), .int(seq), .int(last), .int(Self.pageSize)])
             let isLast = rows.count < Self.pageSize
             let head = isLast ? try await query(Self.head, [.text(chain)]).first : nil
+            let end = isLast ? nil : rows.last?.int(0)
+            let nodes = try await query(Self.nodes, [.text(chain), .int(seq ?? 0), .int(end)])
             return Page(
                 rows: rows.map(ChainRow.init), isLast: isLast,
-                head: head.map { ChainHead(appID: chain, seq: $0.int(0) ?? 0, hash: $0.bytes(1) ?? []) }
+                head: head.map { ChainHead(appID: chain, seq: $0.int(0) ?? 0, hash: $0.bytes(1) ?? []) },
+                nodes: nodes.map { row in
+                    TreeNode(
+                        place: Subtree(level: row.int(0) ?? 0, index: row.int(1) ?? 0), hash: row.bytes(2) ?? [])
+                }
             )
         }
     }
@@ -198,39 +208,58 @@ struct ChainReader {
                   AND ($5::timestamptz IS NULL OR e.occurred_at <= $5))
         """
 
+    /// The nodes that the entries after $2 up to $3 complete; seven levels are more than a chain can have. The order keeps
+    /// the planner from reading all nodes of the chain for each page.
+    private static let nodes = """
+        SELECT node.level, node.index, node.hash
+        FROM generate_series(1, 7) AS l (level)
+        CROSS JOIN LATERAL (SELECT n.level, n.index, n.hash
+                            FROM audit.nodes AS n
+                            WHERE n.app_id = $1::uuid
+                              AND n.level = l.level
+                              AND n.index >= $2::bigint >> (8 * l.level)
+                              AND ($3::bigint IS NULL OR n.index < $3::bigint >> (8 * l.level))
+                            ORDER BY n.index) AS node
+        """
+
+    /// The columns of an entry as ``ChainRow`` takes them.
+    static let columns = """
+        e.seq::text,
+        e.id::text,
+        e.app_id::text,
+        trunc(extract(epoch FROM e.occurred_at) * 1000000)::text,
+        trunc(extract(epoch FROM e.recorded_at) * 1000000)::text,
+        e.action,
+        e.outcome,
+        e.status_code::text,
+        e.customer_id::text,
+        e.before_image::text,
+        e.actor_key_id::text,
+        e.actor_client_key,
+        e.actor_name,
+        e.actor_role,
+        e.actor_claimed,
+        e.reason,
+        e.ip::text,
+        e.user_agent,
+        e.request_id,
+        e.idempotency_key::text,
+        e.request::text,
+        e.error_code,
+        e.sqlstate,
+        e.constraint_name,
+        e.referencing_table,
+        e.error_message,
+        encode(e.previous_hash, 'hex'),
+        encode(e.hash, 'hex'),
+        encode(e.subject_commitment, 'hex'),
+        encode(e.context_commitment, 'hex'),
+        encode(e.subject_salt, 'hex'),
+        encode(e.context_salt, 'hex')
+        """
+
     private static let entries = """
-        SELECT e.seq::text,
-               e.id::text,
-               e.app_id::text,
-               trunc(extract(epoch FROM e.occurred_at) * 1000000)::text,
-               trunc(extract(epoch FROM e.recorded_at) * 1000000)::text,
-               e.action,
-               e.outcome,
-               e.status_code::text,
-               e.customer_id::text,
-               e.before_image::text,
-               e.actor_key_id::text,
-               e.actor_client_key,
-               e.actor_name,
-               e.actor_role,
-               e.actor_claimed,
-               e.reason,
-               e.ip::text,
-               e.user_agent,
-               e.request_id,
-               e.idempotency_key::text,
-               e.request::text,
-               e.error_code,
-               e.sqlstate,
-               e.constraint_name,
-               e.referencing_table,
-               e.error_message,
-               encode(e.previous_hash, 'hex'),
-               encode(e.hash, 'hex'),
-               encode(e.subject_commitment, 'hex'),
-               encode(e.context_commitment, 'hex'),
-               encode(e.subject_salt, 'hex'),
-               encode(e.context_salt, 'hex')
+        SELECT \(columns)
         FROM audit.entries AS e
         WHERE e.app_id = $1::uuid
           AND ($2::bigint IS NULL OR e.seq > $2)

@@ -21,22 +21,45 @@ public struct ChainVerifier: Sendable {
     ///   - afterCheckpoints: trust each chain up to its longest checkpoint, and verify what follows.
     /// - Throws: ``DatabaseError``.
     public func callAsFunction(
-        app: UUID?, checkpoints: [ChainHead] = [], afterCheckpoints: Bool = false,
+        app: UUID?, checkpoints: [TreeHead] = [], afterCheckpoints: Bool = false,
         deadline: ContinuousClock.Instant
     ) async throws -> ChainVerdict {
-        let trusted = afterCheckpoints ? checkpoints : []
-        let proven = Dictionary(trusted.map { ($0.appID, $0) }) { $0.seq > $1.seq ? $0 : $1 }
         let reader = ChainReader(connection: connection, deadline: deadline)
+        let kept = KeptCheckpoints(connection: connection, deadline: deadline)
+        let proven = afterCheckpoints ? try await starts(checkpoints, deadline) : [:]
         var walk = ChainWalk(checkpoints: checkpoints, proven: proven)
+        var fault: ChainVerdict.Break?
         // Before the entries: those that are appended meanwhile can't be missed.
         for trace in try await reader.traces(app) { walk.take(trace) }
         for chain in try await reader.chains(app) {
-            try await reader.pages(of: chain, after: proven[chain]?.seq) { page in
+            let start = proven[chain]?.head.seq
+            for checkpoint in try await kept.all(of: chain, above: start ?? 0) {
+                walk.take(checkpoint.head)
+                fault = fault ?? checkpoint.fault.map { .init(appID: chain, seq: nil, reason: $0) }
+            }
+            try await reader.pages(of: chain, after: start) { page in
+                walk.take(page.nodes, of: chain)
                 for row in page.rows { walk.take(ChainEntry(row)) }
                 if let head = page.head { walk.take(head) }
             }
         }
-        return walk.finish()
+        var verdict = walk.finish()
+        verdict.broken = verdict.broken ?? fault
+        return verdict
+    }
+
+    /// Where to begin in each chain: at its longest checkpoint, if the tree in the database has its root. If not, the
+    /// chain is verified from its first entry, which tells where it was changed.
+    private func starts(
+        _ checkpoints: [TreeHead], _ deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> [String: ProvenStart] {
+        var starts: [String: ProvenStart] = [:]
+        let longest = Dictionary(checkpoints.map { ($0.appID, $0) }) { $0.size > $1.size ? $0 : $1 }
+        for (app, checkpoint) in longest {
+            let tree = TreeReader(connection: connection, app: app, deadline: deadline)
+            starts[app] = try await tree.start(at: checkpoint)
+        }
+        return starts
     }
 }
 
@@ -52,7 +75,7 @@ public struct ExportVerifier: Sendable {
     /// - Parameters:
     ///   - app: the chain to verify, the zero UUID for the chain of unauthenticated attempts; nil for all in the export.
     ///   - checkpoints: what was signed of these chains, of some of them more than once.
-    public init(app: UUID?, checkpoints: [ChainHead] = []) {
+    public init(app: UUID?, checkpoints: [TreeHead] = []) {
         self.app = app?.text
         walk = ChainWalk(checkpoints: checkpoints)
     }

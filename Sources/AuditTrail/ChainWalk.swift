@@ -21,8 +21,24 @@ public struct ChainVerdict: Sendable, Hashable {
     public internal(set) var parts = 0
     /// The break of the first broken chain, in the order of their apps.
     public internal(set) var broken: Break?
-    /// The ends of the chains that aren't broken, in the order of their apps.
-    public internal(set) var heads: [ChainHead] = []
+    /// The trees of the chains that aren't broken, in the order of their apps.
+    public internal(set) var heads: [TreeHead] = []
+}
+
+/// The tree of a chain at some time: what a checkpoint signs.
+public struct TreeHead: Sendable, Hashable {
+    /// The chain, a UUID in lower case; the zero UUID for the chain of unauthenticated attempts.
+    public let appID: String
+    /// How many entries it covers: those up to this seq.
+    public let size: Int
+    /// The root of the Merkle tree of their hashes, 32 bytes.
+    public let root: [UInt8]
+}
+
+/// Where a verification may begin: an entry that a checkpoint covers, and the tree up to it.
+struct ProvenStart: Sendable, Hashable {
+    let head: ChainHead
+    let edge: TreeEdge
 }
 
 /// Follows chains entry by entry. A pure value: ``ChainVerifier`` feeds it from the database, ``ExportVerifier`` from an
@@ -37,10 +53,13 @@ struct ChainWalk: Sendable {
     private var parts: [String: ChainPart] = [:]
     /// What other tables say of chains that aren't finished.
     private var traces: [String: ChainTrace] = [:]
+    /// What `audit.nodes` has of chains that aren't finished, and the entries haven't explained yet; none of chains whose
+    /// nodes don't come.
+    private var nodes: [String: [Subtree: [UInt8]]] = [:]
     /// What was signed of chains that aren't begun, shortest first.
-    private var checkpoints: [String: [ChainHead]]
+    private var checkpoints: [String: [TreeHead]]
     /// Up to where chains were proven before, and aren't looked at.
-    private let proven: [String: ChainHead]
+    private let proven: [String: ProvenStart]
     /// The chain that is being followed.
     private var appID: String?
     /// The entry after which it was begun.
@@ -49,20 +68,22 @@ struct ChainWalk: Sendable {
     private var finishedAppID: String?
     /// The last entry of the chain that was proven.
     private var last = ChainHead.genesis("")
+    /// The tree up to ``last``.
+    private var tree = TreeEdge()
     private var isBroken = false
     /// What was signed of the chain, after ``last``.
-    private var signed: [ChainHead] = []
+    private var signed: [TreeHead] = []
     /// The size of the last checkpoint that the chain agrees with.
     private var agreed = 0
     private var erasures = UndeclaredErasures()
 
     /// - Parameters:
-    ///   - checkpoints: heads that were signed, at most those of the chains that will come.
-    ///   - proven: by app, heads among them whose next entry will come first, instead of entry 1.
-    init(checkpoints: [ChainHead] = [], proven: [String: ChainHead] = [:]) {
+    ///   - checkpoints: trees that were signed, at most those of the chains that will come.
+    ///   - proven: by app, where to begin instead of entry 1: the next entry will come first.
+    init(checkpoints: [TreeHead] = [], proven: [String: ProvenStart] = [:]) {
         self.proven = proven
         self.checkpoints = Dictionary(grouping: checkpoints, by: \.appID).mapValues { heads in
-            heads.sorted { $0.seq < $1.seq }
+            heads.sorted { $0.size < $1.size }
         }
     }
 
@@ -74,6 +95,20 @@ struct ChainWalk: Sendable {
     /// Takes that only a part of a chain comes, before the first entry of the chain.
     mutating func take(_ part: ChainPart) {
         parts[part.start.appID] = part
+    }
+
+    /// Takes stored nodes of a chain, before the last of the entries that a node covers. Once it was called for a chain,
+    /// each node of its tree has to come.
+    mutating func take(_ nodes: [TreeNode], of app: String) {
+        for node in nodes { self.nodes[app, default: [:]][node.place] = node.hash }
+        if nodes.isEmpty, self.nodes[app] == nil { self.nodes[app] = [:] }
+    }
+
+    /// Takes what was signed of a chain, before its first entry.
+    mutating func take(_ checkpoint: TreeHead) {
+        var signed = checkpoints[checkpoint.appID] ?? []
+        signed.insert(checkpoint, at: signed.firstIndex { $0.size > checkpoint.size } ?? signed.endIndex)
+        checkpoints[checkpoint.appID] = signed
     }
 
     /// Takes what another table says of a chain, at the latest after its last entry.
@@ -93,9 +128,11 @@ struct ChainWalk: Sendable {
         verdict.entries += 1
         guard !isBroken else { return }
         if let fault = fault(of: entry) { return breakChain(at: fault.seq, fault.reason) }
+        let complete = tree.append(leaf: MerkleHash.leaf(entry.hash))
+        if let fault = treeFault(complete) { return breakChain(at: entry.seq, fault) }
         erasures.take(entry)
         last = ChainHead(appID: entry.appID, seq: entry.seq, hash: entry.hash)
-        while signed.first?.seq == last.seq { agreed = signed.removeFirst().seq }
+        while signed.first?.size == last.seq { agreed = signed.removeFirst().size }
         verdict.verified += 1
     }
 
@@ -109,7 +146,8 @@ struct ChainWalk: Sendable {
     mutating func finish() -> ChainVerdict {
         finishChain()
         // Chains without entries, of which only something else tells.
-        for app in Set(heads.keys).union(checkpoints.keys).union(traces.keys).union(parts.keys).sorted() {
+        let others = nodes.filter { !$0.value.isEmpty }.keys
+        for app in Set(heads.keys).union(checkpoints.keys).union(traces.keys).union(parts.keys).union(others).sorted() {
             begin(app)
             finishChain()
         }
@@ -120,20 +158,21 @@ struct ChainWalk: Sendable {
     private mutating func begin(_ app: String) {
         appID = app
         let part = parts[app]
-        start = part?.start ?? proven[app] ?? .genesis(app)
+        start = part?.start ?? proven[app]?.head ?? .genesis(app)
         last = start
+        tree = part?.edge ?? proven[app]?.edge ?? TreeEdge()
         isBroken = false
-        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.seq >= start.seq }
+        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.size >= start.seq }
         if let part {
             verdict.parts += 1
-            signed.removeAll { $0.seq > part.last ?? Int.max }
-            if signed.contains(where: { $0.seq == start.seq && $0.hash != start.hash }) {
+            signed.removeAll { $0.size > part.last ?? Int.max }
+            if signed.contains(where: { $0.size == start.seq && $0.root != tree.root }) {
                 breakChain(at: start.seq + 1, "the part doesn't follow from the checkpoint of \(start.seq) entries")
             }
         }
         // A part may begin anywhere; only a checkpoint confirms what comes before it.
-        agreed = part == nil || signed.contains { $0.seq == start.seq } ? start.seq : 0
-        signed.removeAll { $0.seq == start.seq }
+        agreed = part == nil || signed.contains { $0.size == start.seq } ? start.seq : 0
+        signed.removeAll { $0.size == start.seq }
         erasures = UndeclaredErasures()
         verdict.chains += 1
     }
@@ -154,9 +193,23 @@ struct ChainWalk: Sendable {
             let before = last.seq == 0 ? "32 zero bytes" : "the hash of entry \(last.seq)"
             return (seq, "the previous_hash of entry \(seq) isn't \(before): one of them was replaced")
         }
-        guard signed.prefix(while: { $0.seq == seq }).allSatisfy({ $0.hash == entry.hash }) else {
+        return nil
+    }
+
+    /// What is wrong with the tree up to an entry.
+    ///
+    /// - Parameter complete: the nodes that are complete with it.
+    private mutating func treeFault(_ complete: [TreeNode]) -> String? {
+        let root = signed.first?.size == tree.size ? tree.root : []
+        guard signed.prefix(while: { $0.size == tree.size }).allSatisfy({ $0.root == root }) else {
             let start = agreed == 0 ? "" : ", but after entry \(agreed), which an earlier checkpoint confirms"
-            return (seq, "the chain forks from its checkpoint: it was rewritten at entry \(seq) or before\(start)")
+            return "the chain forks from its checkpoint: it was rewritten at entry \(tree.size) or before\(start)"
+        }
+        guard let appID, nodes[appID] != nil else { return nil }
+        for node in complete {
+            let stored = nodes[appID]?.removeValue(forKey: node.place)
+            guard stored != node.hash else { continue }
+            return "node \(node) of audit.nodes \(stored == nil ? "is missing" : "isn't the hash of its entries")"
         }
         return nil
     }
@@ -167,6 +220,7 @@ struct ChainWalk: Sendable {
         guard let app = appID else { return }
         let head = heads.removeValue(forKey: app)
         let trace = traces.removeValue(forKey: app)
+        let unexplained = nodes.removeValue(forKey: app)?.keys.min { ($0.end, $0.height) < ($1.end, $1.height) }
         // Of several faults at one entry, the first counts.
         let faults =
             if isBroken {
@@ -175,21 +229,21 @@ struct ChainWalk: Sendable {
                 // What comes after the part could declare an erasure, and has the head.
                 [fault(ofPartUpTo: end)]
             } else {
-                [erasures.fault, cutFault, fault(of: head, trace), fault(of: trace)]
+                [erasures.fault, cutFault, fault(of: head, trace), fault(of: trace), fault(of: unexplained)]
             }
         parts[app] = nil
         if let (seq, reason) = faults.compactMap({ $0 }).min(by: { $0.seq < $1.seq }) {
             verdict.verified -= max(0, last.seq - max(seq - 1, start.seq))
             breakChain(at: seq, reason)
         } else if !isBroken, last.seq > 0 {
-            verdict.heads.append(last)
+            verdict.heads.append(TreeHead(appID: app, size: last.seq, root: tree.root))
         }
         finishedAppID = app
         appID = nil
     }
 
     private var cutFault: Fault? {
-        guard let size = signed.last?.seq, size > last.seq else { return nil }
+        guard let size = signed.last?.size, size > last.seq else { return nil }
         let missing = last.seq + 1
         return (
             missing,
@@ -221,6 +275,13 @@ struct ChainWalk: Sendable {
     private func fault(of trace: ChainTrace?) -> Fault? {
         guard let trace, trace.seq > last.seq else { return nil }
         return (last.seq + 1, "entry \(last.seq + 1) is missing: \(trace.source) refers to entry \(trace.seq)")
+    }
+
+    private func fault(of unexplained: Subtree?) -> Fault? {
+        guard let node = unexplained else { return nil }
+        return (
+            last.seq + 1, "entry \(last.seq + 1) is missing: node \(node.text) of audit.nodes covers entry \(node.end)"
+        )
     }
 }
 

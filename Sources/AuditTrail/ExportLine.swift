@@ -30,6 +30,7 @@ extension ExportLine {
                 [
                     app, .init(name: "part_after", value: .int(part.start.seq)),
                     .init(name: "part_after_hash", value: .string(part.start.hash.hex)),
+                    .init(name: "part_after_tree", value: .string(part.edge.hashes.flatMap { $0 }.hex)),
                     .init(name: "part_last", value: .int(part.last)),
                 ]
             }
@@ -41,18 +42,20 @@ extension ExportLine {
     }
 
     private static func members(of row: ChainRow) -> [JSON.Member] {
-        ChainRow.Column.allCases.map { column in
-            let text = row[column]
-            let value: JSON =
-                if column.isNumber {
-                    .raw(text)
-                } else if column.isTime {
-                    .string(text.map(time))
-                } else {
-                    .string(text)
-                }
-            return JSON.Member(name: column.rawValue, value: value)
-        }
+        ChainRow.Column.allCases.map { member($0, of: row) }
+    }
+
+    static func member(_ column: ChainRow.Column, of row: ChainRow) -> JSON.Member {
+        let text = row[column]
+        let value: JSON =
+            if column.isNumber {
+                .raw(text)
+            } else if column.isTime {
+                .string(text.map(time))
+            } else {
+                .string(text)
+            }
+        return JSON.Member(name: column.rawValue, value: value)
     }
 
     /// A time without an RFC 3339 form, such as a year of five digits or infinity, stands as PostgreSQL's microseconds.
@@ -96,9 +99,10 @@ extension ExportLine {
         case ["head_seq", "head_hash"]:
             let head = try Self.head(app, others["head_seq"], others["head_hash"])
             self = isEntry ? .entry(row, head: head) : .head(head)
-        case ["part_after", "part_after_hash", "part_last"] where !isEntry:
+        case ["part_after", "part_after_hash", "part_after_tree", "part_last"] where !isEntry:
             let start = try Self.head(app, others["part_after"], others["part_after_hash"])
-            self = .part(ChainPart(start: start, last: try others["part_last"].flatMap(Self.seq)))
+            let edge = try Self.edge(start.seq, others["part_after_tree"])
+            self = .part(ChainPart(start: start, edge: edge, last: try others["part_last"].flatMap(Self.seq)))
         default: throw Malformed(reason: "unknown or missing members")
         }
     }
@@ -121,6 +125,13 @@ extension ExportLine {
         return ChainHead(appID: app, seq: seq, hash: hash)
     }
 
+    private static func edge(_ size: Int, _ value: JSONReader.Value?) throws(Malformed) -> TreeEdge {
+        guard case .string(let text)? = value, let bytes = [UInt8](hex: text),
+            let edge = TreeEdge(size: size, concatenated: bytes)
+        else { throw Malformed(reason: "the tree before a part is malformed") }
+        return edge
+    }
+
     /// - Returns: nil for null.
     private static func seq(_ value: JSONReader.Value) throws(Malformed) -> Int? {
         switch value {
@@ -132,7 +143,7 @@ extension ExportLine {
         }
     }
 
-    private static func text(of value: JSONReader.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
+    static func text(of value: JSONReader.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
         switch value {
         case .null: return nil
         case .number(let text) where column.isNumber && isWhole(text): return text

@@ -6,7 +6,7 @@ import CryptoExtras
 /// Its text is `PRIVATE+KEY+name+keyid+base64(01 ‖ seed)`, as golang.org/x/mod/sumdb/note has it.
 public struct NoteSigner: Sendable {
     public let name: String
-    private let key: Curve25519.Signing.PrivateKey
+    let key: Curve25519.Signing.PrivateKey
 
     /// Makes a new key.
     ///
@@ -94,7 +94,7 @@ public struct NoteVerifier: Sendable {
 
     /// The key's id under a name: the first four bytes of SHA-256(name ‖ 0A ‖ 01 ‖ key).
     func id(_ name: String) -> [UInt8] {
-        Array(SHA256.hash(data: Array(name.utf8) + [0x0A, NoteKey.ed25519] + key.rawRepresentation).prefix(4))
+        NoteKey.id(name, .ed25519, key)
     }
 
     /// Whether this key has signed: nil if no signature claims to be of it, false if one does and is wrong.
@@ -123,8 +123,18 @@ public enum NoteKey {
         }
     }
 
-    /// The signature type of Ed25519.
-    fileprivate static let ed25519: UInt8 = 0x01
+    /// What a key signs, as it stands in the key's text. Source: C2SP, signed-note, "Signature types".
+    enum Kind: UInt8 {
+        /// Notes.
+        case ed25519 = 0x01
+        /// Checkpoints of others, with the time.
+        case cosignature = 0x04
+    }
+
+    /// The first four bytes of SHA-256(name ‖ 0A ‖ kind ‖ key).
+    static func id(_ name: String, _ kind: Kind, _ key: Curve25519.Signing.PublicKey) -> [UInt8] {
+        Array(SHA256.hash(data: Array(name.utf8) + [0x0A, kind.rawValue] + key.rawRepresentation).prefix(4))
+    }
 
     /// Whether a key can have the name; it should be a URL without its scheme, such as `example.com/trail`.
     public static func isName(_ name: String) -> Bool {
@@ -138,14 +148,14 @@ public enum NoteKey {
         contents.contains("-----BEGIN ")
     }
 
-    fileprivate static func text(_ name: String, id: [UInt8], _ key: Data) -> String {
-        "\(name)+\(id.hex)+\((Data([ed25519]) + key).base64EncodedString())"
+    static func text(_ name: String, id: [UInt8], kind: Kind = .ed25519, _ key: Data) -> String {
+        "\(name)+\(id.hex)+\((Data([kind.rawValue]) + key).base64EncodedString())"
     }
 
     /// Reads `prefix name+keyid+base64(type ‖ key)`, with white space before and after at most.
-    fileprivate static func parts(
-        of contents: String, prefix: String
-    ) throws(Malformed) -> (name: String, id: [UInt8], bytes: [UInt8]) {
+    static func parts(
+        of contents: String, prefix: String, kinds: [Kind] = [.ed25519]
+    ) throws(Malformed) -> (name: String, id: [UInt8], kind: Kind, bytes: [UInt8]) {
         let words = contents.split(whereSeparator: \.isWhitespace)
         guard let text = words.first, text.hasPrefix(prefix) else { throw .form }
         guard words.count == 1 else { throw .name }
@@ -155,7 +165,7 @@ public enum NoteKey {
             data.base64EncodedString() == parts[2]
         else { throw .form }
         guard isName(String(parts[0])) else { throw .name }
-        guard type == ed25519, data.count == 33 else { throw .kind }
-        return (String(parts[0]), id, Array(data.dropFirst()))
+        guard let kind = Kind(rawValue: type), kinds.contains(kind), data.count == 33 else { throw .kind }
+        return (String(parts[0]), id, kind, Array(data.dropFirst()))
     }
 }

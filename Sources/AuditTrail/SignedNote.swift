@@ -19,8 +19,6 @@ struct SignedNote: Sendable, Hashable {
     let text: String
     var signatures: [Signature]
 
-    private static let dash = "\u{2014} "
-
     init(text: String, signatures: [Signature] = []) {
         self.text = text
         self.signatures = signatures
@@ -30,11 +28,14 @@ struct SignedNote: Sendable, Hashable {
 extension SignedNote: CustomStringConvertible {
     /// The note with its signatures, as it is published.
     var description: String {
-        let lines = signatures.map { signature in
-            let data = Data(signature.keyID + signature.bytes)
-            return "\(Self.dash)\(signature.keyName) \(data.base64EncodedString())\n"
-        }
-        return "\(text)\n\(lines.joined())"
+        "\(text)\n\(signatures.map(\.line).joined())"
+    }
+}
+
+extension SignedNote.Signature {
+    /// As it stands under the note, with its line feed.
+    var line: String {
+        "\u{2014} \(keyName) \(Data(keyID + bytes).base64EncodedString())\n"
     }
 }
 
@@ -64,7 +65,9 @@ extension SignedNote.Signature {
     fileprivate init(_ line: Substring) throws(SignedNote.Malformed) {
         let parts = line.split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "\u{2014}", !parts[1].isEmpty,
-            let data = Data(base64Encoded: String(parts[2])), data.count > 4
+            let data = Data(base64Encoded: String(parts[2])), data.count > 4,
+            // One text for each signature: unused bits of the last character are zero.
+            data.base64EncodedString() == parts[2]
         else { throw SignedNote.Malformed(description: "a signature line is malformed") }
         keyName = String(parts[1])
         keyID = Array(data.prefix(4))

@@ -8,6 +8,8 @@ public enum APIError: Error, Sendable, Hashable {
     case invalid(Invalidity)
     case customerNotFound
     case auditEntryNotFound
+    /// Nothing that covers the entry, or nothing at all, was signed yet.
+    case checkpointNotFound
     case customerHasRecords
     case keyUsedForOtherRequest
     case inProgress(retryAfter: Int)
@@ -51,7 +53,9 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .holdNotFound, .scheduleNotFound, .bulkNotFound, .noRoute: 404
+        case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound, .bulkNotFound,
+            .noRoute:
+            404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
         case .inProgress, .customerExists, .notRestorable, .customerHeld: 409
@@ -74,6 +78,7 @@ extension APIError {
         case .invalid(let invalidity): invalidity.message
         case .customerNotFound: "Customer not found"
         case .auditEntryNotFound: "Audit entry not found"
+        case .checkpointNotFound: "Checkpoint not found"
         case .customerHasRecords: "Customer cannot be deleted."
         case .keyUsedForOtherRequest: "idempotency-key was used with a different request"
         case .inProgress: "A request with this idempotency-key is in progress"

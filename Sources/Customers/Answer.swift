@@ -4,7 +4,7 @@ import Crypto
 public struct Answer: Sendable {
     /// HTTP status (RFC 9110, section 15).
     public let status: Int
-    /// JSON text, sent byte for byte.
+    /// Text, sent byte for byte.
     public let body: String
     /// Media type of the body, for `Content-Type`.
     public internal(set) var contentType = "application/json"
@@ -28,6 +28,13 @@ public struct Answer: Sendable {
     static func record(_ record: String) -> Answer {
         var answer = Answer(status: 200, body: record)
         answer.etag = etag(of: record)
+        return answer
+    }
+
+    /// Plain text as the body.
+    static func text(_ text: String) -> Answer {
+        var answer = Answer(status: 200, body: text)
+        answer.contentType = "text/plain; charset=utf-8"
         return answer
     }
 

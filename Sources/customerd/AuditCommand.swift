@@ -8,7 +8,9 @@ struct Audit: AsyncParsableCommand {
         commandName: "audit",
         abstract: "Verify, export and sign the audit trail.",
         discussion: "The auditor's role may do all of it. docs/audit-chain.md says what is proven, and how.",
-        subcommands: [Verify.self, Export.self, SignCheckpoint.self, GenerateKey.self]
+        subcommands: [
+            Verify.self, Export.self, SignCheckpoint.self, IssueCertificate.self, GenerateKey.self, Witness.self,
+        ]
     )
 
     /// A day: long enough for a trail of any size.
@@ -37,6 +39,9 @@ extension Audit {
             discussion: """
                 A trail that was rewritten together with its heads shows only against a checkpoint: --checkpoint names \
                 a file that `audit checkpoint` wrote and that was kept outside the database.
+
+                --from OLD --to NEW verifies only that newer checkpoints continue older ones. It reads a few hundred \
+                rows of each chain. --certificate verifies a certificate, without a database.
                 """
         )
 
@@ -52,32 +57,68 @@ extension Audit {
         var publicKey: String?
         @Option(
             help: ArgumentHelp(
+                """
+                Trust only checkpoints that this witness has cosigned: its public key, or a file with it. May be given \
+                again; then all of them must have cosigned.
+                """,
+                valueName: "key"
+            )
+        )
+        var witnessKey: [String] = []
+        @Option(
+            help: ArgumentHelp(
                 "Verify this file of `audit export` instead of the database; - for standard input.", valueName: "file"
             )
         )
         var export: String?
+        @Option(help: ArgumentHelp("With --to: the file with the older checkpoints.", valueName: "file"))
+        var from: String?
+        @Option(help: ArgumentHelp("With --from: the file with the newer checkpoints.", valueName: "file"))
+        var to: String?
+        @Option(help: ArgumentHelp("Verify this certificate; needs --public-key.", valueName: "file"))
+        var certificate: String?
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
-            guard publicKey == nil || checkpoint != nil else {
-                throw ValidationError("--public-key needs --checkpoint, whose signatures it verifies.")
+            let isAboutCheckpoints = checkpoint != nil || from != nil || certificate != nil
+            guard publicKey == nil && witnessKey.isEmpty || isAboutCheckpoints else {
+                throw ValidationError(
+                    "--public-key and --witness-key need --checkpoint, --from and --to, or --certificate.")
+            }
+            guard (from == nil) == (to == nil) else { throw ValidationError("--from and --to need each other.") }
+            guard certificate == nil || publicKey != nil else {
+                throw ValidationError("--certificate needs --public-key, the key that signs the checkpoints.")
+            }
+            let kinds = [checkpoint ?? export, from, certificate].filter { $0 != nil }.count
+            guard kinds <= 1 else {
+                throw ValidationError(
+                    "Verify the trail, two checkpoints (--from, --to) or a certificate: one of the three.")
             }
         }
 
         func run() async throws {
-            let checkpoints = try readCheckpoints()
-            let verdict = try await verdict(checkpoints?.heads ?? [])
-            try report(checkpoints.map { verdict.weighing($0) } ?? verdict, checkpoints)
-        }
-
-        private func readCheckpoints() throws -> Checkpoints? {
             let verifier = try publicKey.map { try KeyFile.verifier($0) }
-            return try checkpoint.map { path in
-                Checkpoints(try TextFile.read(path), app: chain.app, verifier: verifier)
+            let witnesses = try witnessKey.map { try KeyFile.witness($0) }
+            if let certificate, let verifier {
+                return try report(try verdict(certificate, verifier, witnesses))
             }
+            func checkpoints(_ path: String) throws -> Checkpoints {
+                Checkpoints(try TextFile.read(path), app: chain.app, verifier: verifier, witnesses: witnesses)
+            }
+            if let from, let to {
+                let (old, new) = (try checkpoints(from), try checkpoints(to))
+                let verdict = try await CommandRunner.connected(as: "audit verify") { _, connection in
+                    let compare = CheckpointComparison(connection: connection)
+                    return try await compare(from: old.heads, to: new.heads, deadline: Audit.deadline)
+                }
+                return try report(verdict.weighing(new).weighing(old), new)
+            }
+            let signed = try checkpoint.map(checkpoints)
+            let verdict = try await verdict(signed?.heads ?? [])
+            try report(signed.map { verdict.weighing($0) } ?? verdict, signed)
         }
 
-        private func verdict(_ checkpoints: [ChainHead]) async throws -> ChainVerdict {
+        private func verdict(_ checkpoints: [TreeHead]) async throws -> ChainVerdict {
             if let export {
                 var verify = ExportVerifier(app: chain.app, checkpoints: checkpoints)
                 try TextFile.lines(export) { verify.take(line: $0) }
@@ -89,13 +130,38 @@ extension Audit {
             }
         }
 
-        private func report(_ verdict: ChainVerdict, _ checkpoints: Checkpoints?) throws {
-            output.print(verdict.json, else: verdict.text(checkpoints))
+        private func verdict(
+            _ path: String, _ verifier: NoteVerifier, _ witnesses: [WitnessKey]
+        ) throws(FileError) -> ChainVerdict {
+            let text = try TextFile.read(path)
+            do {
+                return try Certificate(text).verdict(verifier, witnesses: witnesses)
+            } catch {
+                return .unreadableCertificate(error)
+            }
+        }
+
+        private func report(_ verdict: ChainVerdict, _ checkpoints: Checkpoints? = nil) throws {
+            output.print(verdict.json, else: text(of: verdict, checkpoints))
             if let checkpoints, !checkpoints.isProven, output.json {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
             if output.json, let note = verdict.partNote { StandardError.print(note) }
             if verdict.broken != nil { throw ExitCode.failure }
+        }
+
+        private func text(of verdict: ChainVerdict, _ checkpoints: Checkpoints?) -> String {
+            if certificate != nil {
+                return verdict.broken.map { "The certificate is NOT valid: \($0.reason)." }
+                    ?? "The certificate is valid: its entry stands in the chain that was signed."
+            }
+            if from != nil, verdict.broken == nil {
+                return """
+                    The newer checkpoints continue the older ones: \(verdict.chains.counted("chain", "chains")), \
+                    \(verdict.entries.counted("entry", "entries")).
+                    """
+            }
+            return verdict.text(checkpoints)
         }
     }
 }

@@ -1,11 +1,12 @@
 import ArgumentParser
 import AuditTrail
+import LibPQ
 
 extension Audit {
     struct SignCheckpoint: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "checkpoint",
-            abstract: "Sign the length and the head of each chain, to be kept outside the database.",
+            abstract: "Sign the length and the Merkle root of each chain, to be kept outside the database.",
             discussion: """
                 It verifies the trail first, and signs nothing if a chain is broken (exit 1). The file of --out is \
                 replaced if the trail still agrees with the checkpoints in it.
@@ -13,6 +14,9 @@ extension Audit {
                 With --incremental it trusts what the checkpoints in --out cover, which this key must have signed, \
                 and verifies only newer entries. Changes to older entries are found only by a whole verification, so \
                 run `audit verify --checkpoint` as well, for example every night.
+
+                Each checkpoint is kept in audit.checkpoints too, where proofs and certificates are made from it. \
+                With --witness, witnesses are asked for cosignatures first; nothing is signed that one of them refuses.
                 """
         )
 
@@ -26,6 +30,12 @@ extension Audit {
         var name = "customerd"
         @Option(help: ArgumentHelp("Write to this file instead of standard output.", valueName: "file"))
         var out: String?
+        @Option(
+            help: ArgumentHelp(
+                "Ask this witness for a cosignature (C2SP tlog-witness); may be given again.", valueName: "url"
+            )
+        )
+        var witness: [String] = []
         @Flag(help: "Verify only the entries after the checkpoints in --out.")
         var incremental = false
         @OptionGroup var chain: ChainOption
@@ -36,6 +46,9 @@ extension Audit {
             guard out != nil || !incremental else {
                 throw ValidationError("--incremental needs --out, the file with the checkpoints to continue from.")
             }
+            for url in witness where WitnessAddress(url) == nil {
+                throw ValidationError("--witness must be a URL with http or https, not \"\(url)\".")
+            }
         }
 
         func run() async throws {
@@ -43,22 +56,59 @@ extension Audit {
             let previous = try readPrevious(signedBy: incremental ? signer.verifier : nil)
             try await CommandRunner.connected(as: "audit checkpoint") { _, connection in
                 let sign = CheckpointSigner(connection: connection, signer: signer)
-                let (verdict, checkpoints) = try await sign(
+                let (verdict, signed) = try await sign(
                     app: chain.app, previous: previous, incremental: incremental, deadline: Audit.deadline
                 )
                 guard verdict.broken == nil else {
                     StandardError.print("Nothing was signed. \(verdict.text())")
                     throw ExitCode.failure
                 }
-                guard !checkpoints.isEmpty else {
+                guard !signed.isEmpty else {
                     StandardError.print("Nothing was signed: there are no entries.")
                     throw ExitCode.failure
                 }
+                let (checkpoints, missing) = try await cosigned(signed, connection)
+                try await keep(checkpoints, sign)
                 try publish(checkpoints)
+                for reason in missing { StandardError.print("A cosignature is missing: \(reason).") }
+                if !missing.isEmpty { throw ExitCode.failure }
             }
         }
 
-        private func readPrevious(signedBy verifier: NoteVerifier?) throws -> [ChainHead] {
+        /// A standby can be verified and signed, but keeps nothing.
+        private func keep(_ checkpoints: [Checkpoint], _ sign: CheckpointSigner) async throws {
+            do throws(DatabaseError) {
+                try await sign.keep(checkpoints, deadline: Audit.deadline)
+            } catch {
+                guard error.sqlstate == "25006" else { throw error }
+                StandardError.print(
+                    "The checkpoints weren't kept in audit.checkpoints: this database is read-only.")
+            }
+        }
+
+        /// - Returns: the checkpoints with the cosignatures of all witnesses that answered, and which ones didn't.
+        private func cosigned(
+            _ checkpoints: [Checkpoint], _ connection: Connection
+        ) async throws -> (checkpoints: [Checkpoint], missing: [String]) {
+            var cosigned: [Checkpoint] = []
+            var missing: [String] = []
+            for var checkpoint in checkpoints {
+                for address in witness.compactMap(WitnessAddress.init) {
+                    let ask = WitnessRequest(connection: connection, deadline: Audit.deadline)
+                    switch try await ask(checkpoint, { try await address.addCheckpoint($0) }) {
+                    case .cosigned(let witnessed): checkpoint = witnessed
+                    case .refused(let reason):
+                        StandardError.print("Nothing was signed: the witness \(address) refuses, \(reason).")
+                        throw ExitCode.failure
+                    case .unavailable(let reason): missing.append("the witness \(address) \(reason)")
+                    }
+                }
+                cosigned.append(checkpoint)
+            }
+            return (cosigned, missing)
+        }
+
+        private func readPrevious(signedBy verifier: NoteVerifier?) throws -> [TreeHead] {
             guard let out, FileManager.default.fileExists(atPath: out) else { return [] }
             let contents = try TextFile.read(out)
             guard !contents.isEmpty else { return [] }
@@ -75,7 +125,7 @@ extension Audit {
         private func publish(_ checkpoints: [Checkpoint]) throws {
             let notes = checkpoints.map(\.text).joined(separator: "\n")
             if let out { try TextFile.write(notes, to: out) }
-            let summary = out.map { "Signed the heads of \(checkpoints.count.counted("chain", "chains")): \($0)" }
+            let summary = out.map { "Signed the roots of \(checkpoints.count.counted("chain", "chains")): \($0)" }
             output.print(
                 ["checkpoints": .array(checkpoints.map(\.json))], else: summary ?? String(notes.dropLast())
             )
@@ -112,8 +162,8 @@ extension Audit {
 extension Checkpoint {
     fileprivate var json: JSON {
         [
-            "app_id": .string(head.appID), "size": .int(head.seq),
-            "hash": .string(Data(head.hash).base64EncodedString()), "note": .string(text),
+            "app_id": .string(head.appID), "size": .int(head.size),
+            "root": .string(Data(head.root).base64EncodedString()), "note": .string(text),
         ]
     }
 }

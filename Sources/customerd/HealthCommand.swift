@@ -1,15 +1,7 @@
 import ArgumentParser
 import Customers
-import NIOCore
 import NIOHTTP1
-import NIOPosix
 import NIOSSL
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// `customerd health`: a probe that knows the settings, so that it finds the service behind TLS and on any port.
 struct Health: AsyncParsableCommand {
@@ -64,63 +56,19 @@ private struct Probe {
     }
 
     func status(of path: String, within limit: Duration) async throws -> Int {
-        do {
-            return try await withThrowingTaskGroup(of: Int.self) { group in
-                group.addTask { try await status(of: path, at: hosts) }
-                group.addTask {
-                    try await Task.sleep(for: limit)
-                    throw Unreachable(reason: "it didn't answer within \(limit.components.seconds) s")
-                }
-                defer { group.cancelAll() }
-                return try await group.next() ?? 0
-            }
-        } catch let error as Unreachable {
-            throw HealthError(hosts: hosts, port: port, reason: error.reason)
-        } catch {
-            throw HealthError(hosts: hosts, port: port, reason: Self.reason(error))
-        }
-    }
-
-    /// Without the addresses that were tried: the sentence names them already.
-    private static func reason(_ error: any Error) -> String {
-        let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
-        return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
-    }
-
-    private func status(of path: String, at hosts: [String]) async throws -> Int {
-        for host in hosts.dropLast() {
-            do {
-                return try await status(of: path, at: host)
-            } catch is NIOConnectionError {
-                continue
+        var failure = HTTPExchange.Unreachable(reason: "no address is known")
+        for host in hosts {
+            var exchange = HTTPExchange(host: host, port: port, tls: tls)
+            exchange.hostHeader = "localhost"
+            do throws(HTTPExchange.Unreachable) {
+                return try await exchange(.GET, path, within: limit).status
+            } catch {
+                failure = error
+                // What listens there answers for all addresses.
+                if error.isConnected { break }
             }
         }
-        return try await status(of: path, at: hosts[hosts.count - 1])
-    }
-
-    private func status(of path: String, at host: String) async throws -> Int {
-        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .connect(host: host, port: port) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let pipeline = channel.pipeline.syncOperations
-                    if let tls { try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil)) }
-                    try pipeline.addHTTPClientHandlers()
-                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
-                        wrappingChannelSynchronously: channel)
-                }
-            }
-        return try await channel.executeThenClose { responses, requests in
-            let headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
-            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)
-            try await requests.write(.head(head))
-            try await requests.write(.end(nil))
-            for try await case .head(let head) in responses { return Int(head.status.code) }
-            throw Unreachable(reason: "it closed the connection")
-        }
-    }
-
-    private struct Unreachable: Error {
-        var reason: String
+        throw HealthError(hosts: hosts, port: port, reason: failure.reason)
     }
 }
 

@@ -23,6 +23,30 @@ enum KeyFile {
         }
     }
 
+    /// - Parameter keyOrPath: the public key of a witness, or a file that holds one.
+    static func witness(_ keyOrPath: String) throws(FileError) -> WitnessKey {
+        if let key = try? WitnessKey(keyOrPath) { return key }
+        let contents = try TextFile.read(keyOrPath)
+        do {
+            return try WitnessKey(contents)
+        } catch {
+            throw FileError(path: keyOrPath, problem: "isn't the key of a witness: \(error)")
+        }
+    }
+
+    /// The verifier keys in a file, one a line.
+    static func verifiers(_ path: String) throws(FileError) -> [NoteVerifier] {
+        var keys: [NoteVerifier] = []
+        for line in try TextFile.read(path).split(whereSeparator: \.isNewline) {
+            guard let key = try? NoteVerifier(String(line)), key.name != nil else {
+                throw FileError(path: path, problem: "has a line that isn't a verifier key: \(line)")
+            }
+            keys.append(key)
+        }
+        guard !keys.isEmpty else { throw FileError(path: path, problem: "holds no key") }
+        return keys
+    }
+
     /// Creates a file that only its owner can read; it never replaces one.
     static func make(_ path: String, _ signer: NoteSigner) throws(FileError) {
         try TextFile.create("\(signer.text)\n", at: path)

@@ -65,6 +65,16 @@ enum TextFile {
         try doing("written", path) { try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic) }
     }
 
+    /// Replaces a file atomically, in a directory that is created where it is missing.
+    static func write(_ bytes: [UInt8], to path: String) throws(FileError) {
+        let file = URL(fileURLWithPath: path)
+        try doing("written", path) {
+            try FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(bytes).write(to: file, options: .atomic)
+        }
+    }
+
     /// Creates a file that only its owner can read; fails if there is one.
     static func create(_ text: String, at path: String) throws(FileError) {
         let file = try opened(path, .writeOnly, [.create, .exclusiveCreate], "created")

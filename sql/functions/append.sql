@@ -19,8 +19,10 @@ BEGIN
         IF FOUND OR EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
             RETURN v_head;
         END IF;
-        -- A chain that has entries has a head: making another would start the chain again.
-        IF EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id) THEN
+        -- A chain that has entries has a head: making another would start the chain again. Both are looked at in one
+        -- snapshot, since the chain may have begun after the look above.
+        IF EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id)
+           AND NOT EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
             RAISE EXCEPTION 'the head of the chain of app % is missing', p_app_id USING ERRCODE = 'CD004';
         END IF;
         -- A chain that begins now: a concurrent beginning is waited for here.
@@ -31,12 +33,15 @@ $$;
 COMMENT ON FUNCTION service.lock_head IS
     'The head of a chain under its lock, made where the chain has none yet. NULL if it is locked and p_may_wait is false; CD004 if the chain has entries but no head.';
 
-CREATE OR REPLACE FUNCTION service.attempts_among(p_entries jsonb) RETURNS uuid[]
+CREATE OR REPLACE FUNCTION service.attempts_among(p_entries jsonb) RETURNS SETOF uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(
-    SELECT (e.item ->> 'id')::uuid FROM jsonb_array_elements(p_entries) AS e (item)
-    WHERE (e.item ->> 'is_attempt')::boolean);
-COMMENT ON FUNCTION service.attempts_among(jsonb) IS 'The ids of those entries that have an attempt row.';
+BEGIN ATOMIC
+    SELECT (e.item ->> 'id')::uuid AS id
+    FROM jsonb_array_elements(p_entries) AS e (item)
+    WHERE (e.item ->> 'is_attempt')::boolean
+    ORDER BY id;
+END;
+COMMENT ON FUNCTION service.attempts_among(jsonb) IS 'The ids of those entries that have an attempt row, in the order in which attempts are locked.';
 
 CREATE OR REPLACE FUNCTION service.append(p_app_id uuid, p_entries jsonb, p_wait_ms int DEFAULT NULL)
 RETURNS SETOF service.appended
@@ -53,20 +58,27 @@ DECLARE
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true),
             set_config('lock_timeout', coalesce(nullif(p_wait_ms, 0)::text, current_setting('lock_timeout')), true);
+    -- One by one by their key: a condition on an array of ids would be planned at each call, for the array's length.
     IF v_may_wait THEN
         v_locked := ARRAY(
             SELECT a.attempt_id
-            FROM service.attempts AS a
-            WHERE a.app_id = p_app_id AND a.attempt_id = ANY (service.attempts_among(p_entries))
-            ORDER BY a.attempt_id
-            FOR UPDATE);
+            FROM service.attempts_among(p_entries) AS w (id)
+            CROSS JOIN LATERAL (
+                SELECT o.attempt_id
+                FROM service.attempts AS o
+                WHERE o.app_id = p_app_id AND o.attempt_id = w.id
+                LIMIT 1
+                FOR UPDATE) AS a);
     ELSE
         v_locked := ARRAY(
             SELECT a.attempt_id
-            FROM service.attempts AS a
-            WHERE a.app_id = p_app_id AND a.attempt_id = ANY (service.attempts_among(p_entries))
-            ORDER BY a.attempt_id
-            FOR UPDATE SKIP LOCKED);
+            FROM service.attempts_among(p_entries) AS w (id)
+            CROSS JOIN LATERAL (
+                SELECT o.attempt_id
+                FROM service.attempts AS o
+                WHERE o.app_id = p_app_id AND o.attempt_id = w.id
+                LIMIT 1
+                FOR UPDATE SKIP LOCKED) AS a);
     END IF;
     v_head := service.lock_head(p_app_id, v_may_wait);
     IF v_head.app_id IS NULL THEN
@@ -167,6 +179,9 @@ BEGIN
         INSERT INTO audit.entries SELECT (v_entry).*;
         v_head.seq := v_entry.seq;
         v_head.hash := v_entry.hash;
+        IF v_head.seq % 256 = 0 THEN
+            PERFORM service.fold_tiles(p_app_id, v_head.seq);
+        END IF;
 
         IF v_entry.action = 'customer.redact' AND v_entry.outcome = 'SUCCEEDED' THEN
             PERFORM service.declare_redaction(p_app_id, v_entry.customer_id, v_entry.id, v_entry.seq);
@@ -204,10 +219,13 @@ BEGIN
     PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);
     -- One by one, but in the lock order all the same: all attempts before the chain.
     PERFORM
-    FROM service.attempts AS a
-    WHERE a.app_id = p_app_id AND a.attempt_id = ANY (service.attempts_among(p_entries))
-    ORDER BY a.attempt_id
-    FOR UPDATE;
+    FROM service.attempts_among(p_entries) AS w (id)
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM service.attempts AS o
+        WHERE o.app_id = p_app_id AND o.attempt_id = w.id
+        LIMIT 1
+        FOR UPDATE) AS a;
     FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         BEGIN

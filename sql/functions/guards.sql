@@ -1,7 +1,7 @@
 -- Triggers that keep the trail append-only and archived customers without new records.
 --
--- Called by every UPDATE, DELETE and TRUNCATE of audit.entries, and by every new record of a customer. The latter locks
--- the customer's row FOR KEY SHARE, as its foreign key does.
+-- Called by every UPDATE, DELETE and TRUNCATE of audit.entries, audit.nodes and audit.checkpoints, and by every new
+-- record of a customer. The latter locks the customer's row FOR KEY SHARE, as its foreign key does.
 
 CREATE OR REPLACE FUNCTION audit.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -45,6 +45,29 @@ CREATE OR REPLACE TRIGGER entries_are_never_truncated BEFORE TRUNCATE ON audit.e
     FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_changed;
 ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_truncated;
+
+CREATE OR REPLACE FUNCTION audit.refuse_any_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'audit.% is append-only: % is not allowed', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+COMMENT ON FUNCTION audit.refuse_any_change() IS
+    'Refuses UPDATE, DELETE and TRUNCATE of the tree and of the checkpoints, for their owner too.';
+
+CREATE OR REPLACE TRIGGER nodes_are_never_changed BEFORE UPDATE OR DELETE ON audit.nodes
+    FOR EACH ROW EXECUTE FUNCTION audit.refuse_any_change();
+CREATE OR REPLACE TRIGGER nodes_are_never_truncated BEFORE TRUNCATE ON audit.nodes
+    FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_any_change();
+ALTER TABLE audit.nodes ENABLE ALWAYS TRIGGER nodes_are_never_changed;
+ALTER TABLE audit.nodes ENABLE ALWAYS TRIGGER nodes_are_never_truncated;
+CREATE OR REPLACE TRIGGER checkpoints_are_never_changed BEFORE UPDATE OR DELETE ON audit.checkpoints
+    FOR EACH ROW EXECUTE FUNCTION audit.refuse_any_change();
+CREATE OR REPLACE TRIGGER checkpoints_are_never_truncated BEFORE TRUNCATE ON audit.checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_any_change();
+ALTER TABLE audit.checkpoints ENABLE ALWAYS TRIGGER checkpoints_are_never_changed;
+ALTER TABLE audit.checkpoints ENABLE ALWAYS TRIGGER checkpoints_are_never_truncated;
 
 CREATE OR REPLACE FUNCTION public.refuse_archived_customer() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -67,7 +67,19 @@ WITH RECURSIVE apps AS (
     UNION ALL
     SELECT (SELECT a.app_id FROM service.attempts AS a WHERE a.app_id > apps.app_id ORDER BY a.app_id LIMIT 1)
     FROM apps
-    WHERE apps.app_id IS NOT NULL)
+    WHERE apps.app_id IS NOT NULL
+), folded AS (
+    (SELECT n.app_id FROM audit.nodes AS n ORDER BY n.app_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT n.app_id FROM audit.nodes AS n WHERE n.app_id > folded.app_id ORDER BY n.app_id LIMIT 1)
+    FROM folded
+    WHERE folded.app_id IS NOT NULL
+), signed AS (
+    (SELECT c.app_id FROM audit.checkpoints AS c ORDER BY c.app_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.app_id FROM audit.checkpoints AS c WHERE c.app_id > signed.app_id ORDER BY c.app_id LIMIT 1)
+    FROM signed
+    WHERE signed.app_id IS NOT NULL)
 -- Some attempts of each app, and the last ones of all apps: an index leads to both, however many attempts there are.
 SELECT attempts.app_id, max(attempts.entry_seq) AS seq, 'service.attempts' AS source
 FROM (SELECT a.app_id, a.entry_seq
@@ -88,6 +100,28 @@ UNION ALL
 SELECT r.app_id, max(r.entry_seq), 'service.redactions'
 FROM service.redactions AS r
 WHERE r.entry_seq IS NOT NULL
-GROUP BY r.app_id;
+GROUP BY r.app_id
+UNION ALL
+SELECT l.app_id, (l.last + 1) * 256, 'audit.nodes'
+FROM (SELECT folded.app_id,
+             (SELECT n.index
+              FROM audit.nodes AS n
+              WHERE n.app_id = folded.app_id AND n.level = 1
+              ORDER BY n.index DESC
+              LIMIT 1) AS last
+      FROM folded
+      WHERE folded.app_id IS NOT NULL) AS l
+WHERE l.last IS NOT NULL
+UNION ALL
+SELECT l.app_id, l.last, 'audit.checkpoints'
+FROM (SELECT signed.app_id,
+             (SELECT c.size
+              FROM audit.checkpoints AS c
+              WHERE c.app_id = signed.app_id
+              ORDER BY c.size DESC
+              LIMIT 1) AS last
+      FROM signed
+      WHERE signed.app_id IS NOT NULL) AS l
+WHERE l.last IS NOT NULL;
 COMMENT ON VIEW audit.traces IS
     'What other tables say about the length of a chain: it has at least seq entries. By audit verify, so that a trail that was wiped together with its heads doesn''t pass for an empty one.';

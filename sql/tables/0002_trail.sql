@@ -97,3 +97,39 @@ COMMENT ON TABLE audit.heads IS 'The last entry of each chain. Its row lock is w
 COMMENT ON COLUMN audit.heads.app_id IS 'The chain.';
 COMMENT ON COLUMN audit.heads.seq IS 'seq of its last entry; 0 before the first.';
 COMMENT ON COLUMN audit.heads.hash IS 'hash of its last entry; 32 zero bytes before the first.';
+
+CREATE TABLE audit.nodes (
+    app_id uuid   NOT NULL,
+    level  int    NOT NULL,
+    index  bigint NOT NULL,
+    hash   bytea  NOT NULL,
+    CONSTRAINT nodes_pkey PRIMARY KEY (app_id, level, index),
+    CONSTRAINT nodes_are_above_the_leaves CHECK (level BETWEEN 1 AND 7 AND index >= 0),
+    CONSTRAINT nodes_hashes_are_sha_256 CHECK (octet_length(hash) = 32)
+);
+COMMENT ON TABLE audit.nodes IS
+    'The Merkle tree over each chain: one row for every full tile of 256 hashes. Leaves aren''t stored; they are made from audit.entries. Append-only.';
+COMMENT ON COLUMN audit.nodes.app_id IS 'The chain.';
+COMMENT ON COLUMN audit.nodes.level IS 'Level of tiles that the hash belongs to, as in C2SP tlog-tiles; it covers 256 ^ level entries.';
+COMMENT ON COLUMN audit.nodes.index IS 'Position on its level from 0: it covers the entries index * 256 ^ level + 1 to (index + 1) * 256 ^ level.';
+COMMENT ON COLUMN audit.nodes.hash IS 'Root of the full tile below it (RFC 9162, section 2.1).';
+
+CREATE TABLE audit.checkpoints (
+    app_id     uuid        NOT NULL,
+    size       bigint      NOT NULL,
+    signed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    root       bytea       NOT NULL,
+    note       text        NOT NULL,
+    public_key text        NOT NULL,
+    CONSTRAINT checkpoints_pkey PRIMARY KEY (app_id, size, signed_at),
+    CONSTRAINT checkpoints_cover_an_entry CHECK (size >= 1),
+    CONSTRAINT checkpoints_roots_are_sha_256 CHECK (octet_length(root) = 32)
+);
+COMMENT ON TABLE audit.checkpoints IS
+    'Signed checkpoints, from which proofs and certificates are made. Written by customerd audit checkpoint. Copies belong outside the database. Append-only.';
+COMMENT ON COLUMN audit.checkpoints.app_id IS 'The chain.';
+COMMENT ON COLUMN audit.checkpoints.size IS 'How many entries it covers.';
+COMMENT ON COLUMN audit.checkpoints.signed_at IS 'When it was kept here, by the clock of the database.';
+COMMENT ON COLUMN audit.checkpoints.root IS 'Root of the Merkle tree of so many entries.';
+COMMENT ON COLUMN audit.checkpoints.note IS 'The signed note with all its signatures (C2SP tlog-checkpoint).';
+COMMENT ON COLUMN audit.checkpoints.public_key IS 'Verifier key of the key that signed it. A verifier must know it from elsewhere.';

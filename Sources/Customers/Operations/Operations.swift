@@ -9,7 +9,7 @@ public struct Operations: Sendable {
             .getBulk, .getBulkResults,
         ]
         + Dependents.allCases.map(ReadOperation.list)
-        + [.listAuditEntries, .getAuditEntry]
+        + [.listAuditEntries, .getCheckpoint, .getAuditEntry, .proveAuditEntry, .certifyAuditEntry]
     public let writes: [WriteOperation]
 
     /// - Parameter restoreDays: how long after a deletion a customer may be restored; 0 switches restoring off.

@@ -3,12 +3,12 @@ public import LibPQ
 /// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.
 ///
 /// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/admission.sql.
-/// A request that failed or had nothing left a moment ago isn't put to the database again: see ``CredentialMemory``.
+/// Credentials that failed, and keys that had no budget left, a moment ago are refused from memory: see ``CredentialMemory``.
 public struct Admission: Sendable {
     /// Connections for credentials that haven't been right before on this instance, so that others always get theirs.
     private static let strangersLimit = 2
 
-    /// How long a 429 from memory is held back: else a client that goes on and on would use up the processor, now that the
+    /// How long a 429 from memory is delayed: otherwise a client that keeps sending would use up the processor, since the
     /// database doesn't slow it down.
     private static let restraint = Duration.milliseconds(20)
 

@@ -15,6 +15,9 @@ struct ReaderRoleTests {
         ("/api/v0/customers/{id}/export", ["admin"]),
         ("/api/v0/audit", ["admin", "auditor"]),
         ("/api/v0/audit/{entry}", ["admin", "auditor"]),
+        ("/api/v0/audit/checkpoint", ["admin", "auditor"]),
+        ("/api/v0/audit/{entry}/proof", ["admin", "auditor"]),
+        ("/api/v0/audit/{entry}/certificate", ["admin", "auditor"]),
     ]
 
     @Test("each role gets exactly the reads that it may", arguments: ["viewer", "editor", "admin", "auditor"])
@@ -24,6 +27,7 @@ struct ReaderRoleTests {
         try await admin.insertDependent("invoices", of: customer.id)
         _ = try await admin.delete(customer.id)
         let entry = try #require(try await admin.entries().first?["id"])
+        try await CheckpointKey().sign(admin)
         let tenant = try await admin.withKey(role: role)
 
         for (path, roles) in Self.reads {

@@ -21,6 +21,13 @@ enum ChainForger {
         }
     }
 
+    /// The tree of a chain's first entries.
+    static func tree(_ rows: some Sequence<ChainRow>, app: String) -> TreeHead {
+        var edge = TreeEdge()
+        for row in rows { edge.append(leaf: MerkleHash.leaf(row.bytes(.hash) ?? [])) }
+        return TreeHead(appID: app, size: edge.size, root: edge.root)
+    }
+
     static func hash(of row: ChainRow) -> String {
         var digest = SHA256()
         digest.update(data: CanonicalForm(CanonicalForm.entry, of: row).bytes)

@@ -65,12 +65,10 @@ struct TamperTests {
         return export.split(separator: "\n")
     }
 
-    private static func sign(_ rows: [ChainRow], at sizes: [Int], in place: TemporaryDirectory) throws -> [ChainHead] {
+    private static func sign(_ rows: [ChainRow], at sizes: [Int], in place: TemporaryDirectory) throws -> [TreeHead] {
         let signer = try #require(NoteSigner(generating: "example.com/trail"))
-        let heads = sizes.map { size in
-            ChainHead(appID: TrailFixture.app, seq: size, hash: rows[size - 1].bytes(.hash) ?? [])
-        }
-        let notes = try heads.map { try Checkpoint($0, signer: signer).note.description }
+        let heads = sizes.map { ChainForger.tree(rows.prefix($0), app: TrailFixture.app) }
+        let notes = try heads.map { try Checkpoint($0, signer: signer).text }
         try place.write("checkpoints", notes.joined(separator: "\n"))
         return heads
     }
@@ -130,7 +128,7 @@ private struct RepeatedVerifier {
     /// The walk before every hundredth line, without and with checkpoints.
     private let walks: [[ChainWalk]]
 
-    init(_ items: [ExportLine], checkpoints: [ChainHead]) {
+    init(_ items: [ExportLine], checkpoints: [TreeHead]) {
         let base = items.map { (entry: $0.row.map(ChainEntry.init), head: $0.head) }
         self.base = base
         walks = [[], checkpoints].map { checkpoints in

@@ -44,9 +44,15 @@ struct TrailFixture {
             """
             BEGIN;
             ALTER TABLE audit.entries DISABLE TRIGGER ALL;
+            ALTER TABLE audit.nodes DISABLE TRIGGER ALL;
+            ALTER TABLE audit.checkpoints DISABLE TRIGGER ALL;
             \(sql);
             ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_changed;
             ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_truncated;
+            ALTER TABLE audit.nodes ENABLE ALWAYS TRIGGER nodes_are_never_changed;
+            ALTER TABLE audit.nodes ENABLE ALWAYS TRIGGER nodes_are_never_truncated;
+            ALTER TABLE audit.checkpoints ENABLE ALWAYS TRIGGER checkpoints_are_never_changed;
+            ALTER TABLE audit.checkpoints ENABLE ALWAYS TRIGGER checkpoints_are_never_truncated;
             COMMIT;
             """
         )

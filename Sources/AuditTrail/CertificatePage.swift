@@ -1,0 +1,44 @@
+import Crypto
+
+extension Certificate {
+    /// One page that shows the certificate and verifies it in any browser, without anything from elsewhere: its
+    /// content security policy allows nothing but its own script and style.
+    ///
+    /// - Parameter publicKey: the verifier key of the checkpoint, which the page tells its reader to compare.
+    public func page(publicKey: String) -> String {
+        let script = Self.file("js")
+        let style = Self.file("css")
+        return [
+            ("style-hash", Self.hash(style)), ("script-hash", Self.hash(script)), ("id", Self.escaped(row[.id] ?? "")),
+            ("key", Self.escaped(publicKey)), ("style", style), ("certificate", Self.block(json.text)),
+            ("script", script),
+        ].reduce(Self.file("html")) { page, part in page.replacing("{\(part.0)}", with: part.1, maxReplacements: 1) }
+    }
+
+    private static func file(_ ending: String) -> String {
+        EmbeddedText.files["Sources/AuditTrail/CertificatePage/certificate.\(ending)"] ?? ""
+    }
+
+    /// Source: W3C, Content Security Policy Level 3, section 2.3.1, hash-source.
+    private static func hash(_ text: String) -> String {
+        Data(SHA256.hash(data: Array(text.utf8))).base64EncodedString()
+    }
+
+    private static func escaped(_ text: String) -> String {
+        text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing("\"", with: "&quot;")
+    }
+
+    /// JSON that can't end the element that it stands in.
+    private static func block(_ json: String) -> String {
+        json.replacing("<", with: "\\u003c")
+    }
+
+    /// The certificate in a page that ``page(publicKey:)`` made; nil if a text isn't such a page.
+    static func json(inPage text: String) -> Substring? {
+        guard text.hasPrefix("<!doctype html>"),
+            let start = text.firstRange(of: "<script type=\"application/json\" id=\"certificate\">"),
+            let end = text[start.upperBound...].firstRange(of: "</script>")
+        else { return nil }
+        return text[start.upperBound..<end.lowerBound]
+    }
+}

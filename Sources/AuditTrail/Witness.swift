@@ -1,0 +1,92 @@
+import Crypto
+
+/// A witness: it cosigns a log's checkpoint if that continues the last one that it has cosigned, so that a log can't show
+/// one history to some and another to others. A pure value apart from ``Store``, which remembers.
+///
+/// Source: C2SP, tlog-witness, https://c2sp.org/tlog-witness.
+public struct Witness: Sendable {
+    /// What a witness remembers: of each log the last checkpoint that it has cosigned.
+    public protocol Store: Sendable {
+        /// The note under a name that ``Witness`` chose; nil while there is none.
+        func read(_ name: String) throws -> String?
+        /// Replaces the note atomically and durably.
+        func write(_ name: String, _ note: String) throws
+    }
+
+    public struct Answer: Sendable, Hashable {
+        public let status: Int
+        public let contentType: String
+        public let body: String
+
+        fileprivate init(_ status: Int, _ body: String, contentType: String = "text/plain; charset=utf-8") {
+            (self.status, self.body, self.contentType) = (status, body, contentType)
+        }
+    }
+
+    /// Bytes of a body that are read: a checkpoint with dozens of signatures fits.
+    public static let largestBody = 64 << 10
+
+    private let signer: NoteSigner
+    private let logs: [NoteVerifier]
+    private let store: any Store
+
+    /// - Parameter logs: the keys of the logs. A log's origins are its key's name, and those that begin with the name and
+    ///   a slash; keys without a name stand for none.
+    public init(signer: NoteSigner, logs: [NoteVerifier], store: any Store) {
+        (self.signer, self.logs, self.store) = (signer, logs, store)
+    }
+
+    /// Answers a request. The caller never runs two at a time.
+    ///
+    /// - Parameter time: now, in seconds since 1970.
+    /// - Throws: what the store throws; then nothing was cosigned.
+    public func answer(method: String, path: String, body: String, time: UInt64) throws -> Answer {
+        switch (method, path) {
+        case ("POST", "/add-checkpoint"): return try addCheckpoint(body, time)
+        case ("GET", _) where path.hasSuffix("/checkpoint"): return try checkpoint(path)
+        default: return Answer(404, "not found\n")
+        }
+    }
+
+    private func addCheckpoint(_ body: String, _ time: UInt64) throws -> Answer {
+        guard let submission = try? CheckpointSubmission(body), let new = try? CheckpointBody(submission.note.text)
+        else {
+            return Answer(400, "malformed request\n")
+        }
+        let keys = logs.filter { key in
+            key.name.map { new.origin == $0 || new.origin.hasPrefix("\($0)/") } ?? false
+        }
+        guard !keys.isEmpty else { return Answer(404, "unknown log\n") }
+        let verdicts = keys.compactMap { $0.verifies(submission.note) }
+        guard !verdicts.isEmpty, verdicts.allSatisfy({ $0 }) else { return Answer(403, "not signed by the log\n") }
+        guard submission.old <= new.size else { return Answer(400, "the old size is greater than the new one\n") }
+
+        let name = Self.name(of: new.origin)
+        let last = try store.read(name).map { try CheckpointBody(SignedNote.notes(in: $0)[0].text) }
+        guard submission.old == last?.size ?? 0 else {
+            return Answer(409, "\(last?.size ?? 0)\n", contentType: "text/x.tlog.size")
+        }
+        let old = (size: submission.old, root: last?.root ?? MerkleHash.ofNothing)
+        guard MerkleTree.isConsistent(old: old, new: (new.size, new.root), proof: submission.proof) else {
+            return Answer(422, "not consistent with the checkpoint of \(old.size) entries\n")
+        }
+        let cosignature = try signer.cosign(submission.note.text, time: time)
+        let own = Set(keys.compactMap(\.name))
+        let signatures = submission.note.signatures.filter { own.contains($0.keyName) } + [cosignature]
+        try store.write(name, SignedNote(text: submission.note.text, signatures: signatures).description)
+        return Answer(200, cosignature.line)
+    }
+
+    private func checkpoint(_ path: String) throws -> Answer {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[1].utf8.count == 64, [UInt8](hex: String(parts[1])) != nil,
+            let note = try store.read(String(parts[1]))
+        else { return Answer(404, "not found\n") }
+        return Answer(200, note)
+    }
+
+    /// SHA-256 of the origin in hex.
+    private static func name(of origin: String) -> String {
+        Array(SHA256.hash(data: Array(origin.utf8))).hex
+    }
+}

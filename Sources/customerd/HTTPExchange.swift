@@ -1,0 +1,107 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// One request on a connection of its own: what commands ask of a service or of a witness.
+struct HTTPExchange {
+    /// No answer came.
+    struct Unreachable: Error, CustomStringConvertible {
+        let reason: String
+        /// Whether there was a connection at least.
+        var isConnected = true
+
+        var description: String { reason }
+    }
+
+    let host: String
+    let port: Int
+    let tls: NIOSSLContext?
+    /// The name for which the server's certificate has to be valid; nil if it isn't verified by name.
+    var serverName: String?
+    var hostHeader: String?
+
+    /// Bytes of an answer that are read.
+    private static let largestAnswer = 64 << 10
+
+    init(host: String, port: Int, tls: NIOSSLContext?, serverName: String? = nil) {
+        (self.host, self.port, self.tls, self.serverName) = (host, port, tls, serverName)
+    }
+
+    func callAsFunction(
+        _ method: HTTPMethod, _ path: String, body: String? = nil, within limit: Duration
+    ) async throws(Unreachable) -> (status: Int, body: String) {
+        do {
+            return try await withThrowingTaskGroup(of: (status: Int, body: String).self) { group in
+                group.addTask { try await answer(method, path, body) }
+                group.addTask {
+                    try await Task.sleep(for: limit)
+                    throw Unreachable(reason: "it didn't answer within \(limit.components.seconds) s")
+                }
+                defer { group.cancelAll() }
+                guard let answer = try await group.next() else { throw Unreachable(reason: "it didn't answer") }
+                return answer
+            }
+        } catch let error as Unreachable {
+            throw error
+        } catch {
+            throw Unreachable(reason: Self.reason(error), isConnected: !(error is NIOConnectionError))
+        }
+    }
+
+    /// Without the addresses that were tried: the sentence names them already.
+    private static func reason(_ error: any Error) -> String {
+        let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
+        return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
+    }
+
+    private func answer(_ method: HTTPMethod, _ path: String, _ body: String?) async throws -> (
+        status: Int, body: String
+    ) {
+        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: host, port: port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls {
+                        try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: serverName))
+                    }
+                    try pipeline.addHTTPClientHandlers()
+                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                        wrappingChannelSynchronously: channel)
+                }
+            }
+        return try await channel.executeThenClose { responses, requests in
+            var headers: HTTPHeaders = ["host": hostHeader ?? host, "connection": "close"]
+            if let body {
+                headers.add(name: "content-type", value: "text/plain; charset=utf-8")
+                headers.add(name: "content-length", value: String(body.utf8.count))
+            }
+            try await requests.write(
+                .head(HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)))
+            if let body { try await requests.write(.body(.byteBuffer(ByteBuffer(string: body)))) }
+            try await requests.write(.end(nil))
+            var status: Int?
+            var answer = ByteBuffer()
+            for try await part in responses {
+                switch part {
+                case .head(let head): status = Int(head.status.code)
+                case .body(var piece):
+                    answer.writeBuffer(&piece)
+                    guard answer.readableBytes <= Self.largestAnswer else {
+                        throw Unreachable(reason: "its answer is too long")
+                    }
+                case .end:
+                    guard let status else { continue }
+                    return (status, String(buffer: answer))
+                }
+            }
+            throw Unreachable(reason: "it closed the connection")
+        }
+    }
+}

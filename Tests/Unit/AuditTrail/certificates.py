@@ -1,0 +1,26 @@
+"""Says how many of the certificates in a file, one a line, scripts/verify-audit.py takes for valid.
+
+usage: certificates.py VERIFIER FILE VKEY WITNESS-VKEY
+"""
+
+import importlib.util
+import sys
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location("verify_audit", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(verifier, path, key, witness):
+    verify = load(verifier)
+    key, witness = verify.read_key(key), verify.read_witness(witness)
+    with open(path, encoding="utf-8", newline="\n") as file:
+        certificates = file.read().split("\n")
+    valid = sum(verify.certificate_fault(text, key, [witness]) is None for text in certificates)
+    print(f"{valid} of {len(certificates)} are valid")
+
+
+main(*sys.argv[1:])
