@@ -53,8 +53,8 @@ extension APIError {
         case .invalid, .customerHasRecords, .malformedRequest: 400
         case .invalidCredentials: 401
         case .insufficientPermissions: 403
-        case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound, .bulkNotFound,
-            .noRoute:
+        case .customerNotFound, .auditEntryNotFound, .checkpointNotFound, .holdNotFound, .scheduleNotFound,
+            .bulkNotFound, .noRoute:
             404
         case .methodNotAllowed: 405
         case .requestTimeout: 408

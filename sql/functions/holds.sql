@@ -5,23 +5,25 @@
 -- Locks, in this order: the customer, the hold.
 
 CREATE OR REPLACE FUNCTION service.legal_hold(h public.legal_holds) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT h.customer_id,
-                 h.reason,
-                 service.rfc3339(h.until) AS until,
-                 service.rfc3339(h.placed_at) AS placed_at,
-                 h.placed_by) AS r);
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (
+        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
+        FROM (SELECT h.customer_id,
+                     h.reason,
+                     service.rfc3339(h.until) AS until,
+                     service.rfc3339(h.placed_at) AS placed_at,
+                     h.placed_by) AS r)
+$$;
 COMMENT ON FUNCTION service.legal_hold(public.legal_holds) IS 'A hold as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.is_held(p_app_id uuid, p_customer_id uuid) RETURNS boolean
-LANGUAGE sql VOLATILE
-RETURN EXISTS (
-    SELECT
-    FROM public.legal_holds AS h
-    WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
-      AND (h.until IS NULL OR h.until > clock_timestamp()));
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT
+        FROM public.legal_holds AS h
+        WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
+          AND (h.until IS NULL OR h.until > clock_timestamp()))
+$$;
 COMMENT ON FUNCTION service.is_held IS 'Whether a hold keeps the customer now.';
 
 CREATE OR REPLACE FUNCTION service.place_hold(
