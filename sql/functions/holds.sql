@@ -17,12 +17,13 @@ $$;
 COMMENT ON FUNCTION service.legal_hold(public.legal_holds) IS 'A hold as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.is_held(p_app_id uuid, p_customer_id uuid) RETURNS boolean
-LANGUAGE sql VOLATILE
-RETURN EXISTS (
-    SELECT
-    FROM public.legal_holds AS h
-    WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
-      AND (h.until IS NULL OR h.until > clock_timestamp()));
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT
+        FROM public.legal_holds AS h
+        WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
+          AND (h.until IS NULL OR h.until > clock_timestamp()))
+$$;
 COMMENT ON FUNCTION service.is_held IS 'Whether a hold keeps the customer now.';
 
 CREATE OR REPLACE FUNCTION service.place_hold(

@@ -7,12 +7,13 @@
 -- Locks, in this order: the own attempt, the schedule, the attempt that it points to, the customer.
 
 CREATE OR REPLACE FUNCTION service.scheduled_deletion(s service.scheduled_deletions) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER
-RETURN '{"customer":'
-    || coalesce((SELECT service.record(c)
-                 FROM public.customers AS c
-                 WHERE c.app_id = (s).app_id AND c.id = (s).customer_id), 'null')
-    || ',"delete_at":' || to_json(service.rfc3339((s).delete_at)) || ',"status":' || to_json((s).status) || '}';
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT '{"customer":'
+        || coalesce((SELECT service.record(c)
+                     FROM public.customers AS c
+                     WHERE c.app_id = (s).app_id AND c.id = (s).customer_id), 'null')
+        || ',"delete_at":' || to_json(service.rfc3339((s).delete_at)) || ',"status":' || to_json((s).status) || '}'
+$$;
 COMMENT ON FUNCTION service.scheduled_deletion(service.scheduled_deletions) IS
     'A scheduled deletion as the API renders it, with the customer as it is now.';
 

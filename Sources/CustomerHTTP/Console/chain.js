@@ -183,8 +183,12 @@ export class ChainCheck {
     if (first !== null && first.seq === 1 && first.previous_hash !== NOTHING) {
       this.#note(1, 2, "the previous_hash of entry 1 isn't 32 zero bytes: entry 1 was replaced", first.id);
     }
-    for (const { seq, id } of this.undeclared) {
-      this.#note(seq, 3, `entry ${seq} was erased, but no redaction or retention accounts for it`, id);
+    for (const { seq, id, isContext } of this.undeclared) {
+      this.#note(seq, 3,
+        isContext
+          ? `the context of entry ${seq} was erased, but no retention accounts for it`
+          : `entry ${seq} was erased, but no redaction accounts for it`,
+        id);
     }
     const seen = this.#remembered;
     const size = this.head?.seq ?? 0;
@@ -199,7 +203,7 @@ export class ChainCheck {
     const fault = await faultOf(entry);
     if (fault !== null) this.#note(entry.seq, 1, `entry ${entry.seq} was changed: ${fault}`, entry.id);
     if (isErased(entry)) this.#erased.push({ customer: entry.customer_id, seq: entry.seq, id: entry.id });
-    if (isContextErased(entry)) this.#erasedContexts.push({ seq: entry.seq, id: entry.id });
+    if (isContextErased(entry)) this.#erasedContexts.push({ seq: entry.seq, id: entry.id, isContext: true });
     const to = contextsErasedTo(entry);
     if (to > 0) this.#retentions.push({ seq: entry.seq, to });
     if (declaresErasure(entry)) {

@@ -51,7 +51,7 @@ struct ExportOfOtherTablesTests {
         let others = try #require(try answer.object["other"] as? [[String: Any]])
         #expect(
             others.map { $0["constraint"] as? String } == [
-                "invoices_have_a_payer", "legal_holds_keep_a_customer", "loose_key", "parts_key", "secured_key",
+                "invoices_have_a_payer", "loose_key", "parts_key", "secured_key",
                 "notes_are_of_a_customer",
             ])
         #expect(others.last?["table"] as? String == "crm.notes")
