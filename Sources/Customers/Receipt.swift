@@ -137,6 +137,7 @@ extension Failure {
             constraintName: constraint,
             referencingTable: table,
             message: [error.message, isKey ? error.detail : nil].compactMap { $0 }.joined(separator: ". ")
+                .withoutSuffix(of: error, named: constraint)
         )
     }
 
@@ -147,5 +148,19 @@ extension Failure {
             constraintName: error.serverError?.constraint,
             message: error.serverError?.message ?? "\(error)"
         )
+    }
+}
+
+extension String {
+    /// A message without the number of the shard that the tables in it end with, where the constraint's name does too.
+    fileprivate func withoutSuffix(of error: ServerError, named constraint: String) -> String {
+        guard
+            let reported = error.constraint, reported.hasPrefix(constraint + "_"),
+            let table = error.table, table.hasSuffix(reported.dropFirst(constraint.count))
+        else { return self }
+        let suffix = reported.dropFirst(constraint.count)
+        // The table that is referred to has a number of its own.
+        return replacing(reported, with: constraint).replacing(table, with: table.dropLast(suffix.count))
+            .replacing(/(on table "[^"]*)_[0-9]+"/) { "\($0.output.1)\"" }
     }
 }

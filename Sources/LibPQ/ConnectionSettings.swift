@@ -11,6 +11,8 @@ public struct ConnectionSettings: Sendable {
     public var preparesStatements: Bool
     /// How long to wait for one host before the next is tried. libpq's own `connect_timeout` has no effect.
     public var connectTimeout: Duration
+    /// The server to connect to, in place of the hosts of the connection string.
+    public var node: Node?
 
     public init(
         conninfo: String = "",

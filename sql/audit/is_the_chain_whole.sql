@@ -14,11 +14,11 @@ WITH chain AS (
            coalesce(lag(e.hash) OVER walk, decode(repeat('00', 32), 'hex')) AS last_hash,
            e.previous_hash,
            e.hash,
-           e.hash = audit.hash(e) AS hash_holds,
-           e.context_commitment = audit.hmac_sha256(e.context_salt, audit.context(e)) AS context_holds,
+           e.hash = audit.hash(ROW(e.*)) AS hash_holds,
+           e.context_commitment = audit.hmac_sha256(e.context_salt, audit.context(ROW(e.*))) AS context_holds,
            CASE
                WHEN e.subject_salt IS NOT NULL
-                   THEN e.subject_commitment = audit.hmac_sha256(e.subject_salt, audit.subject(e))
+                   THEN e.subject_commitment = audit.hmac_sha256(e.subject_salt, audit.subject(ROW(e.*)))
                ELSE num_nonnulls(e.before_image, e.reason, e.error_message) = 0
                     AND EXISTS (
                         SELECT

@@ -120,7 +120,7 @@ BEGIN
         ELSE
             SELECT e.seq, e.outcome INTO v_appended.seq, v_appended.outcome
             FROM audit.entries AS e
-            WHERE e.id = v_appended.id;
+            WHERE e.app_id = p_app_id AND e.id = v_appended.id;
             IF FOUND THEN
                 RETURN NEXT v_appended;
                 CONTINUE;
@@ -164,7 +164,7 @@ BEGIN
         v_entry.context_commitment := audit.hmac_sha256(v_entry.context_salt, audit.context(v_entry));
         v_entry.previous_hash := v_head.hash;
         v_entry.hash := audit.hash(v_entry);
-        INSERT INTO audit.entries SELECT (v_entry).*;
+        INSERT INTO audit.entries VALUES (v_entry.*);
         v_head.seq := v_entry.seq;
         v_head.hash := v_entry.hash;
 
@@ -172,6 +172,8 @@ BEGIN
             PERFORM service.declare_redaction(p_app_id, v_entry.customer_id, v_entry.id, v_entry.seq);
         END IF;
         IF v_attempt.attempt_id IS NOT NULL THEN
+            v_attempt.expires_at := v_attempt.finished_at
+                + CASE WHEN v_attempt.outcome = 'INTERRUPTED' THEN interval '0' ELSE v_attempt.ttl END;
             UPDATE service.attempts AS a
             SET entry = v_attempt.entry, outcome = v_attempt.outcome, status_code = v_attempt.status_code,
                 body = v_attempt.body, before_image = v_attempt.before_image, failure = v_attempt.failure,
@@ -179,8 +181,7 @@ BEGIN
                 is_redacted = v_attempt.is_redacted,
                 fingerprint = CASE WHEN v_attempt.is_current AND NOT v_attempt.is_redacted THEN a.fingerprint END,
                 entry_seq = v_entry.seq,
-                expires_at = v_attempt.finished_at
-                    + CASE WHEN v_attempt.outcome = 'INTERRUPTED' THEN interval '0' ELSE a.ttl END
+                expires_at = v_attempt.expires_at
             WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt.attempt_id;
         END IF;
         v_appended.seq := v_entry.seq;

@@ -37,20 +37,22 @@ DECLARE
     c_per_address CONSTANT int         := 20;
     c_altogether  CONSTANT int         := 600;
     v_opened_at   CONSTANT timestamptz := date_trunc('minute', p_now);
+    v_is_full     boolean;
     v_limit       int;
     v_subject     text;
     v_counted     bigint;
 BEGIN
     -- An address that had its number isn't counted among all. Else all addresses come first, since they are easily
     -- changed: once those together had theirs, no further address gets a row.
+    PERFORM
+    FROM service.floods AS f
+    WHERE f.app_id = c_strangers AND f.kind = 'UNAUTHENTICATED' AND f.subject = p_address
+      AND f.opened_at = v_opened_at AND f.counted >= c_per_address;
+    v_is_full := FOUND;
     FOR v_subject, v_limit IN
         SELECT s.subject, s.most
         FROM (VALUES (1, 'all addresses', c_altogether), (2, p_address, c_per_address)) AS s (position, subject, most)
-        WHERE s.position = 2 OR NOT EXISTS (
-            SELECT
-            FROM service.floods AS f
-            WHERE f.app_id = c_strangers AND f.kind = 'UNAUTHENTICATED' AND f.subject = p_address
-              AND f.opened_at = v_opened_at AND f.counted >= c_per_address)
+        WHERE s.position = 2 OR NOT v_is_full
         ORDER BY s.position
     LOOP
         INSERT INTO service.floods AS f
@@ -73,7 +75,8 @@ COMMENT ON FUNCTION service.count_stranger IS
     'Counts a failed authentication. True if it gets an audit entry of its own; false if it was folded, because its address or all addresses together have had their number this minute.';
 
 CREATE OR REPLACE FUNCTION service.fold_strangers(p_folded jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     INSERT INTO service.floods AS f
         (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
     SELECT '00000000-0000-0000-0000-000000000000', 'UNAUTHENTICATED', i.subject, w.opened_at,
@@ -84,10 +87,18 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     GROUP BY i.subject, w.opened_at
     ORDER BY i.subject, w.opened_at
     ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
-        SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry
+        SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry;
+END
 $$;
 COMMENT ON FUNCTION service.fold_strangers IS
     'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}.';
+
+CREATE OR REPLACE FUNCTION service.is_over(p_opened_at timestamptz, p_oldest timestamptz, p_latest timestamptz)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_opened_at <= p_oldest OR p_opened_at > p_latest;
+COMMENT ON FUNCTION service.is_over IS
+    'Whether a rate window is over: it opened at p_oldest or earlier, or after p_latest, before the clock stepped back.';
 
 CREATE OR REPLACE FUNCTION service.authorize(
     p_client_key    text,
@@ -106,6 +117,8 @@ DECLARE
     c_unknown     CONSTANT bytea := decode(repeat('00', 32), 'hex');
     c_single_429s CONSTANT int   := 100;
     v_now         timestamptz    := clock_timestamp();
+    v_oldest      timestamptz    := v_now - p_rate_window;
+    v_latest      timestamptz    := v_now + interval '30 s';
     v_matches     boolean;
     v_key         service.api_keys;
     v_window      service.rate_windows;
@@ -142,29 +155,31 @@ BEGIN
     v_decision.key_role := v_key.role;
 
     -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future was opened before the
-    -- clock stepped back, and is over. The clock is read under the row's lock: by v_now, a window that was opened while
-    -- this request waited would open in the future, too.
+    -- clock stepped back, and is over; but not one that was opened while this request waited for the row, which no
+    -- request does for 30 s. Nothing in it depends on more than its arguments, which a distributed table demands.
     INSERT INTO service.rate_windows AS w (app_id, key_id, opened_at, spent, refused, was_granted, last_used_at)
     VALUES (v_key.app_id, v_key.id, v_now,
             CASE WHEN p_cost <= p_rate_limit THEN p_cost ELSE 0 END,
             (p_cost > p_rate_limit)::int, p_cost <= p_rate_limit, v_now)
     ON CONFLICT ON CONSTRAINT rate_windows_pkey DO UPDATE
-        SET (opened_at, spent, refused, was_granted, last_used_at) = (
-            SELECT CASE WHEN is_over THEN now ELSE w.opened_at END,
-                   CASE WHEN is_over THEN excluded.spent WHEN is_granted THEN w.spent + p_cost ELSE w.spent END,
-                   CASE WHEN is_over THEN excluded.refused WHEN is_granted THEN w.refused ELSE w.refused + 1 END,
-                   CASE WHEN is_over THEN excluded.was_granted ELSE is_granted END,
-                   now
-            FROM (SELECT w.opened_at + p_rate_window <= t.now OR w.opened_at > t.now AS is_over,
-                         w.spent + p_cost <= p_rate_limit AS is_granted, t.now
-                  FROM (SELECT clock_timestamp() AS now OFFSET 0) AS t) AS state)
+        SET opened_at = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.opened_at
+                             ELSE w.opened_at END,
+            spent = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.spent
+                         WHEN w.spent + p_cost <= p_rate_limit THEN w.spent + p_cost
+                         ELSE w.spent END,
+            refused = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.refused
+                           WHEN w.spent + p_cost <= p_rate_limit THEN w.refused
+                           ELSE w.refused + 1 END,
+            was_granted = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.was_granted
+                               ELSE w.spent + p_cost <= p_rate_limit END,
+            last_used_at = excluded.last_used_at
     RETURNING * INTO v_window;
     v_decision.rate_remaining := greatest(p_rate_limit - v_window.spent, 0);
     v_decision.rate_reset := ceil(extract(epoch FROM v_window.opened_at + p_rate_window));
     IF NOT v_window.was_granted THEN
         v_decision.verdict := 'RATE_LIMITED';
-        v_decision.retry_after :=
-            greatest(1, ceil(extract(epoch FROM v_window.opened_at + p_rate_window - v_window.last_used_at)));
+        v_decision.retry_after := ceil(extract(epoch FROM greatest(
+            interval '1 s', least(p_rate_window, v_window.opened_at + p_rate_window - v_now))));
         IF v_decision.is_recorded AND v_window.refused > c_single_429s THEN
             v_decision.is_recorded := false;
             INSERT INTO service.floods AS f

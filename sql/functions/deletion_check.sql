@@ -73,7 +73,7 @@ DECLARE
     v_refuses  text[] := '{}';
     v_acts     text[] := '{}';
 BEGIN
-    SELECT service.record(c) INTO customer
+    SELECT service.record(ROW(c.*)) INTO customer
     FROM public.customers AS c
     WHERE c.app_id = p_app_id AND c.id = p_customer_id;
     IF NOT FOUND THEN

@@ -61,7 +61,25 @@ WHERE e.outcome = 'REFUSED'
 GROUP BY e.app_id, e.referencing_table, e.constraint_name;
 COMMENT ON VIEW audit.blockers IS 'Which constraints refuse deletions, and how often.';
 
+-- Where the tables are distributed, a query over all apps can't be recursive: there, all attempts are read.
+DO $do$
+BEGIN
+    EXECUTE format(
+        $view$
 CREATE OR REPLACE VIEW audit.traces AS
+%s
+UNION ALL
+SELECT r.app_id, max(r.entry_seq), 'service.redactions'
+FROM service.redactions AS r
+WHERE r.entry_seq IS NOT NULL
+GROUP BY r.app_id
+        $view$,
+        CASE WHEN service.is_distributed() THEN $attempts$
+SELECT a.app_id, max(a.entry_seq) AS seq, 'service.attempts' AS source
+FROM service.attempts AS a
+WHERE a.entry_seq IS NOT NULL
+GROUP BY a.app_id
+        $attempts$ ELSE $attempts$
 WITH RECURSIVE apps AS (
     (SELECT a.app_id FROM service.attempts AS a ORDER BY a.app_id LIMIT 1)
     UNION ALL
@@ -84,10 +102,8 @@ FROM (SELECT a.app_id, a.entry_seq
        ORDER BY a.expires_at DESC
        LIMIT 1000)) AS attempts
 GROUP BY attempts.app_id
-UNION ALL
-SELECT r.app_id, max(r.entry_seq), 'service.redactions'
-FROM service.redactions AS r
-WHERE r.entry_seq IS NOT NULL
-GROUP BY r.app_id;
+        $attempts$ END);
+END
+$do$;
 COMMENT ON VIEW audit.traces IS
     'What other tables say about the length of a chain: it has at least seq entries. By audit verify, so that a trail that was wiped together with its heads doesn''t pass for an empty one.';

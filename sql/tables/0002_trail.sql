@@ -38,7 +38,7 @@ CREATE TABLE audit.entries (
     subject_salt       bytea,
     context_salt       bytea,
     CONSTRAINT entries_pkey PRIMARY KEY (app_id, seq),
-    CONSTRAINT entries_are_appended_once UNIQUE (id),
+    CONSTRAINT entries_are_appended_once UNIQUE (app_id, id),
     CONSTRAINT entries_outcome_is_known CHECK (outcome IN (
         'SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'INVALID', 'UNAUTHENTICATED', 'FORBIDDEN', 'RATE_LIMITED',
         'CONFLICT', 'REPLAYED', 'INTERRUPTED', 'FAILED')),

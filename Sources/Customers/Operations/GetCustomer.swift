@@ -17,7 +17,7 @@ public struct CustomerQueries: Sendable {
             let rows = try await connection.query(
                 Statement(
                     """
-                    SELECT service.record(c)
+                    SELECT service.record(ROW(c.*))
                     FROM public.customers AS c
                     WHERE c.app_id = $1 AND c.id = $2
                     """,

@@ -34,7 +34,7 @@ public struct AuditQueries: Sendable {
             let rows = try await connection.query(
                 Statement(
                     """
-                    SELECT service.audit_entry(e)
+                    SELECT service.audit_entry(ROW(e.*))
                     FROM audit.entries AS e
                     WHERE e.app_id = $1 AND e.id = $2
                     """,
@@ -53,8 +53,8 @@ public struct AuditQueries: Sendable {
         Statement(
             """
             SELECT page.seq,
-                   CASE WHEN $9 THEN service.audit_proof(page.e) ELSE service.audit_entry(page.e) END AS entry
-            FROM (SELECT e.seq, e
+                   CASE WHEN $9 THEN service.audit_proof(ROW(page.*)) ELSE service.audit_entry(ROW(page.*)) END AS entry
+            FROM (SELECT e.*
                   FROM audit.entries AS e
                   WHERE e.app_id = $1
                     AND ($2::uuid IS NULL OR e.customer_id = $2)

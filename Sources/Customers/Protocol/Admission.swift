@@ -9,12 +9,17 @@ public struct Admission: Sendable {
     private static let strangersLimit = 2
 
     private let pool: ConnectionPool
+    /// Where apps are, if the database is distributed.
+    private let homes: Homes?
     private let givenUp: GivenUpAttempts
     private let memory: CredentialMemory
     private let limits: Limits
 
-    public init(pool: ConnectionPool, givenUp: GivenUpAttempts, memory: CredentialMemory, limits: Limits) {
+    public init(
+        pool: ConnectionPool, homes: Homes? = nil, givenUp: GivenUpAttempts, memory: CredentialMemory, limits: Limits
+    ) {
         self.pool = pool
+        self.homes = homes
         self.givenUp = givenUp
         self.memory = memory
         self.limits = limits
@@ -39,7 +44,7 @@ public struct Admission: Sendable {
             ]
         )
         do {
-            let row = try await row(statement, pair, deadline: attempt.deadline)
+            let row = try await row(statement, credentials, deadline: attempt.deadline)
             let decision = try Decision(row, limits)
             note(decision, pair, subject)
             return try Admitted(attempt, decision, row)
@@ -62,7 +67,7 @@ public struct Admission: Sendable {
             """,
             checks(credentials, permissions, cost: 1, isValid: isValid)
         )
-        let decision = try await Decision(row(statement, pair, deadline: deadline), limits)
+        let decision = try await Decision(row(statement, credentials, deadline: deadline), limits)
         note(decision, pair, nil)
         return decision
     }
@@ -92,7 +97,7 @@ public struct Admission: Sendable {
             ]
         )
         let pair = CredentialMemory.Pair(credentials)
-        let decision = try await Decision(row(statement, pair, deadline: attempt.deadline), limits)
+        let decision = try await Decision(row(statement, credentials, deadline: attempt.deadline), limits)
         note(decision, pair, nil)
         return decision
     }
@@ -107,12 +112,17 @@ public struct Admission: Sendable {
     }
 
     private func row(
-        _ statement: Statement, _ pair: CredentialMemory.Pair, deadline: ContinuousClock.Instant
+        _ statement: Statement, _ credentials: Credentials, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Row {
-        let appID = memory.app(of: pair)
+        let appID = memory.app(of: CredentialMemory.Pair(credentials))
         let limit = appID == nil ? Self.strangersLimit : .max
         return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-            try await pool.withConnection(for: appID ?? .zero, atMost: limit, deadline: deadline) {
+            var pool = pool
+            if appID == nil, let homes {
+                let app = try await homes.app(of: credentials, deadline: deadline)
+                pool = try await pool.home(of: app, deadline: deadline)
+            }
+            return try await pool.withConnection(for: appID ?? .zero, atMost: limit, deadline: deadline) {
                 connection throws(DatabaseError) in
                 try await connection.query(statement, deadline: deadline).row()
             }

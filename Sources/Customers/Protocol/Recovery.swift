@@ -69,8 +69,25 @@ public struct Recovery: Service {
         /// Apps that couldn't be recovered now.
         public fileprivate(set) var failing = 0
         fileprivate var mayHaveMore = false
+        /// The apps that had something to recover.
+        fileprivate var overdue: Set<UUID> = []
+        /// Finished attempts that lack their entry, and for how long the oldest has.
+        fileprivate var unrecorded = 0
+        fileprivate var lagSeconds = 0.0
 
         var didSomething: Bool { completed + interrupted + folded + purged > 0 }
+
+        fileprivate mutating func add(_ other: Report) {
+            completed += other.completed
+            interrupted += other.interrupted
+            folded += other.folded
+            purged += other.purged
+            failing += other.failing
+            overdue.formUnion(other.overdue)
+            mayHaveMore = mayHaveMore || other.mayHaveMore
+            unrecorded += other.unrecorded
+            lagSeconds = max(lagSeconds, other.lagSeconds)
+        }
     }
 
     public func run() async throws {
@@ -95,53 +112,91 @@ public struct Recovery: Service {
 
     /// Hands over what was counted since the last run, when no requests come any more.
     private func foldLast() async {
-        let deadline = ContinuousClock.now + .seconds(2)
-        try? await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
-            connection throws(DatabaseError) in try await fold(connection, deadline: deadline)
-        }
+        try? await fold(deadline: .now + .seconds(2))
     }
 
-    /// One run.
+    /// One run, on every node at a time. One that doesn't answer keeps no other from its turn.
     @discardableResult
     public func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
-        let report = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
-            connection throws(DatabaseError) in
-            try await release(connection, deadline: deadline)
-            try await fold(connection, deadline: deadline)
-            var report = Report()
-            // Recovery first, purge second: what lacks its entry must never be forgotten.
-            let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
-            let apps = overdue.rows.compactMap { $0.uuid(0) }
-            failures.withLockedValue { failures in failures = failures.filter { apps.contains($0.key) } }
-            for appID in apps {
-                let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
-                if !isResting { try await recover(appID, connection, &report, deadline: deadline) }
+        let results = await withTaskGroup(of: Result<Report, DatabaseError>.self) { group in
+            for (pool, substitute) in zip(pool.places, substitute.places) {
+                group.addTask {
+                    do throws(DatabaseError) {
+                        return .success(
+                            try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
+                                connection throws(DatabaseError) in
+                                try await recover(connection, deadline: deadline)
+                            })
+                    } catch {
+                        return .failure(error)
+                    }
+                }
             }
-            report.failing = failures.withLockedValue { $0.count }
-            let purged = try await connection.perform(
-                Statement("SELECT service.purge($1) AS purged", [.int(Self.batch)]), deadline: deadline)
-            report.purged = try purged.row().get("purged")
-            report.mayHaveMore = report.mayHaveMore || report.purged >= Self.batch
-            let lag = try await connection.query(
-                Statement("SELECT attempts, seconds FROM service.audit_lag()"), deadline: deadline
-            ).row()
-            self.lagging.record(try lag.get("attempts") as Int)
-            self.lag.record(Double(try lag.get("seconds") as String) ?? 0)
-            return report
+            return await group.reduce(into: []) { $0.append($1) }
         }
+        var report = Report()
+        var failure: DatabaseError?
+        for result in results {
+            switch result {
+            case .success(let one): report.add(one)
+            case .failure(let error): failure = error
+            }
+        }
+        if failure == nil {
+            let overdue = report.overdue
+            failures.withLockedValue { failures in failures = failures.filter { overdue.contains($0.key) } }
+        }
+        publish(report)
+        do throws(DatabaseError) {
+            try await fold(deadline: deadline)
+        } catch {
+            failure = error
+        }
+        if let failure { throw failure }
+        return report
+    }
+
+    private func publish(_ report: Report) {
         completed.increment(by: report.completed)
         interrupted.increment(by: report.interrupted)
         folded.increment(by: report.folded)
         failing.record(report.failing)
-        if report.didSomething {
-            logger.info(
-                "recovered",
-                metadata: [
-                    "completed": "\(report.completed)", "interrupted": "\(report.interrupted)",
-                    "folded": "\(report.folded)", "purged": "\(report.purged)",
-                ])
+        lagging.record(report.unrecorded)
+        lag.record(report.lagSeconds)
+        guard report.didSomething else { return }
+        logger.info(
+            "recovered",
+            metadata: [
+                "completed": "\(report.completed)", "interrupted": "\(report.interrupted)",
+                "folded": "\(report.folded)", "purged": "\(report.purged)",
+            ])
+    }
+
+    /// What a node has.
+    private func recover(
+        _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Report {
+        try await release(connection, deadline: deadline)
+        var report = Report()
+        // Recovery first, purge second: what lacks its entry must never be forgotten.
+        let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
+        let apps = overdue.rows.compactMap { $0.uuid(0) }
+        report.overdue = Set(apps)
+        for appID in apps {
+            let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
+            if !isResting { try await recover(appID, connection, &report, deadline: deadline) }
         }
+        report.failing = failures.withLockedValue { failures in apps.count { failures[$0] != nil } }
+        let purged = try await connection.perform(
+            Statement("SELECT service.purge($1) AS purged", [.int(Self.batch)]), deadline: deadline)
+        report.purged = try purged.row().get("purged")
+        report.mayHaveMore = report.mayHaveMore || report.purged >= Self.batch
+        let lag = try await connection.query(
+            Statement("SELECT attempts, seconds FROM service.audit_lag()"), deadline: deadline
+        ).row()
+        report.unrecorded = try lag.get("attempts")
+        report.lagSeconds = Double(try lag.get("seconds") as String) ?? 0
         return report
     }
 
@@ -177,7 +232,7 @@ public struct Recovery: Service {
     }
 
     /// Hands over how many failed authentications were answered without the database.
-    private func fold(_ connection: Connection, deadline: ContinuousClock.Instant) async throws(DatabaseError) {
+    private func fold(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
         let folded = memory.takeFolded()
         guard !folded.isEmpty else { return }
         let items = folded.map { one in
@@ -188,7 +243,10 @@ public struct Recovery: Service {
         }
         let statement = Statement("SELECT service.fold_strangers($1)", [.text("[\(items.joined(separator: ","))]")])
         do {
-            _ = try await connection.perform(statement, deadline: deadline)
+            _ = try await pool.withConnection(for: .zero, fallingBackTo: substitute, deadline: deadline) {
+                connection throws(DatabaseError) in
+                try await connection.perform(statement, deadline: deadline)
+            }
         } catch {
             // It would fail again, or they may have been counted: rather missing than twice in the trail.
             let isLost = error.leavesDoubt || !(error.isUnavailability || error.isRetryable)

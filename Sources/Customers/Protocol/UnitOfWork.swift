@@ -43,6 +43,10 @@ public struct UnitOfWork: Sendable {
                 return try Self.receipt(results.last)
             case .rolledBack(let error, let completed):
                 switch error {
+                case .server(let violation) where Self.isViolation(violation) && violation.isRelayed:
+                    // The app has moved. The node that has it now says which constraint it is.
+                    pool.forgetHome(of: lease.appID)
+                    lastError = error
                 case .server(let violation) where Self.isViolation(violation) && !completed.isEmpty:
                     guard let receipt = try await refusal(violation, Array(completed.dropFirst())) else {
                         throw .failed(error)

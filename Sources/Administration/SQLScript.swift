@@ -1,0 +1,44 @@
+import Customers
+
+/// The statements of a text for psql, one by one.
+///
+/// Citus hands on a statement about a table as the text in which it came, so each has to come alone. It knows what the
+/// files in `sql/` have: comments, quoted names, strings and dollar-quoted ones, no `BEGIN ATOMIC`.
+///
+/// Source: PostgreSQL manual, "Lexical Structure".
+struct SQLScript: Sendable {
+    let statements: [String]
+
+    init(_ text: String) {
+        var statements: [String] = []
+        var rest = text[...]
+        var statement = ""
+        while let character = rest.first {
+            let token = Self.token(rest)
+            rest = rest.dropFirst(token.count)
+            if character == ";" {
+                statements.append(statement)
+                statement = ""
+            } else if !token.hasPrefix("--") {
+                statement += token
+            }
+        }
+        statements.append(statement)
+        self.statements = statements.map { $0.trimmed }.filter { !$0.isEmpty }
+    }
+
+    /// What belongs together at the beginning of a text: a comment, something in quotes, or a single character.
+    private static func token(_ text: Substring) -> Substring {
+        if text.hasPrefix("--") { return text.prefix { !$0.isNewline } }
+        if text.hasPrefix("'") { return quoted(text, by: "'") }
+        if text.hasPrefix("\"") { return quoted(text, by: "\"") }
+        if let tag = text.prefixMatch(of: /\$([A-Za-z_][A-Za-z0-9_]*)?\$/)?.output.0 { return quoted(text, by: tag) }
+        return text.prefix(1)
+    }
+
+    /// A doubled quote inside ends one part and begins the next, which comes to the same.
+    private static func quoted(_ text: Substring, by quote: Substring) -> Substring {
+        guard let end = text.dropFirst(quote.count).firstRange(of: quote) else { return text }
+        return text[..<end.upperBound]
+    }
+}
