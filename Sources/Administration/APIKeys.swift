@@ -130,11 +130,10 @@ public struct APIKeys: Sendable {
                 UPDATE service.api_keys
                 SET secret_digest = $2,
                     previous_secret_digest = CASE WHEN $3::int > 0 THEN secret_digest END,
-                    previous_secret_expires_at =
-                        CASE WHEN $3::int > 0 THEN clock_timestamp() + make_interval(secs => $3::int) END
+                    previous_secret_expires_at = now() + make_interval(secs => nullif(greatest($3::int, 0), 0))
                 WHERE client_key = $1
                   AND revoked_at IS NULL
-                  AND (expires_at > clock_timestamp() OR expires_at IS NULL)
+                  AND (expires_at > now() OR expires_at IS NULL)
                 RETURNING app_id, client_key, name, role)
             \(Self.append(action: "key.rotate"))
             """,
@@ -151,7 +150,7 @@ public struct APIKeys: Sendable {
             """
             WITH changed AS (
                 UPDATE service.api_keys
-                SET revoked_at = clock_timestamp()
+                SET revoked_at = now()
                 WHERE client_key = $1
                   AND revoked_at IS NULL
                 RETURNING app_id, client_key, name, role)

@@ -85,8 +85,12 @@ public struct SessionParameter: Sendable, Hashable {
     /// Sets all of them, for this transaction only.
     static let statement = "SELECT \(settings(isLocal: true))"
 
-    /// Sets all of them, for the session.
-    static let script = "SELECT \(settings(isLocal: false))"
+    /// Sets all of them, for the session. On a node of a distributed database, a statement about an app's rows calls
+    /// functions that read and write others of the app's, on the same node; Citus lets them do so.
+    static func script(ofNode isNode: Bool) -> String {
+        let nested = "pg_catalog.set_config('citus.allow_nested_distributed_execution', 'on', false)"
+        return "SELECT \(settings(isLocal: false))\(isNode ? ", \(nested)" : "")"
+    }
 
     /// The function by its schema: the search_path isn't pinned yet.
     private static func settings(isLocal: Bool) -> String {

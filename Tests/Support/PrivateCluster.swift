@@ -1,4 +1,5 @@
 import Foundation
+public import Testing
 
 #if canImport(Glibc)
     import Glibc
@@ -156,8 +157,8 @@ public final class PrivateCluster: Sendable {
 
     // MARK: - Nodes
 
-    /// Whether its databases are distributed over several nodes by Citus.
-    public var isDistributed: Bool { !workers.isEmpty }
+    /// Whether the databases of the shared cluster are distributed over several nodes by Citus.
+    public static let isDistributed = ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CITUS_WORKERS"] != nil
 
     /// The other nodes.
     public var nodes: [PrivateCluster] { workers.map(PrivateCluster.init(worker:)) }
@@ -171,7 +172,7 @@ public final class PrivateCluster: Sendable {
 
     /// Makes the nodes of a database know each other.
     private func distribute(_ name: String) async throws {
-        guard isDistributed else { return }
+        guard !workers.isEmpty else { return }
         for node in [self] + nodes { try await node.psql("CREATE EXTENSION citus", database: name) }
         var sql = "SELECT citus_set_coordinator_host('127.0.0.1', current_setting('port')::int);"
         for worker in workers {
@@ -311,5 +312,12 @@ extension FileHandle {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return nil }
         self.init(fileDescriptor: descriptor, closeOnDealloc: true)
+    }
+}
+
+extension Trait where Self == ConditionTrait {
+    /// Not on a cluster of Citus, where this isn't to be had.
+    public static func singleNode(_ reason: Comment) -> Self {
+        .enabled(if: !PrivateCluster.isDistributed, reason)
     }
 }

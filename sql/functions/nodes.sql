@@ -2,7 +2,8 @@
 -- but that. On a single node there are no nodes to tell, a table is its own place, and no name has a suffix.
 --
 -- Called by the service, which works for an app on the node that has it (nodes, home, app_of); by recovery, which works
--- on what its node has (places); and by the functions about foreign keys (logical_table, within_app). Takes no locks.
+-- on what its node has (places); by the functions about foreign keys (logical_table, within_app), and
+-- by the view audit.traces (traces_of_nodes). Takes no locks.
 -- The catalogs of Citus are named in bodies that aren't parsed before they run.
 
 CREATE OR REPLACE FUNCTION service.is_distributed() RETURNS boolean
@@ -133,3 +134,21 @@ END
 $$;
 COMMENT ON FUNCTION service.within_app IS
     'The condition that both rows of a foreign key are of the app $1, which keeps a query on the app''s node: a key between distributed tables holds the column that they are distributed by. Empty on a single node.';
+
+CREATE OR REPLACE FUNCTION audit.traces_of_nodes(OUT app_id uuid, OUT seq bigint, OUT source text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT a.app_id, max(a.entry_seq), 'service.attempts'
+    FROM service.attempts AS a
+    WHERE a.entry_seq IS NOT NULL
+    GROUP BY a.app_id;
+    RETURN QUERY
+    SELECT r.app_id, max(r.entry_seq), 'service.redactions'
+    FROM service.redactions AS r
+    WHERE r.entry_seq IS NOT NULL
+    GROUP BY r.app_id;
+END
+$$;
+COMMENT ON FUNCTION audit.traces_of_nodes IS
+    'audit.traces of a distributed database, where a query over all apps can''t be recursive: it reads all attempts.';

@@ -48,6 +48,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     v_values   jsonb;
     v_columns  text;
+    v_fields   text;
     v_customer public.customers;
 BEGIN
     v_values := coalesce(p_image -> 'columns', '{}') || jsonb_build_object(
@@ -64,17 +65,19 @@ BEGIN
         'created_at', p_image -> 'createdAt',
         'updated_at', clock_timestamp());
     -- The columns that the image knows and that can be written; others get their defaults.
-    SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) INTO v_columns
+    SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum),
+           string_agg(format('($1).%I', a.attname), ', ' ORDER BY a.attnum)
+    INTO v_columns, v_fields
     FROM pg_attribute AS a
     WHERE a.attrelid = 'public.customers'::regclass AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attgenerated = '' AND v_values ? a.attname;
     EXECUTE format(
-        'INSERT INTO public.customers AS c (%1$s) OVERRIDING SYSTEM VALUE
-         SELECT %1$s FROM jsonb_populate_record(NULL::public.customers, $1)
+        'INSERT INTO public.customers AS c (%s) OVERRIDING SYSTEM VALUE
+         VALUES (%s)
          ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING
-         RETURNING c.*', v_columns)
+         RETURNING c.*', v_columns, v_fields)
     INTO v_customer
-    USING v_values;
+    USING jsonb_populate_record(NULL::public.customers, v_values);
     RETURN CASE WHEN v_customer.id IS NOT NULL THEN service.record(v_customer) END;
 END
 $$;

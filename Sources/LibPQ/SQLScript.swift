@@ -1,15 +1,13 @@
-import Customers
-
 /// The statements of a text for psql, one by one.
 ///
 /// Citus hands on a statement about a table as the text in which it came, so each has to come alone. It knows what the
 /// files in `sql/` have: comments, quoted names, strings and dollar-quoted ones, no `BEGIN ATOMIC`.
 ///
 /// Source: PostgreSQL manual, "Lexical Structure".
-struct SQLScript: Sendable {
-    let statements: [String]
+package struct SQLScript: Sendable {
+    package let statements: [String]
 
-    init(_ text: String) {
+    package init(_ text: String) {
         var statements: [String] = []
         var rest = text[...]
         var statement = ""
@@ -24,7 +22,9 @@ struct SQLScript: Sendable {
             }
         }
         statements.append(statement)
-        self.statements = statements.map { $0.trimmed }.filter { !$0.isEmpty }
+        self.statements = statements.map { $0.drop { $0.isWhitespace } }.filter { !$0.isEmpty }.map { text in
+            String(text.prefix(through: text.lastIndex { !$0.isWhitespace } ?? text.startIndex))
+        }
     }
 
     /// What belongs together at the beginning of a text: a comment, something in quotes, or a single character.
