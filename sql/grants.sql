@@ -15,12 +15,11 @@ FROM (VALUES
         audit.*,
         service.migrations, service.applied_functions, service.privileges, service.redactions}'),
     ('service', 'EXECUTE', 'function', '{
-        service.rfc3339, service.record, service.further_columns, service.image, service.etag, service.redacted, service.changed_members,
+        service.rfc3339, service.record, service.image, service.etag, service.redacted, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_salts, service.audit_proof, service.is_under_redaction, service.fold, service.containing,
         service.is_distributed, service.nodes, service.home, service.app_of, service.shard,
-        service.logical_table,
-        service.authorize, service.admit, service.fold_strangers, service.hold, service.finish, service.settle,
+        service.logical_table, service.authorize, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
         service.append, service.append_each, service.release, service.overdue, service.recover, service.purge, service.audit_lag,
         service.cascading, service.refusal, service.key_closure, service.has_acting_keys, service.reached_rows,
         service.try_deletion, service.reference_item, service.deletion_check,
@@ -50,7 +49,7 @@ CROSS JOIN LATERAL (
 COMMENT ON VIEW service.privileges IS
     'What the service''s role and the auditor''s role may do: customerd migrate grants exactly this, serve and doctor check it.';
 
--- For all schemas: a default of one schema can only add to what PUBLIC has by itself, never take from it.
+-- For all schemas: a default of one schema can only add to PUBLIC's default privileges, never remove one.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 SELECT set_config('customerd.service', :'service', true), set_config('customerd.auditor', :'auditor', true);

@@ -31,6 +31,8 @@ public enum APIKeyError: Error, Sendable, Hashable {
     case unknownKey(String)
     case revoked(String)
     case expired(String)
+    /// The chain of the app takes no entry, so nothing was changed.
+    case brokenChain(app: UUID?, String)
     case database(DatabaseError)
 }
 
@@ -40,16 +42,30 @@ extension APIKeyError: CustomStringConvertible {
         case .unknownKey(let key): "There is no key \(key)."
         case .revoked(let key): "The key \(key) is revoked."
         case .expired(let key): "The key \(key) has expired."
+        case .brokenChain(let app, let reason):
+            """
+            Nothing was changed, because the chain of \(app.map { "app \($0.text)" } ?? "the key's app") takes no entry \
+            (\(reason)): `customerd doctor` says what is wrong. A key can be revoked all the same.
+            """
         case .database(let error): "\(error)"
         }
+    }
+
+    /// What kept an entry from being appended.
+    fileprivate init(_ error: DatabaseError, app: UUID?) {
+        guard case .server(let cause) = error,
+            cause.sqlstate == "CD004" || cause.sqlstate == .uniqueViolation && cause.table == "entries"
+        else { self = .database(error); return }
+        self = .brokenChain(app: app, cause.message)
     }
 }
 
 /// The API keys of all apps, for operators: the session must be the owner's, since the service's own role reaches
 /// keys only through `service.admit`.
 ///
-/// Each change and its entry in the app's chain (`key.create`, `key.rotate`, `key.revoke`) are one statement, so they
-/// commit together. The actor is the role of the database session.
+/// A new key or secret and its entry in the app's chain (`key.create`, `key.rotate`) are one statement, so they commit
+/// together. A revocation must not wait for a chain: it commits with the receipt that its entry (`key.revoke`) is made from,
+/// like a write of the API. The actor is the role of the database session.
 public struct APIKeys: Sendable {
     private let connection: Connection
 
@@ -80,6 +96,7 @@ public struct APIKeys: Sendable {
                 .uuid(app), .text(key.clientKey), .bytes(Credentials.digest(key.secret)), .text(name),
                 .text(role.rawValue), .int(lifetime?.components.seconds),
             ],
+            app: app,
             deadline: deadline
         )
         return key
@@ -144,8 +161,19 @@ public struct APIKeys: Sendable {
         return IssuedKey(clientKey: clientKey, secret: secret, appID: row.uuid(0) ?? .zero, role: row[1] ?? "")
     }
 
-    /// Revokes a key, immediately and permanently. Revoking it again changes nothing and leaves no entry.
-    public func revoke(_ clientKey: String, deadline: ContinuousClock.Instant) async throws(APIKeyError) {
+    /// What came of a revocation.
+    public enum Revocation: Sendable, Hashable {
+        /// Its entry is in the chain.
+        case recorded
+        /// It was revoked now; its entry follows, by the recovery of any instance, once the app's chain takes entries.
+        case recordedLater(DatabaseError)
+    }
+
+    /// Revokes a key, immediately and permanently, whatever state the chain of its app is in. Revoking it again changes
+    /// nothing and leaves no entry.
+    public func revoke(
+        _ clientKey: String, deadline: ContinuousClock.Instant
+    ) async throws(APIKeyError) -> Revocation {
         let revoked = try await rows(
             """
             WITH changed AS (
@@ -153,15 +181,41 @@ public struct APIKeys: Sendable {
                 SET revoked_at = now()
                 WHERE client_key = $1
                   AND revoked_at IS NULL
-                RETURNING app_id, client_key, name, role)
-            \(Self.append(action: "key.revoke"))
+                RETURNING app_id, id, client_key, name, role, revoked_at)
+            INSERT INTO service.attempts
+                (app_id, attempt_id, key_id, action, admitted_at, is_current, entry, lease_expires_at, ttl, outcome,
+                 finished_at)
+            SELECT c.app_id, gen_random_uuid(), c.id, 'key.revoke', c.revoked_at, false,
+                   jsonb_build_object('actor_name', session_user, 'request', \(Self.request)),
+                   c.revoked_at, '0', 'SUCCEEDED', c.revoked_at
+            FROM changed AS c
+            RETURNING app_id, attempt_id
             """,
             [.text(clientKey)],
             deadline: deadline
         )
-        guard revoked.isEmpty else { return }
-        if case .unknownKey(let key) = try await refusal(clientKey, deadline: deadline) { throw .unknownKey(key) }
+        guard let attempt = revoked.first else {
+            if case .unknownKey(let key) = try await refusal(clientKey, deadline: deadline) { throw .unknownKey(key) }
+            return .recorded
+        }
+        do throws(DatabaseError) {
+            // Recovery may be faster, which is as good.
+            _ = try await connection.query(
+                Statement(
+                    """
+                    SELECT service.append(
+                        $1, jsonb_build_array(jsonb_build_object('id', $2::uuid, 'is_attempt', true)), $3)
+                    """,
+                    [.uuid(attempt.uuid(0)), .uuid(attempt.uuid(1)), .int(Self.patience)], prepared: false),
+                deadline: deadline)
+            return .recorded
+        } catch {
+            return .recordedLater(error)
+        }
     }
+
+    /// Milliseconds that the entry of a revocation waits for its chain before it is left to recovery.
+    private static let patience = 5000
 
     /// Appends the entry of what `changed` holds, and answers with app and role.
     private static func append(action: String) -> String {
@@ -176,16 +230,16 @@ public struct APIKeys: Sendable {
                 'action', '\(action)',
                 'outcome', 'SUCCEEDED',
                 'actor_name', session_user,
-                'request', jsonb_build_object('key', c.client_key, 'name', c.name, 'role', c.role)))) AS a
+                'request', \(request)))) AS a
         """
     }
 
-    /// From the system's generator (getrandom), in base64url without padding. Source: RFC 4648, section 5.
+    /// What an entry tells of a key, as the expression that makes it.
+    private static let request = "jsonb_build_object('key', c.client_key, 'name', c.name, 'role', c.role)"
+
+    /// From the system's generator (getrandom).
     private static func random(bytes count: Int) -> String {
-        SymmetricKey(size: .init(bitCount: count * 8)).withUnsafeBytes { bytes in
-            Data(bytes).base64EncodedString()
-                .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-        }
+        SymmetricKey(size: .init(bitCount: count * 8)).withUnsafeBytes { Data($0).base64URL }
     }
 
     private func refusal(
@@ -205,12 +259,12 @@ public struct APIKeys: Sendable {
     }
 
     private func rows(
-        _ sql: String, _ parameters: [Parameter], deadline: ContinuousClock.Instant
+        _ sql: String, _ parameters: [Parameter], app: UUID? = nil, deadline: ContinuousClock.Instant
     ) async throws(APIKeyError) -> [Row] {
         do {
             return try await connection.query(Statement(sql, parameters, prepared: false), deadline: deadline).rows
         } catch {
-            throw .database(error)
+            throw APIKeyError(error, app: app)
         }
     }
 }

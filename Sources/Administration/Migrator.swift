@@ -190,7 +190,7 @@ public struct Migrator: Sendable {
             _ = try await connection.query(Statement(record, parameters, prepared: false), deadline: deadline)
         } catch {
             guard case .server(let cause) = error, cause.sqlstate != .insufficientPrivilege else { throw .init(error) }
-            // A migrator of another database of the cluster is in the way: worth another try.
+            // A migrator of another database of the cluster interfered: try again.
             guard cause.sqlstate == .duplicateObject || !error.isCatalogRace else { throw .database(error) }
             throw .failed(name: file.name, cause)
         }

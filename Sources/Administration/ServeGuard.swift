@@ -7,7 +7,7 @@ public enum ServeGuard {
     ///
     /// - Parameters:
     ///   - connection: a session as the role that is going to serve.
-    ///   - allowOwner: whether a superuser or the owner of the trail may serve nevertheless.
+    ///   - allowOwner: whether a superuser or the owner of the trail may serve anyway.
     public static func check(
         _ connection: Connection, allowOwner: Bool, deadline: ContinuousClock.Instant
     ) async throws(ServeGuardError) {
@@ -85,12 +85,12 @@ extension ServeGuardError: CustomStringConvertible {
         case .superuser(let role):
             """
             \(role) is a superuser, which could alter the audit trail: connect as the service's role, or set \
-            CUSTOMERD_ALLOW_OWNER=1 to serve nevertheless.
+            CUSTOMERD_ALLOW_OWNER=1 to serve anyway.
             """
         case .owner(let role, let owner):
             """
             \(role) is \(role == owner ? "" : "a member of \(owner), ")the owner of audit.entries, which could alter the \
-            audit trail: connect as the service's role, or set CUSTOMERD_ALLOW_OWNER=1 to serve nevertheless.
+            audit trail: connect as the service's role, or set CUSTOMERD_ALLOW_OWNER=1 to serve anyway.
             """
         case .missingPrivileges(let privileges):
             """

@@ -1,6 +1,6 @@
 public import LibPQ
 
-/// Writes the trail out, so that it can be verified without the database: one JSON object a line and an entry, by app
+/// Exports the trail, so that it can be verified without the database: one JSON object per line and entry, by app
 /// and seq, page by page in constant memory. A slow reader holds up no snapshot of the database.
 ///
 /// Source: docs/audit-chain.md, "Export".

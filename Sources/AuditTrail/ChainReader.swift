@@ -20,7 +20,7 @@ struct ChainTrace: Sendable, Hashable {
     let appID: String
     /// The chain has at least so many entries.
     let seq: Int
-    /// What says so: the start of a sentence that goes on with "refers to entry 5".
+    /// What says so: the start of a sentence that ends with "refers to entry 5".
     let source: String
 }
 
@@ -28,7 +28,7 @@ struct ChainTrace: Sendable, Hashable {
 struct ChainPart: Sendable, Hashable {
     /// The entry before the first of them: seq 0 and 32 zero bytes if the part begins with the chain.
     let start: ChainHead
-    /// The last of them; nil if the part goes on to the head.
+    /// The last of them; nil if the part extends to the head.
     let last: Int?
 }
 

@@ -224,7 +224,7 @@ struct ChainWalk: Sendable {
     }
 }
 
-/// The erased entries of a chain that no declaration has followed yet. One declaration of a customer stands for all
+/// The erased entries of a chain that no declaration has followed yet. One declaration of a customer covers all
 /// earlier entries of the customer, so the first of them is enough to remember.
 ///
 /// Another kind of erasure, such as that of the context after a retention period, is one more such table.

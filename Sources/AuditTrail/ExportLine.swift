@@ -78,13 +78,13 @@ extension ExportLine {
     init(_ line: some Sequence<UInt8>) throws(Malformed) {
         var row = ChainRow()
         var columns = 0
-        var others: [String: FlatJSON.Value] = [:]
-        for (name, value) in try FlatJSON.members(of: Array(line)) {
-            if let column = Self.columns[name] {
-                row[column] = try Self.text(of: value, in: column)
+        var others: [String: JSONReader.Value] = [:]
+        for member in try Self.members(of: Array(line)) {
+            if let column = Self.columns[member.name] {
+                row[column] = try Self.text(of: member.value, in: column)
                 columns += 1
             } else {
-                others[name] = value
+                others[member.name] = member.value
             }
         }
         let app = row[.appID] ?? ""
@@ -103,8 +103,17 @@ extension ExportLine {
         }
     }
 
+    private static func members(of line: [UInt8]) throws(Malformed) -> [JSONReader.Member] {
+        do throws(JSONReader.Malformed) {
+            if case .object(let members) = try JSONReader.value(of: line) { return members }
+        } catch {
+            throw Malformed(reason: "\(error.reason), at byte \(error.byte)")
+        }
+        throw Malformed(reason: "it isn't an object")
+    }
+
     private static func head(
-        _ app: String, _ seq: FlatJSON.Value?, _ hash: FlatJSON.Value?
+        _ app: String, _ seq: JSONReader.Value?, _ hash: JSONReader.Value?
     ) throws(Malformed) -> ChainHead {
         guard let seq = try seq.flatMap(Self.seq), case .string(let text)? = hash, let hash = [UInt8](hex: text) else {
             throw Malformed(reason: "a head or the start of a part is malformed")
@@ -113,24 +122,29 @@ extension ExportLine {
     }
 
     /// - Returns: nil for null.
-    private static func seq(_ value: FlatJSON.Value) throws(Malformed) -> Int? {
+    private static func seq(_ value: JSONReader.Value) throws(Malformed) -> Int? {
         switch value {
         case .null: return nil
         case .number(let text):
-            if let seq = Int(text), seq >= 0 { return seq }
+            if isWhole(text), let seq = Int(text), seq >= 0 { return seq }
             fallthrough
         default: throw Malformed(reason: "a seq is malformed")
         }
     }
 
-    private static func text(of value: FlatJSON.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
+    private static func text(of value: JSONReader.Value, in column: ChainRow.Column) throws(Malformed) -> String? {
         switch value {
         case .null: return nil
-        case .number(let text) where column.isNumber: return text
+        case .number(let text) where column.isNumber && isWhole(text): return text
         case .string(let text) where column.isTime: return microseconds(text)
         case .string(let text) where !column.isNumber: return text
         default: throw Malformed(reason: "\(column.rawValue) has the wrong type")
         }
+    }
+
+    /// Whether a number is written as PostgreSQL writes a bigint.
+    private static func isWhole(_ number: String) -> Bool {
+        Int(number).map(String.init) == number
     }
 
     /// The inverse of ``time(_:)``.

@@ -60,7 +60,7 @@ public enum JSON: Sendable, Hashable {
         var string = string
         output.append(UInt8(ascii: "\""))
         string.withUTF8 { bytes in
-            // What stands between two escapes goes as it is.
+            // What is between two escapes is copied unchanged.
             var start = 0
             for (position, byte) in bytes.enumerated() {
                 guard let escape = escape(byte) else { continue }

@@ -20,15 +20,12 @@ public struct CustomerAPI: Sendable {
     ///   - isReady: for `/health/ready`; it must not wait for requests.
     ///   - metrics: the metrics in Prometheus' text format.
     public init(
-        write: Write, writes: Writes, customers: CustomerQueries, export: SubjectExport, audit: AuditQueries,
-        limits: Limits, proxies: TrustedProxies, isReady: @escaping @Sendable () async -> Bool,
-        metrics: @escaping @Sendable () -> String
+        read: Read, write: Write, operations: Operations, limits: Limits, proxies: TrustedProxies,
+        isReady: @escaping @Sendable () async -> Bool, metrics: @escaping @Sendable () -> String
     ) {
         self.routes =
-            WriteRoutes(write: write, operations: writes.operations, limits: limits).routes
-            + ReadRoutes(customers: customers, export: export, limits: limits).routes
-            + AuditRoutes(audit: audit, limits: limits).routes
-            + OperationRoutes(isReady: isReady, metrics: metrics).routes
+            APIRoutes(read: read, write: write, operations: operations, limits: limits).routes
+            + OperatorRoutes(isReady: isReady, metrics: metrics).routes
             + ConsoleRoutes().routes
         self.proxies = proxies
     }
@@ -37,13 +34,15 @@ public struct CustomerAPI: Sendable {
     ///
     /// - Throws: ``CertificateError`` when the certificate or its key can't be used.
     public func services(address: ListenAddress, limits: ClientLimits, logger: Logger) throws -> [any Service] {
-        let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
+        let router = Router(context: APIContext.self)
         router.add(middleware: EdgeMiddleware(proxies: proxies, paths: PathTable(routes)))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 if route.takesBody { context.inviteBody(of: request) }
                 return try await route.handler(request, context)
             }
+            guard route.answersHead else { continue }
+            router.head(RouterPath(route.path)) { request, context in try await route.handler(request, context) }
         }
         let roster = ConnectionRoster(limit: limits.connections, logger: logger)
         var server = HTTPServerBuilder { responder in

@@ -1,11 +1,14 @@
 import Crypto
 
-/// What a client gets, whatever carries it there.
-public struct Answer: Sendable, Hashable {
+/// What a client gets, independent of HTTP.
+public struct Answer: Sendable {
     /// HTTP status (RFC 9110, section 15).
     public let status: Int
     /// JSON text, sent byte for byte.
     public let body: String
+    /// Writes a body of any size instead, piece by piece. `write` returns when the client can take more; when it throws,
+    /// the body isn't whole.
+    public internal(set) var stream: (@Sendable (_ write: (String) async throws -> Void) async throws -> Void)?
     /// Seconds after which trying again makes sense, for `Retry-After`.
     public var retryAfter: Int?
     /// Path of the resource that explains the refusal, for `Link: <…>; rel="help"`.
@@ -20,8 +23,14 @@ public struct Answer: Sendable, Hashable {
     /// A living record as the body, with its validator.
     static func record(_ record: String) -> Answer {
         var answer = Answer(status: 200, body: record)
-        answer.etag = EntityTag(of: record).text
+        answer.etag = etag(of: record)
         return answer
+    }
+
+    /// A strong validator of a record (RFC 9110, section 8.8.3), with the quotes: the first half of its SHA-256, as
+    /// `service.etag` makes it.
+    static func etag(of record: String) -> String {
+        "\"\(Array(SHA256.hash(data: Array(record.utf8)).prefix(16)).hex)\""
     }
 
     public init(status: Int, body: String, retryAfter: Int? = nil) {
@@ -46,18 +55,4 @@ public struct RateStatus: Sendable, Hashable {
     public let remaining: Int
     /// End of this window, Unix seconds.
     public let reset: Int
-}
-
-/// A strong validator of a record (RFC 9110, section 8.8.3): the first half of its SHA-256, as `service.etag` makes it.
-public struct EntityTag: Sendable, Hashable {
-    /// With the quotes.
-    public let text: String
-
-    public init(of record: String) {
-        let hex = SHA256.hash(data: Array(record.utf8)).prefix(16).map { byte in
-            let digits = String(byte, radix: 16)
-            return digits.count == 1 ? "0" + digits : digits
-        }
-        text = "\"" + hex.joined() + "\""
-    }
 }

@@ -1,55 +1,55 @@
 public import LibPQ
 public import Logging
 
-/// The life of a read: admission → query → answer. It leaves no attempt and no entry behind.
+/// The life of a read: admission → query → answer. It leaves no attempt and, but for an export, no entry behind.
 public struct Read: Sendable {
-    private let admission: Admission
-    private let pool: ConnectionPool
-    private let logger: Logger
+    let admission: Admission
+    let execution: Execution
+    let pool: ConnectionPool
+    let logger: Logger
 
-    public init(admission: Admission, pool: ConnectionPool, logger: Logger) {
+    public init(admission: Admission, execution: Execution, pool: ConnectionPool, logger: Logger) {
         self.admission = admission
+        self.execution = execution
         self.pool = pool
         self.logger = logger
     }
 
-    /// What a read does: it runs on a connection, for a caller with a question, and has an answer.
-    public typealias Query<Question: Sendable> =
-        @Sendable (Connection, Caller, Question, ContinuousClock.Instant) async throws(DatabaseError) -> Answer
+    public func callAsFunction(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
+        switch operation.kind {
+        case .query(let plan): await answer(operation, request, Result { () throws(Invalidity) in try plan(request) })
+        case .export: await export(operation, request)
+        }
+    }
 
-    /// - Parameters:
-    ///   - permissions: all of them are needed.
-    ///   - question: what is asked, or what is wrong with it; the latter is told only to those who may ask at all.
-    public func callAsFunction<Question: Sendable>(
-        _ credentials: Credentials,
-        _ permissions: [Permission],
-        _ question: Result<Question, Invalidity>,
-        deadline: ContinuousClock.Instant,
-        _ query: Query<Question>
+    /// - Parameter plan: what to ask, or what is wrong with the request; the latter is told only to those who may ask at
+    ///   all.
+    private func answer(
+        _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<ReadOperation.Query, Invalidity>
     ) async -> Answer {
         var rate: RateStatus?
         do throws(DatabaseError) {
             let decision = try await admission.authorize(
-                credentials, permissions, isValid: question.isValid, deadline: deadline)
+                request.credentials, operation.permissions, isValid: plan.failure == nil, deadline: request.deadline)
             rate = decision.rate
             if let refusal = decision.refusal { return refusal.error.answer.with(rate) }
             guard let caller = decision.caller else { throw .unexpected("a read is admitted without a key") }
-            switch question {
-            case .success(let asked):
-                return try await pool.withConnection(for: caller.appID, deadline: deadline) {
-                    connection throws(DatabaseError) in
-                    try await query(connection, caller, asked, deadline)
+            switch plan {
+            case .success(let query):
+                return try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
+                    connection throws(DatabaseError) in try await query(connection, caller)
                 }.with(rate)
             case .failure(let invalidity):
                 return APIError.invalid(invalidity).answer.with(rate)
             }
         } catch {
-            return answer(to: error).with(rate)
+            return answer(to: error, unavailable: error.isUnavailability).with(rate)
         }
     }
 
-    private func answer(to error: DatabaseError) -> Answer {
-        guard error.isUnavailability else {
+    /// - Parameter error: why there is no other answer.
+    func answer(to error: any Error, unavailable: Bool) -> Answer {
+        guard unavailable else {
             logger.error("a read failed", metadata: ["error": "\(error)"])
             return APIError.unforeseen.answer
         }
@@ -59,7 +59,7 @@ public struct Read: Sendable {
 }
 
 extension Result {
-    fileprivate var isValid: Bool {
-        if case .success = self { true } else { false }
+    fileprivate var failure: Failure? {
+        if case .failure(let failure) = self { failure } else { nil }
     }
 }

@@ -93,7 +93,7 @@ public struct Receipt: Sendable, Hashable {
     func answer(isReplayed: Bool, _ rate: RateStatus?) -> Answer {
         var answer = Answer(status: status, body: body, retryAfter: retryAfter)
         switch outcome {
-        case .succeeded where action.answersWithLivingRecord: answer.etag = EntityTag(of: body).text
+        case .succeeded where action.answersWithLivingRecord: answer.etag = Answer.etag(of: body)
         case .refused: answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }
         default: break
         }

@@ -18,7 +18,7 @@ public struct Write: Sendable {
 
     /// Runs in a task of its own: a client that closes its connection doesn't stop half-way what it asked for. On the
     /// connections' thread, so that no step is a switch of threads.
-    public func callAsFunction(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
+    public func callAsFunction(_ operation: WriteOperation, _ request: APIRequest) async -> Answer {
         let answer = await Task(executorPreference: Reactor.shared.taskExecutor) {
             await carryOut(operation, request)
         }.value
@@ -26,7 +26,7 @@ public struct Write: Sendable {
         return answer
     }
 
-    private func carryOut(_ operation: WriteOperation, _ request: WriteRequest) async -> Answer {
+    private func carryOut(_ operation: WriteOperation, _ request: APIRequest) async -> Answer {
         let (attempt, plan) = operation.attempt(request)
         var rate: RateStatus?
         do throws(WriteError) {

@@ -39,12 +39,6 @@ public struct SessionParameter: Sendable, Hashable {
     public let name: String
     public let value: String
 
-    /// The assignment for `SET` and `ALTER ROLE … SET`: the search_path is a list of identifiers, all others are
-    /// literals.
-    public var assignment: String {
-        name == "search_path" ? "\(name) = \(value)" : "\(name) = '\(value)'"
-    }
-
     /// The settings that change how SQL is read or what it returns. `client_encoding` is sent with the connection's
     /// startup.
     ///

@@ -104,7 +104,6 @@ final class PQConnection {
     var host: String { PQhost(raw).map { String(cString: $0) } ?? "" }
     var hostAddress: String { PQhostaddr(raw).map { String(cString: $0) } ?? "" }
     var port: String { PQport(raw).map { String(cString: $0) } ?? "" }
-    var backendPID: Int32 { PQbackendPID(raw) }
     /// The first error that came outside of any statement.
     var notifiedError: ServerError? { notices.error }
 

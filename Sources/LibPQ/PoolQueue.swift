@@ -1,6 +1,6 @@
 import DequeModule
 
-/// The waiters for a connection, in order of arrival, except that a group that holds its share is passed over.
+/// The waiters for a connection, in order of arrival, except that a group that already holds its share is skipped.
 ///
 /// A group (a tenant) can't take the whole pool: its further waiters wait until it gives a connection back, while
 /// others overtake them. A waiter may leave some of its group's share to the others of the group, which overtake it then.

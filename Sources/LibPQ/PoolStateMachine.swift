@@ -74,7 +74,7 @@ struct PoolStateMachine {
         return settle(now)
     }
 
-    /// A caller stops waiting. Nothing happens if the connection has been handed over in the meantime.
+    /// A caller stops waiting. Nothing happens if it has received a connection in the meantime.
     mutating func cancel(_ waiter: WaiterID) -> [Action] {
         queue.remove(waiter) ? [.fail(waiter, .cancelled)] : []
     }

@@ -34,7 +34,7 @@ struct Trip {
 
     let statementCount: Int
     let steps: [Step]
-    /// How many statements libpq may have taken, even in part; counted before each is handed over.
+    /// How many statements libpq may have taken, even in part; counted before each is sent.
     var handedOver = 0
     /// The answers of the statements that succeeded, in order.
     private(set) var results: [QueryResult] = []

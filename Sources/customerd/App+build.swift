@@ -39,15 +39,12 @@ struct App: Sendable {
         let audit = AuditWriter(
             tenants: tenants, strangers: strangers, held: held, substitute: main, givenUp: givenUp, logger: logger)
         let execution = Execution(audit: audit, logger: logger)
-        let read = Read(admission: admission, pool: main, logger: logger)
         let api = CustomerAPI(
+            read: Read(admission: admission, execution: execution, pool: main, logger: logger),
             write: Write(admission: admission, execution: execution, logger: logger),
-            writes: Writes(
+            operations: Operations(
                 unitOfWork: UnitOfWork(pool: main, givenUp: givenUp), execution: execution, pool: main,
                 givenUp: givenUp, limits: settings.limits, restoreDays: settings.restoreDays),
-            customers: CustomerQueries(read: read),
-            export: SubjectExport(admission: admission, execution: execution, pool: main, logger: logger),
-            audit: AuditQueries(read: read),
             limits: settings.limits,
             proxies: try TrustedProxies(settings.trustedProxies),
             isReady: { [readiness = Readiness(pool: checking, serving: main)] in await readiness() },

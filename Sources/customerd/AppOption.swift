@@ -9,3 +9,13 @@ func parseApp(_ text: String) throws -> UUID {
     }
     return app
 }
+
+/// Checks the name of something by the rule that holds for names in the API, since it is stored and shown.
+func checkName(_ name: String) throws {
+    do throws(Invalidity) {
+        try TextRule.check(name, of: "--name")
+        guard !TextRule.isBlank(name) else { throw .text(name: "--name", "must not be blank") }
+    } catch {
+        throw ValidationError("\(error.message).")
+    }
+}

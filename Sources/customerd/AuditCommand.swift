@@ -1,5 +1,6 @@
 import ArgumentParser
 import AuditTrail
+import Customers
 
 /// `customerd audit …`: the commands for auditors.
 struct Audit: AsyncParsableCommand {
@@ -114,7 +115,7 @@ extension ChainVerdict {
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
-            The trail is BROKEN\(place.compactMap { $0 }.joined()): \(broken.reason).
+            The trail is BROKEN\(place.compactMap { $0 }.joined()): \(TextRule.visible(broken.reason)).
             \(verified) of \(entries) entries are proven.
             """
     }

@@ -32,6 +32,7 @@ extension Audit {
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
+            try checkName(name)
             guard out != nil || !incremental else {
                 throw ValidationError("--incremental needs --out, the file with the checkpoints to continue from.")
             }
@@ -93,6 +94,10 @@ extension Audit {
         @Option(help: ArgumentHelp("The file to create, readable by its owner only.", valueName: "file"))
         var key: String
         @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            try checkName(name)
+        }
 
         func run() throws {
             guard let signer = NoteSigner(generating: name), let publicKey = signer.verifier.text else {

@@ -80,6 +80,6 @@ extension Finding {
             case .warning: "warning  "
             case .failure: "FAILURE  "
             }
-        return "\(mark)\(check): \(message)"
+        return "\(mark)\(check): \(TextRule.visible(message))"
     }
 }

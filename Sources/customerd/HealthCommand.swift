@@ -39,17 +39,18 @@ struct Health: AsyncParsableCommand {
 
 /// One request to the service's own address.
 private struct Probe {
-    let host: String
+    /// Where it may listen, to be tried one after another.
+    let hosts: [String]
     let port: Int
     let tls: NIOSSLContext?
 
     init(_ settings: Settings) throws {
-        // A server that listens everywhere listens on the loopback address.
-        host =
+        // A server that listens everywhere listens on a loopback address; on which ones depends on the machine.
+        hosts =
             switch settings.host {
-            case "0.0.0.0": "127.0.0.1"
-            case "::", "[::]": "::1"
-            default: settings.host
+            case "0.0.0.0", "": ["127.0.0.1"]
+            case "::", "[::]": ["::1", "127.0.0.1"]
+            default: [settings.host]
             }
         port = settings.port
         guard settings.tlsCertificate != nil else {
@@ -65,7 +66,7 @@ private struct Probe {
     func status(of path: String, within limit: Duration) async throws -> Int {
         do {
             return try await withThrowingTaskGroup(of: Int.self) { group in
-                group.addTask { try await status(of: path) }
+                group.addTask { try await status(of: path, at: hosts) }
                 group.addTask {
                     try await Task.sleep(for: limit)
                     throw Unreachable(reason: "it didn't answer within \(limit.components.seconds) s")
@@ -74,9 +75,9 @@ private struct Probe {
                 return try await group.next() ?? 0
             }
         } catch let error as Unreachable {
-            throw HealthError(host: host, port: port, reason: error.reason)
+            throw HealthError(hosts: hosts, port: port, reason: error.reason)
         } catch {
-            throw HealthError(host: host, port: port, reason: Self.reason(error))
+            throw HealthError(hosts: hosts, port: port, reason: Self.reason(error))
         }
     }
 
@@ -86,7 +87,18 @@ private struct Probe {
         return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
     }
 
-    private func status(of path: String) async throws -> Int {
+    private func status(of path: String, at hosts: [String]) async throws -> Int {
+        for host in hosts.dropLast() {
+            do {
+                return try await status(of: path, at: host)
+            } catch is NIOConnectionError {
+                continue
+            }
+        }
+        return try await status(of: path, at: hosts[hosts.count - 1])
+    }
+
+    private func status(of path: String, at host: String) async throws -> Int {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: host, port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -114,9 +126,12 @@ private struct Probe {
 
 /// No answer came from the service.
 struct HealthError: Error, CustomStringConvertible {
-    let host: String
+    let hosts: [String]
     let port: Int
     let reason: String
 
-    var description: String { "The service can't be reached at \(host):\(port): \(reason)." }
+    var description: String {
+        let addresses = hosts.map { $0.contains(":") ? "[\($0)]:\(port)" : "\($0):\(port)" }
+        return "The service can't be reached at \(addresses.joined(separator: " or ")): \(reason)."
+    }
 }

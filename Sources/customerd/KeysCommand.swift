@@ -33,7 +33,10 @@ extension Keys {
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
-            guard (1...200).contains(name.count) else { throw ValidationError("--name must have 1 to 200 characters.") }
+            guard (1...200).contains(name.unicodeScalars.count) else {
+                throw ValidationError("--name must have 1 to 200 characters.")
+            }
+            try checkName(name)
             guard expiresIn.map((1...Keys.longestTime).contains) ?? true else {
                 throw ValidationError("--expires-in must be a number of seconds from 1 to \(Keys.longestTime).")
             }
@@ -105,10 +108,17 @@ extension Keys {
 
         func run() async throws {
             try await CommandRunner.connected(as: "keys") { _, connection in
-                try await APIKeys(connection: connection).revoke(clientKey, deadline: Keys.deadline)
+                let revocation = try await APIKeys(connection: connection).revoke(clientKey, deadline: Keys.deadline)
                 output.print(
                     ["client_key": .string(clientKey), "revoked": .bool(true)], else: "Revoked \(clientKey)."
                 )
+                if case .recordedLater(let error) = revocation {
+                    StandardError.print(
+                        """
+                        Its audit entry isn't written yet (\(error)). A running instance writes it as soon as the chain \
+                        takes entries again; `customerd doctor` says what is wrong with it.
+                        """)
+                }
             }
         }
     }
@@ -150,6 +160,7 @@ extension APIKey {
             lastUsedAt.map { "last used \($0)" } ?? "never used",
             previousSecretExpiresAt.map { "old secret until \($0)" },
         ]
-        return "\(clientKey)  \(appID.text)  \(role)  \(name)  (\(facts.compactMap { $0 }.joined(separator: ", ")))"
+        let shown = TextRule.visible(name)
+        return "\(clientKey)  \(appID.text)  \(role)  \(shown)  (\(facts.compactMap { $0 }.joined(separator: ", ")))"
     }
 }

@@ -40,8 +40,6 @@ struct Settings: Sendable {
     let tlsCertificate: String?
     let tlsKey: String?
     let tlsReloadInterval: Duration
-
-    var rolePrefix: String { roles.prefix }
 }
 
 extension Settings {

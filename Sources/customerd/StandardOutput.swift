@@ -17,7 +17,7 @@ enum StandardOutput {
 /// Standard error, for everything but the result of a command.
 enum StandardError {
     static func print(_ line: String) {
-        write("\(line)\n")
+        write("\(line.visibleLines)\n")
     }
 
     /// Ignores errors: the reader may have closed the pipe.

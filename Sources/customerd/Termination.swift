@@ -11,6 +11,11 @@ struct Termination {
     private static let badUsage: Int32 = 2
     private static let unreachable: Int32 = 3
 
+    /// What a database answers in which a schema, table, column, function or type is missing.
+    private static let missingSchema: [SQLState] = [
+        .undefinedTable, .undefinedFunction, "3F000", "42703", "42704",
+    ]
+
     let code: Int32
     let message: String
 
@@ -65,9 +70,10 @@ struct Termination {
             self.init(code: Self.negative, message: "Cancelled.")
         case .unexpected(let answer):
             self.init(code: Self.negative, message: "The database gave an unexpected answer: \(answer).")
-        case .server(let error) where [.undefinedTable, .undefinedFunction, "3F000"].contains(error.sqlstate):
+        case .server(let error) where Self.missingSchema.contains(error.sqlstate):
+            // The settings name a database that isn't migrated, or not up to this version.
             self.init(
-                code: Self.negative,
+                code: Self.badUsage,
                 message: "The database lacks the schema (\(error.message)): run `customerd migrate` first."
             )
         case .server(let error) where error.sqlstate == .insufficientPrivilege:
@@ -96,7 +102,7 @@ struct Termination {
     func exit() -> Never {
         if !message.isEmpty {
             let stream = code == 0 ? FileDescriptor.standardOutput : FileDescriptor.standardError
-            _ = try? stream.writeAll("\(message)\n".utf8)
+            _ = try? stream.writeAll("\(message.visibleLines)\n".utf8)
             if code != 0, CommandLine.arguments.contains("--json") {
                 let json: JSON = ["error": .string(message), "exit_code": .int(Int(code))]
                 _ = try? FileDescriptor.standardOutput.writeAll("\(json.text)\n".utf8)

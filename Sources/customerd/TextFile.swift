@@ -24,10 +24,10 @@ enum TextFile {
         var bytes: [UInt8] = []
         try chunks(of: path) { chunk throws(FileError) in
             bytes += chunk
-            if bytes.count >= limit { throw FileError(path: path, problem: "isn't UTF-8 text file") }
+            if bytes.count >= limit { throw FileError(path: path, problem: "isn't a UTF-8 text file") }
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw FileError(path: path, problem: "isn't UTF-8 text file")
+            throw FileError(path: path, problem: "isn't a UTF-8 text file")
         }
         return text
     }

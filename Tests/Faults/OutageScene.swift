@@ -21,7 +21,7 @@ struct OutageScene: Sendable {
         return OutageScene(stage: stage, tenant: try await stage.tenant())
     }
 
-    /// Every service of these tests gives up soon, and nobody is limited.
+    /// Every service of these tests gives up soon, and has no rate limit.
     static let settings = ["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "2", "CUSTOMERD_RATE_LIMIT": "1000000"]
 
     /// What a request gets that can't be served at the moment, and in time.
@@ -31,7 +31,7 @@ struct OutageScene: Sendable {
         #expect(answer.status == 503, sourceLocation: sourceLocation)
         #expect(answer.hasErrorForm, sourceLocation: sourceLocation)
         #expect(answer["retry-after"].flatMap { Int($0) } ?? 0 >= 1, sourceLocation: sourceLocation)
-        #expect(elapsed < .seconds(8), "no request waits long", sourceLocation: sourceLocation)
+        #expect(elapsed < .hang, "no request waits long", sourceLocation: sourceLocation)
     }
 
     /// The answer to a retry with the same key, once it is neither 409 nor 503.

@@ -7,6 +7,12 @@ public struct NeverHappened: Error, CustomStringConvertible {
     }
 }
 
+extension Duration {
+    /// What takes longer hangs. Requests of services with little patience, and all that a busy machine delays, take less;
+    /// no client is kept waiting for so long.
+    public static let hang = Duration.seconds(30)
+}
+
 /// Returns as soon as the condition holds.
 ///
 /// - Parameters:

@@ -37,6 +37,14 @@ public struct ProcessFigures: Sendable {
 }
 
 extension RunningService {
+    /// The processor time that it has used, in user and system mode. Source: clock_getcpuclockid(3).
+    public var processorTime: Duration {
+        var clock = clockid_t()
+        var time = timespec()
+        guard clock_getcpuclockid(processID, &clock) == 0, clock_gettime(clock, &time) == 0 else { return .zero }
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
     /// What the kernel says about it.
     public var figures: ProcessFigures {
         get throws { try ProcessFigures(of: processID) }

@@ -283,7 +283,7 @@ class HAProxyTests(unittest.TestCase):
     def test_killed_before_a_commit_that_came_through(self):
         app = App()
         customer, key = app.customer("Ada"), str(uuid.uuid4())
-        # What the dead instance had sent goes on in the database without it.
+        # What the dead instance had sent continues in the database without it.
         self.kill_in_the_middle(app, customer, key, Lock.release)
 
         answer, seconds = self.retry(app, customer, key)

@@ -28,7 +28,7 @@ number() {
         awk -F': *' -v name="$1" 'tolower($1) == name && $2 ~ /^[0-9]+$/ { value = $2 } END { print value }'
 }
 
-# The headers come from standard input, since the arguments of a process are for everybody to see.
+# The headers come from standard input, since every user can see the arguments of a process.
 try() {
     : >"$scratch/headers"
     : >"$scratch/body"

@@ -74,24 +74,48 @@ $$;
 COMMENT ON FUNCTION service.count_stranger IS
     'Counts a failed authentication. True if it gets an audit entry of its own; false if it was folded, because its address or all addresses together have had their number this minute.';
 
-CREATE OR REPLACE FUNCTION service.fold_strangers(p_folded jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION service.fold_answered(p_folded jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c_strangers CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    v_item      record;
+    v_opened_at timestamptz;
+    v_closes_at timestamptz;
 BEGIN
-    INSERT INTO service.floods AS f
-        (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
-    SELECT '00000000-0000-0000-0000-000000000000', 'UNAUTHENTICATED', i.subject, w.opened_at,
-           w.opened_at + interval '1 minute', sum(i.count), sum(i.count),
-           (array_agg(service.flood_entry(i.entry) || jsonb_build_object('occurred_at', i.at) ORDER BY i.at DESC))[1]
-    FROM jsonb_to_recordset(p_folded) AS i (subject text, at timestamptz, count bigint, entry jsonb)
-    CROSS JOIN LATERAL (SELECT date_trunc('minute', i.at) AS opened_at) AS w
-    GROUP BY i.subject, w.opened_at
-    ORDER BY i.subject, w.opened_at
-    ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
-        SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry;
+    FOR v_item IN
+        SELECT coalesce(j.app_id, c_strangers) AS app_id,
+               CASE WHEN j.app_id IS NULL THEN 'UNAUTHENTICATED' ELSE 'RATE_LIMITED' END AS kind,
+               j.subject, j.at, j.count,
+               service.flood_entry(j.entry) || jsonb_build_object('occurred_at', j.at) AS entry
+        FROM jsonb_to_recordset(p_folded)
+            AS j (app_id uuid, subject text, at timestamptz, count bigint, entry jsonb)
+        ORDER BY 1, 2, 3, j.at
+    LOOP
+        IF v_item.app_id = c_strangers THEN
+            v_opened_at := date_trunc('minute', v_item.at);
+            v_closes_at := v_opened_at + interval '1 minute';
+        ELSE
+            -- The flood that it belongs to. Where recovery has folded that already, one that has just begun and ended.
+            SELECT f.opened_at, f.closes_at INTO v_opened_at, v_closes_at
+            FROM service.floods AS f
+            WHERE f.app_id = v_item.app_id AND f.kind = v_item.kind AND f.subject = v_item.subject
+              AND f.closes_at > v_item.at
+            ORDER BY f.opened_at
+            LIMIT 1;
+            v_opened_at := coalesce(v_opened_at, v_item.at);
+            v_closes_at := coalesce(v_closes_at, v_item.at);
+        END IF;
+        INSERT INTO service.floods AS f
+            (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
+        VALUES (v_item.app_id, v_item.kind, v_item.subject, v_opened_at, v_closes_at, v_item.count, v_item.count,
+                v_item.entry)
+        ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
+            SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry;
+    END LOOP;
 END
 $$;
-COMMENT ON FUNCTION service.fold_strangers IS
-    'Adds failed authentications that an instance answered by itself, since their address had had its number this minute. Takes an array of {"subject", "at", "count", "entry"}.';
+COMMENT ON FUNCTION service.fold_answered IS
+    'Adds attempts that an instance answered without the database, since those of their address or key were being folded. Takes an array of {"app_id", "subject", "at", "count", "entry"}: an address without app_id, or a key with its app.';
 
 CREATE OR REPLACE FUNCTION service.is_over(p_opened_at timestamptz, p_oldest timestamptz, p_latest timestamptz)
 RETURNS boolean
@@ -189,7 +213,7 @@ BEGIN
                     service.flood_entry(p_entry) || jsonb_build_object('occurred_at', v_now)
                         || service.actor(v_decision))
             ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
-                SET counted = excluded.counted, folded = f.folded + 1, entry = excluded.entry;
+                SET counted = f.counted + 1, folded = f.folded + 1, entry = excluded.entry;
         END IF;
     ELSIF NOT service.permits(v_key.role, p_permissions) THEN
         v_decision.verdict := 'FORBIDDEN';

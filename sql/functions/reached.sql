@@ -264,4 +264,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.referring_rows IS
-    'A page of the rows that refer to a customer by this foreign key, as JSON separated by commas: so many rows at most, and no more once that many bytes are reached. last: where the next page goes on; NULL after the last page.';
+    'A page of the rows that refer to a customer by this foreign key, as JSON separated by commas: so many rows at most, and no more once that many bytes are reached. last: where the next page begins; NULL after the last page.';

@@ -230,7 +230,7 @@ BEGIN
     v_redaction.entry_seq := coalesce(
         v_redaction.entry_seq, service.redaction_seq(p_app_id, v_redaction.attempt_id));
     IF v_redaction.entry_seq IS NULL THEN
-        -- Done, not declared yet, or another instance is at it.
+        -- Done, not declared yet, or another instance is doing it.
         RETURN coalesce((SELECT r.is_erased FROM service.redactions AS r
                          WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
     END IF;

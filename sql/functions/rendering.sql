@@ -1,9 +1,11 @@
 -- Rendering: rows as the API shows them, members in the order of the contract, numeric digit by digit.
 --
--- Called by every operation and by the functions of the protocol. Takes no locks. All are single expressions with
--- bodies of standard SQL: names are bound when they are created, so no search_path can replace them, and the planner
--- inlines them into the calling query instead of planning them at each call, which takes four times as long as the
--- rest of a rendering.
+-- Called by every operation and by the functions of the protocol. Takes no locks. All are single expressions, which the
+-- planner inlines into the calling query instead of planning them at each call, which takes four times as long as the
+-- rest of a rendering. Names can't be replaced through the search_path: most have bodies of standard SQL, whose names are
+-- bound at creation. Those that take a row of a table of public can't: PostgreSQL (since 15.20) refuses to rewrite a
+-- table, as ALTER TABLE … ADD … GENERATED does, while a bound body refers to its row type. They qualify every name, and
+-- use no operator.
 --
 -- A query hands over a row as ROW(c.*), which is the same as c and is understood where the row lies in a shard, whose
 -- row type is one of its own (distribution.sql).
@@ -15,8 +17,8 @@ COMMENT ON FUNCTION service.rfc3339(timestamptz) IS
     'A time in UTC as RFC 3339 has it: no fraction when it is zero, else the digits that the database holds.';
 
 CREATE OR REPLACE FUNCTION service.record(c public.customers) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN row_to_json(ROW(
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT pg_catalog.row_to_json(ROW(
         c.id,
         c.first_name,
         c.last_name,
@@ -26,35 +28,35 @@ RETURN row_to_json(ROW(
         c.customer_type,
         c.last_spent,
         service.rfc3339(c.last_purchase_date),
-        'app_' || c.app_id,
+        pg_catalog.concat('app_', c.app_id),
         service.rfc3339(c.created_at),
-        service.rfc3339(c.updated_at))::service.customer_record)::text;
+        service.rfc3339(c.updated_at))::service.customer_record)::pg_catalog.text
+$$;
 COMMENT ON FUNCTION service.record(public.customers) IS 'A customer as the API renders it. The only renderer.';
 
-CREATE OR REPLACE FUNCTION service.further_columns(c public.customers) RETURNS jsonb
+CREATE OR REPLACE FUNCTION service.image(p_record text, p_row jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT jsonb_object_agg(m.key, m.value)
-    FROM jsonb_each(to_jsonb(c) - ARRAY[
-        'app_id', 'id', 'first_name', 'last_name', 'email', 'phone_number', 'status', 'customer_type',
-        'last_spent', 'last_purchase_date', 'created_at', 'updated_at', 'searchable_name',
-        'searchable_email']) AS m
-    WHERE m.value <> 'null'
-      AND NOT EXISTS (
-          SELECT
-          FROM pg_attribute AS a
-          WHERE a.attrelid = 'public.customers'::regclass AND a.attname = m.key AND a.attgenerated <> ''));
-COMMENT ON FUNCTION service.further_columns(public.customers) IS
-    'Every column of a customer that its record doesn''t show and that isn''t null, archived_at and those that the operator added; generated ones not. NULL if there is none.';
+RETURN left(p_record, -1)
+    || coalesce((
+        SELECT ',"columns":' || jsonb_object_agg(m.key, m.value)::text
+        FROM jsonb_each(p_row - ARRAY[
+            'app_id', 'id', 'first_name', 'last_name', 'email', 'phone_number', 'status', 'customer_type', 'last_spent',
+            'last_purchase_date', 'created_at', 'updated_at', 'searchable_name', 'searchable_email']) AS m
+        WHERE m.value <> 'null'
+          AND NOT EXISTS (
+              SELECT
+              FROM pg_attribute AS a
+              WHERE a.attrelid = 'public.customers'::regclass AND a.attname = m.key AND a.attgenerated <> '')), '')
+    || '}';
+COMMENT ON FUNCTION service.image(text, jsonb) IS
+    'The before-image of a customer, from its record and its row.';
 
 CREATE OR REPLACE FUNCTION service.image(c public.customers) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT CASE WHEN further.columns IS NULL THEN service.record(c)
-                ELSE left(service.record(c), -1) || ',"columns":' || further.columns || '}' END
-    FROM (SELECT service.further_columns(c) AS columns) AS further);
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT service.image(service.record(c), pg_catalog.to_jsonb(c))
+$$;
 COMMENT ON FUNCTION service.image(public.customers) IS
-    'The before-image of a customer: its record and, under "columns", what service.further_columns adds.';
+    'The before-image of a customer: its record and, under "columns", every further column that isn''t null, archived_at and those that the operator added; generated ones not.';
 
 CREATE OR REPLACE FUNCTION service.etag(p_record text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -90,63 +92,67 @@ COMMENT ON FUNCTION service.changed_members(text, text) IS
 -- What refers to a customer.
 
 CREATE OR REPLACE FUNCTION service.invoice(i public.invoices) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT i.id,
-                 i.customer_id,
-                 i.invoice_number,
-                 i.status,
-                 i.amount,
-                 i.currency,
-                 i.due_date,
-                 'app_' || i.app_id AS "appId",
-                 service.rfc3339(i.created_at) AS "createdAt",
-                 service.rfc3339(i.updated_at) AS "updatedAt") AS r);
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (
+        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
+        FROM (SELECT i.id,
+                     i.customer_id,
+                     i.invoice_number,
+                     i.status,
+                     i.amount,
+                     i.currency,
+                     i.due_date,
+                     pg_catalog.concat('app_', i.app_id) AS "appId",
+                     service.rfc3339(i.created_at) AS "createdAt",
+                     service.rfc3339(i.updated_at) AS "updatedAt") AS r)
+$$;
 COMMENT ON FUNCTION service.invoice(public.invoices) IS 'An invoice as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.payment_link(p public.payment_links) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT p.id,
-                 p.customer_id,
-                 p.url,
-                 p.status,
-                 p.amount,
-                 p.currency,
-                 service.rfc3339(p.expires_at) AS expires_at,
-                 'app_' || p.app_id AS "appId",
-                 service.rfc3339(p.created_at) AS "createdAt",
-                 service.rfc3339(p.updated_at) AS "updatedAt") AS r);
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (
+        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
+        FROM (SELECT p.id,
+                     p.customer_id,
+                     p.url,
+                     p.status,
+                     p.amount,
+                     p.currency,
+                     service.rfc3339(p.expires_at) AS expires_at,
+                     pg_catalog.concat('app_', p.app_id) AS "appId",
+                     service.rfc3339(p.created_at) AS "createdAt",
+                     service.rfc3339(p.updated_at) AS "updatedAt") AS r)
+$$;
 COMMENT ON FUNCTION service.payment_link(public.payment_links) IS 'A payment link as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.transaction(t public.transactions) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT t.id,
-                 t.customer_id,
-                 t.kind,
-                 t.status,
-                 t.amount,
-                 t.currency,
-                 service.rfc3339(t.occurred_at) AS occurred_at,
-                 'app_' || t.app_id AS "appId",
-                 service.rfc3339(t.created_at) AS "createdAt") AS r);
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (
+        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
+        FROM (SELECT t.id,
+                     t.customer_id,
+                     t.kind,
+                     t.status,
+                     t.amount,
+                     t.currency,
+                     service.rfc3339(t.occurred_at) AS occurred_at,
+                     pg_catalog.concat('app_', t.app_id) AS "appId",
+                     service.rfc3339(t.created_at) AS "createdAt") AS r)
+$$;
 COMMENT ON FUNCTION service.transaction(public.transactions) IS 'A transaction as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.liquidation_address(a public.liquidation_addresses) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT a.id,
-                 a.customer_id,
-                 a.chain,
-                 a.currency,
-                 a.address,
-                 'app_' || a.app_id AS "appId",
-                 service.rfc3339(a.created_at) AS "createdAt",
-                 service.rfc3339(a.updated_at) AS "updatedAt") AS r);
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (
+        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
+        FROM (SELECT a.id,
+                     a.customer_id,
+                     a.chain,
+                     a.currency,
+                     a.address,
+                     pg_catalog.concat('app_', a.app_id) AS "appId",
+                     service.rfc3339(a.created_at) AS "createdAt",
+                     service.rfc3339(a.updated_at) AS "updatedAt") AS r)
+$$;
 COMMENT ON FUNCTION service.liquidation_address(public.liquidation_addresses) IS
     'A liquidation address as the API renders it.';

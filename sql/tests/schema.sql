@@ -1,6 +1,6 @@
 -- What the schema guarantees.
 BEGIN;
-SELECT plan(16);
+SELECT plan(18);
 
 SELECT is_empty($$
     SELECT n.nspname || '.' || t.relname
@@ -25,8 +25,25 @@ SELECT is_empty($$
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
     WHERE (n.nspname IN ('audit', 'service') OR p.prosecdef AND n.nspname = 'public')
       AND p.prosqlbody IS NULL
-      AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false) $$,
-    'every function pins its search_path, or has a body whose names were resolved when it was made');
+      AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)
+      -- An operator, or a type or a function without its schema.
+      AND (p.prosrc ~ '[-+*/<>=~!@#%^&|`?]' OR p.prosrc ~ '::(?!pg_catalog\.|service\.)' OR regexp_replace(p.prosrc, '\m(SELECT|ROW|FROM) ?\(', '', 'g') ~ '(^|[^.\w])\w+\(') $$,
+    'every function pins its search_path, or has a body whose names were resolved when it was made, or qualifies them all');
+SELECT is_empty($$
+    SELECT p.oid::regprocedure, t.typname
+    FROM pg_proc AS p
+    JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_type'::regclass
+    JOIN pg_type AS t ON t.oid = d.refobjid
+    JOIN pg_class AS c ON c.oid = t.typrelid AND c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
+    WHERE p.prosqlbody IS NOT NULL $$,
+    'no function whose names are bound takes a row of a table that an operator may alter');
+SELECT lives_ok($$
+    ALTER TABLE public.customers ADD tests_shouted text GENERATED ALWAYS AS (upper(first_name)) STORED;
+    ALTER TABLE public.invoices ADD tests_number bigint GENERATED ALWAYS AS IDENTITY;
+    ALTER TABLE public.payment_links ALTER amount TYPE numeric(20, 4);
+    ALTER TABLE public.transactions ADD tests_at timestamptz DEFAULT clock_timestamp();
+    ALTER TABLE public.liquidation_addresses ALTER address TYPE varchar(200) $$,
+    'an operator can alter the tables of the business, where that rewrites them, too');
 SELECT is_empty($$
     SELECT p.privilege, p.kind, p.object
     FROM service.privileges AS p
@@ -106,7 +123,8 @@ SELECT is_empty($$
     SELECT p.oid::regprocedure
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
     WHERE n.nspname IN ('audit', 'service') AND l.lanname = 'sql'
-      AND (p.prosqlbody IS NULL OR p.prosqlbody::text ~ ':rtekind 0 :relid [0-9]{5,}') $$,
+      AND coalesce(p.prosqlbody::text ~ ':rtekind 0 :relid [0-9]{5,}',
+                   p.prosrc ~* '\m(from|join|into|update)\s+(public|audit|service)\.\w+\s+as\M') $$,
     'no function in SQL reads a table: the parameters of such a one mean nothing to Citus');
 SELECT is(
     (SELECT string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_attribute AS a

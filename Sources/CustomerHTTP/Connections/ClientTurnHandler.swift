@@ -16,7 +16,7 @@ final class ClientTurnHandler: ChannelDuplexHandler, RemovableChannelHandler {
         label: "customerd_http_connections_closed_total", dimensions: [("reason", "late")])
 
     private let roster: ConnectionRoster
-    /// The answer that is being written comes in pieces, for each of which the client has its time.
+    /// The answer is being written in pieces, each with a deadline of its own.
     private var isStreaming = false
     private var turn: ConnectionTurn
     private var id: ConnectionRoster.ID?

@@ -3,7 +3,7 @@ import DequeModule
 import NIOCore
 import NIOHTTP1
 
-/// Decides for a connection which requests are let in, what each answer says about the connection, and when it ends.
+/// Decides for a connection which requests are accepted, what each answer says about the connection, and when it ends.
 /// What isn't HTTP, or exceeds a limit, is answered in the form of every other error.
 ///
 /// It stands between the decoder and the types that know no versions: 431 for headers over the limit (RFC 6585), 417
@@ -35,7 +35,7 @@ final class ExchangeHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private let latin1: Latin1Headers
     /// Requests whose answer isn't written yet, the oldest first.
     private var exchanges = Deque<Exchange>()
-    /// A request's head was let in, and its body hasn't ended.
+    /// A request's head was accepted, and its body hasn't ended.
     private var isInBody = false
     /// Nothing that arrives from now on belongs to another request.
     private var isLast = false

@@ -39,7 +39,7 @@ final class Latin1Headers: ChannelInboundHandler, RemovableChannelHandler {
         while isInHead, let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             partial += rest[..<end]
             if partial.last == UInt8(ascii: "\r") { partial.removeLast() }
-            // An empty line before the first one is passed over, as by the decoder (RFC 9112, section 2.2).
+            // An empty line before the first one is ignored, as by the decoder (RFC 9112, section 2.2).
             if partial.isEmpty, !isFirst { isInHead = false }
             isFirst = isFirst && partial.isEmpty
             // Nearly all lines are ASCII.

@@ -131,7 +131,7 @@ export class Verification {
         `It extends the chain of ${count(remembered.seq)} entries that this browser verified on ${remembered.at}.`),
       make("p", { class: "dim" }, "Computed in this browser from what the API answers. Whether the newest entries were ",
         "cut off, or all of it rewritten, only a head that was kept elsewhere can show: this browser keeps the one it has ",
-        "just verified, and ", make("code", {}, "customerd audit verify --checkpoint"), " holds against signed ones."));
+        "just verified, and ", make("code", {}, "customerd audit verify --checkpoint"), " compares it with signed ones."));
   }
 
   #conclude(state, sentence, ...more) {

@@ -15,8 +15,8 @@ struct APIContext: RequestContext {
     /// What the edge read from the request; set by ``EdgeMiddleware``.
     var edge: RequestEdge?
 
-    /// The customer that the path names, if it is a UUID.
-    var customerID: UUID? {
+    /// The `{id}` of the path, if it is a UUID.
+    var id: UUID? {
         parameters.get("id").flatMap { UUID(strict: $0) }
     }
 

@@ -37,6 +37,8 @@ struct EdgeMiddleware: RouterMiddleware {
         } catch {
             response = await answer(to: error, request, context)
         }
+        // Errors too: a client takes what comes after the head for the next answer.
+        if request.method == .head { response = response.createHeadResponse() }
         response.headers[.requestID] = edge.requestID
         response.headers[.cacheControl] = response.headers[.cacheControl] ?? "no-store"
         response.headers[.contentTypeOptions] = "nosniff"

@@ -14,7 +14,7 @@ enum EntityTags: Sendable, Hashable {
         let text: String
     }
 
-    /// - Parameter values: of the header, one a line.
+    /// - Parameter values: of the header, one per line.
     /// - Returns: nil without the header. A list that isn't well-formed holds no tags, so nothing is equal to one.
     init?(_ values: [String]) {
         if values.isEmpty { return nil }

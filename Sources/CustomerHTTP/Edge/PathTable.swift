@@ -9,7 +9,7 @@ struct PathTable: Sendable {
     init(_ routes: [Route]) {
         let router = Router(context: APIContext.self)
         for (path, routes) in Dictionary(grouping: routes, by: \.path) {
-            let methods = Set(routes.map(\.method.rawValue) + (routes.contains { $0.method == .get } ? ["HEAD"] : []))
+            let methods = Set(routes.map(\.method.rawValue) + (routes.contains(where: \.answersHead) ? ["HEAD"] : []))
             let allow = methods.sorted().joined(separator: ", ")
             router.get(RouterPath(path)) { _, context in
                 context.coreContext.endpointPath.value = path
@@ -19,7 +19,7 @@ struct PathTable: Sendable {
         self.resolver = router.buildResponder()
     }
 
-    /// Whether a path can be that of a route, letter for letter. The router passes over empty segments, and proxies may
+    /// Whether a path can be that of a route, letter for letter. The router ignores empty segments, and proxies may
     /// resolve `.` and `..` or decode separators: a path that isn't the same to all would get around rules by path.
     static func isPlain(_ path: String) -> Bool {
         guard path.utf8.first == UInt8(ascii: "/") else { return false }

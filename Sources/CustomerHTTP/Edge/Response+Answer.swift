@@ -4,6 +4,9 @@ import Hummingbird
 import NIOCore
 
 extension Response {
+    /// Bytes of a piece of a stream, for each of which a client has the time of silence.
+    private static let largestPiece = 64 * 1024
+
     /// The one place where an answer becomes HTTP.
     init(_ answer: Answer) {
         var headers: HTTPFields = [.contentType: "application/json"]
@@ -17,11 +20,25 @@ extension Response {
             headers[.rateRemaining] = String(rate.remaining)
             headers[.rateReset] = String(rate.reset)
         }
-        self.init(
-            status: .init(code: answer.status),
-            headers: headers,
-            body: .init(byteBuffer: ByteBuffer(string: answer.body))
-        )
+        let body =
+            answer.stream.map(Self.body) ?? ResponseBody(byteBuffer: ByteBuffer(string: answer.body))
+        self.init(status: .init(code: answer.status), headers: headers, body: body)
+    }
+
+    private static func body(
+        _ stream: @escaping @Sendable ((String) async throws -> Void) async throws -> Void
+    ) -> ResponseBody {
+        ResponseBody { writer in
+            try await stream { text in
+                var page = ByteBuffer(string: text)
+                while let piece = page.readSlice(length: min(largestPiece, page.readableBytes)),
+                    piece.readableBytes > 0
+                {
+                    try await writer.write(piece)
+                }
+            }
+            try await writer.finish(nil)
+        }
     }
 
     /// The same, or 304 without a body for a client that has it already.

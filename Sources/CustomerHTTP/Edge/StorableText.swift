@@ -1,21 +1,21 @@
 import Customers
 
-/// Makes client text fit to be kept and shown: no control characters, U+0000 among them, none that turn the direction of
-/// writing, no secret, and no more than so many characters.
+/// Makes client text safe to store and show: without control characters (U+0000 included), characters that change the
+/// direction of writing, and secrets, and limited in length.
 struct StorableText: Sendable {
     private static let redacted = "[redacted]"
 
-    /// What must not be kept wherever it turns up, because the client presented it as a secret.
+    /// What must not be stored anywhere, because the client presented it as a secret.
     private let secrets: [String]
 
     init(secrets: [String]) {
-        // With and without the prefix. Short ones are no secrets of ours, and replacing them would garble words.
+        // With and without the prefix. Short ones can't be secrets of this service, and replacing them would garble words.
         self.secrets = (secrets + secrets.map { String($0.trimmingPrefix(Secrets.secretPrefix)) })
             .filter { $0.utf8.count >= 16 }
     }
 
     func callAsFunction(_ text: String, limit: Int) -> String {
-        // First, so that nothing is put together to a secret by what was between its parts.
+        // First, since removing characters can join two parts to a secret.
         let text = redacting(passive(text))
         guard text.utf8.count > limit else { return text }
         return String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit)))
@@ -42,7 +42,7 @@ struct StorableText: Sendable {
         return self(parts.joined(separator: "&"), limit: limit)
     }
 
-    /// The text without secrets; percent-decoded, as often as need be, if it held one in disguise.
+    /// The text without secrets; percent-decoded, several times if necessary, if it contained an encoded one.
     private func redacting(_ text: String) -> String {
         let plain = redactingPlain(text)
         var decoded = plain
@@ -60,7 +60,7 @@ struct StorableText: Sendable {
         for secret in secrets {
             text = text.replacing(bytesOf: secret, with: Self.redacted)
         }
-        // What looks like a secret is treated as one, wherever it was sent, even by mistake.
+        // What looks like a secret is treated as one, even if it was sent in the wrong place.
         guard text.placeOfBytes(of: Secrets.secretPrefix) != nil else { return text }
         return text.replacing(/cs_[A-Za-z0-9_\-]{16,}/.matchingSemantics(.unicodeScalar), with: Self.redacted)
     }
@@ -69,7 +69,7 @@ struct StorableText: Sendable {
 // By bytes, not by characters: a combining mark behind a secret would make its last character another one. In linear
 // time (Knuth, Morris, Pratt), as the client chooses both texts.
 extension String {
-    /// Where the bytes of another text, which isn't empty, stand in it first, as an offset in UTF-8.
+    /// The offset, in UTF-8, of the first occurrence of another text, which isn't empty.
     fileprivate func placeOfBytes(of other: String) -> Int? {
         placesOfBytes(of: other, upTo: 1).first
     }
@@ -86,7 +86,7 @@ extension String {
         return String(decoding: replaced + text[start...], as: UTF8.self)
     }
 
-    /// - Parameter limit: so many places at most. They don't overlap.
+    /// - Parameter limit: the maximum number of places. They don't overlap.
     private func placesOfBytes(of other: String, upTo limit: Int = .max) -> [Int] {
         let pattern = Array(other.utf8)
         guard utf8.count >= pattern.count, let first = pattern.first, utf8.contains(first) else { return [] }

@@ -10,14 +10,21 @@ struct Route: Sendable {
     let path: String
     let handler: Handler
 
-    /// Whether the handler reads a body; where none is read it is passed over.
+    /// Whether the handler reads a body; otherwise it is discarded.
     var takesBody: Bool {
         method != .get
     }
 
-    init(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
+    /// Whether HEAD is answered as GET would be, without the body: not where reading leaves an entry, since no data would go
+    /// out, nor where the length of the body isn't known before.
+    let answersHead: Bool
+
+    init(
+        _ method: HTTPRequest.Method, _ path: String, answersHead: Bool = true, _ handler: @escaping Handler
+    ) {
         self.method = method
         self.path = path
+        self.answersHead = method == .get && answersHead
         self.handler = handler
     }
 }

@@ -4,16 +4,17 @@ import LibPQ
 /// `POST /customers/bulk-delete`: deletes many customers, each in a unit of work with an audit entry of its own, the whole
 /// under one idempotency key.
 ///
-/// The key of an item derives from the key of the whole, so a retry after a crash finds what was done and goes on
-/// behind it.
+/// The key of an item derives from the key of the whole, so a retry after a crash finds what was done and
+/// continues after it.
 struct BulkDelete: Sendable {
     let delete: DeleteCustomer
     let unitOfWork: UnitOfWork
     let execution: Execution
     let pool: ConnectionPool
     let givenUp: GivenUpAttempts
+    let limits: Limits
 
-    func plan(_ request: WriteRequest, _ limits: Limits) throws(Invalidity) -> WriteOperation.Plan {
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let bulk = try BulkRequest(request.body)
         // Retrying would never help.
         guard bulk.ids.count <= limits.rateLimit else {
@@ -143,7 +144,7 @@ struct BulkDelete: Sendable {
         case .replay(let stored):
             return Item(try await execution.complete(stored, until: deadline))
         case .mismatch, .running:
-            // An earlier run of this request is at it, until its lease is over.
+            // An earlier run of this request is working on it, until its lease ends.
             throw .unavailable(.unavailable("an earlier request is still deleting \(id.text)"))
         }
     }
@@ -152,11 +153,7 @@ struct BulkDelete: Sendable {
         _ statement: Statement, _ appID: UUID, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Row {
         do {
-            return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-                try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
-                    try await connection.query(statement, deadline: deadline).row()
-                }
-            }
+            return try await pool.row(statement, for: appID, deadline: deadline)
         } catch {
             if error.sqlstate == UnitOfWork.notHeld { throw .leaseLost }
             throw WriteError(error)

@@ -4,20 +4,27 @@ import LibPQ
 struct ChangeCustomer: Sendable {
     let unitOfWork: UnitOfWork
 
-    func plan(_ request: WriteRequest, _ form: CustomerFields.Form) throws(Invalidity) -> WriteOperation.Plan {
-        let fields = try CustomerFields(request.body, form)
-        return try plan(request, fields, .noKeyUpdate, body: request.body)
+    func members(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        try plan(request, CustomerFields(request.body, .change), .noKeyUpdate, body: request.body)
     }
 
-    /// Archiving keeps new records away, and so needs the stronger lock.
-    func plan(_ request: WriteRequest, isArchived: Bool) throws(Invalidity) -> WriteOperation.Plan {
-        try plan(request, .archived(isArchived), .update, body: [])
+    func status(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        try plan(request, CustomerFields(request.body, .status), .noKeyUpdate, body: request.body)
+    }
+
+    /// Keeps new records away, and so needs the stronger lock, as the way back does.
+    func archive(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        try plan(request, .archived(true), .update, body: [])
+    }
+
+    func unarchive(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        try plan(request, .archived(false), .update, body: [])
     }
 
     private func plan(
-        _ request: WriteRequest, _ fields: CustomerFields, _ lock: CustomerRow.Lock, body: [UInt8]
+        _ request: APIRequest, _ fields: CustomerFields, _ lock: CustomerRow.Lock, body: [UInt8]
     ) throws(Invalidity) -> WriteOperation.Plan {
-        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+        let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
         return WriteOperation.Plan(body: body) { lease, deadline throws(WriteError) in
             try await run(customerID, fields, lock, ifMatch: ifMatch, &lease, deadline: deadline)
         }

@@ -4,7 +4,7 @@ import LibPQ
 struct CreateCustomer: Sendable {
     let unitOfWork: UnitOfWork
 
-    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let fields = try CustomerFields(request.body, .new)
         // Made once an attempt, so that running the unit of work again inserts the same customer.
         let customerID = UUID.random()

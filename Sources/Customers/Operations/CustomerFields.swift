@@ -74,7 +74,7 @@ public struct CustomerFields: Sendable, Hashable {
         let isNullable: Bool
         let allowed: Allowed
 
-        func checked(_ value: BodyValue) throws(Invalidity) -> JSON {
+        func checked(_ value: JSONReader.Value) throws(Invalidity) -> JSON {
             if case .null = value, isNullable { return .null }
             guard case .string(let text) = value else { throw .body("\(name) must be a string") }
             switch allowed {

@@ -5,16 +5,16 @@ import LibPQ
 /// One transaction: before-image by `SELECT … FOR UPDATE`, the DELETE, the receipt, COMMIT. A foreign key that leads to
 /// customers, directly or through keys that act, and fails at the DELETE or, when it is deferred, at the COMMIT, is a
 /// refusal; so is another constraint that fails because such a key has changed a row. Any other violation is a failure.
-/// What keys that act take along is counted before the DELETE and stands in `request.cascaded` of the entry.
+/// Rows that such keys delete or change are counted before the DELETE, for `request.cascaded` of the entry.
 ///
-/// The SQL about keys stands in sql/functions/references.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
+/// The SQL about keys is in sql/functions/references.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
 /// CONSTRAINTS"; Appendix A, class 23.
 struct DeleteCustomer: Sendable {
     let unitOfWork: UnitOfWork
     let pool: ConnectionPool
 
-    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
         return WriteOperation.Plan { lease, deadline throws(WriteError) in
             try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
         }

@@ -1,76 +1,51 @@
-public import LibPQ
-public import Logging
+import LibPQ
+import Logging
 
-/// `GET /customers/{id}/export`: all that is held about one person, in one document of any size.
-///
-/// The record, or null once it is deleted; its dependents; the audit entries that there were when it was asked for; and
-/// the rows of every other table that refers to the customer, or null where they can't be read. Its own entry is durable
-/// before the first byte leaves.
-///
-/// The document is read page by page. Each page has a connection of the pool and a snapshot of its own, so neither
-/// memory nor the database suffers from a large document or a slow client. What is added or removed while it is read
-/// may be in it or not; everything else is in it once. A table without a primary key is read in the order in which its
-/// rows lie: one that is updated meanwhile may be missing or come twice.
-///
-/// Source: GDPR, article 15.
-public struct SubjectExport: Sendable {
-    private let admission: Admission
-    private let execution: Execution
-    private let pool: ConnectionPool
-    private let logger: Logger
-
-    public init(admission: Admission, execution: Execution, pool: ConnectionPool, logger: Logger) {
-        self.admission = admission
-        self.execution = execution
-        self.pool = pool
-        self.logger = logger
-    }
-
-    /// What a client gets.
-    public enum Reply: Sendable {
-        case answer(Answer)
-        /// The head of the answer, and its body.
-        case document(Answer, SubjectDocument)
-    }
-
-    /// Admission → entry → document.
+extension ReadOperation {
+    /// All that is held about one person, in one document of any size.
     ///
-    /// - Parameters:
-    ///   - customerID: the `{id}` of the path, or what is wrong with it.
-    ///   - invalidity: what is wrong with the optional headers, if anything.
-    ///   - deadline: by when the first byte leaves.
-    public func callAsFunction(
-        _ customerID: Result<UUID, Invalidity>, _ credentials: Credentials, _ context: AttemptContext,
-        _ invalidity: Invalidity?, deadline: ContinuousClock.Instant
-    ) async -> Reply {
-        let attempt = Attempt(
-            customerID: try? customerID.get(), customerID.failure ?? invalidity, context, deadline: deadline)
+    /// The record, or null once it is deleted; its dependents; the audit entries that existed at the time of the request; and
+    /// the rows of every other table that refers to the customer, or null where they can't be read. Its own entry is durable
+    /// before the first byte leaves.
+    ///
+    /// The document is read page by page. Each page has a connection of the pool and a snapshot of its own, so neither
+    /// memory nor the database suffers from a large document or a slow client. What is added or removed while it is read
+    /// may be in it or not; everything else is in it once. A table without a primary key is read in the order in which its
+    /// rows lie: one that is updated meanwhile may be missing or come twice.
+    ///
+    /// Source: GDPR, article 15.
+    static let exportCustomer = ReadOperation("/customers/{id}/export", [.readCustomers, .readAudit], .export)
+}
+
+extension Read {
+    /// Admission → entry → document.
+    func export(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
+        let attempt = Attempt(exporting: operation, request)
         var rate: RateStatus?
         do throws(WriteError) {
-            let decision = try await decide(attempt, credentials)
+            let decision: Admission.Decision
+            do { decision = try await admission.authorize(attempt, request.credentials) } catch {
+                throw WriteError(error)
+            }
             rate = decision.rate
             if let refusal = decision.refusal ?? attempt.invalidity.map({ (.invalid, .invalid($0)) }) {
-                return .answer(try await refuse(attempt, decision, refusal.outcome, refusal.error).with(rate))
+                return try await refuse(attempt, decision, refusal.outcome, refusal.error).with(rate)
             }
-            guard let caller = decision.caller, let customerID = attempt.key.customerID else {
+            guard let caller = decision.caller, let customerID = request.id else {
                 throw .failed(.unexpected("an export is admitted without a key"))
             }
             let document = SubjectDocument(appID: caller.appID, customerID: customerID, pool: pool, logger: logger)
-            guard let document = try await document.begun(deadline: deadline) else {
-                return .answer(try await refuse(attempt, decision, .notFound, .customerNotFound).with(rate))
+            guard let document = try await document.begun(deadline: attempt.deadline) else {
+                return try await refuse(attempt, decision, .notFound, .customerNotFound).with(rate)
             }
-            try await execution.record(AuditEntry(attempt, decision, .succeeded, nil), until: deadline)
-            return .document(Answer(status: 200, body: "").with(rate), document)
+            try await execution.record(AuditEntry(attempt, decision, .succeeded, nil), until: attempt.deadline)
+            var answer = Answer(status: 200, body: "").with(rate)
+            answer.stream = document.write
+            return answer
+        } catch .failed(let cause) {
+            return answer(to: cause, unavailable: false).with(rate)
         } catch {
-            return .answer(answer(to: error).with(rate))
-        }
-    }
-
-    private func decide(_ attempt: Attempt, _ credentials: Credentials) async throws(WriteError) -> Admission.Decision {
-        do {
-            return try await admission.authorize(attempt, credentials)
-        } catch {
-            throw WriteError(error)
+            return answer(to: error, unavailable: true).with(rate)
         }
     }
 
@@ -82,42 +57,25 @@ public struct SubjectExport: Sendable {
         }
         return error.answer
     }
-
-    private func answer(to error: WriteError) -> Answer {
-        if case .failed(let cause) = error {
-            logger.error("an export failed", metadata: ["error": "\(cause)"])
-            return APIError.unforeseen.answer
-        }
-        logger.warning("an export is unavailable", metadata: ["error": "\(error)"])
-        return APIError.unavailable.answer
-    }
 }
 
 extension Attempt {
-    fileprivate init(
-        customerID: UUID?, _ invalidity: Invalidity?, _ context: AttemptContext, deadline: ContinuousClock.Instant
-    ) {
+    fileprivate init(exporting operation: ReadOperation, _ request: APIRequest) {
         self.init(
             id: .random(),
-            key: AttemptKey(action: .exportCustomer, customerID: customerID),
+            key: AttemptKey(action: .exportCustomer, customerID: request.id),
             idempotencyKey: nil,
-            invalidity: invalidity,
+            invalidity: request.id == nil ? .invalidCustomerID : request.invalidity,
             fingerprint: [],
-            context: context,
+            context: request.context,
             cost: 1,
-            permissions: [.readCustomers, .readAudit],
-            deadline: deadline)
-    }
-}
-
-extension Result {
-    fileprivate var failure: Failure? {
-        if case .failure(let failure) = self { failure } else { nil }
+            permissions: operation.permissions,
+            deadline: request.deadline)
     }
 }
 
 /// The document of an export, on its way.
-public struct SubjectDocument: Sendable {
+private struct SubjectDocument: Sendable {
     /// Rows of a page. Without an index in its order, each page sorts all rows of the customer, so such pages are long.
     private enum PageRows {
         static let indexed = 500
@@ -148,7 +106,7 @@ public struct SubjectDocument: Sendable {
     func begun(deadline: ContinuousClock.Instant) async throws(WriteError) -> SubjectDocument? {
         var document = self
         do throws(DatabaseError) {
-            let row = try await query(
+            let row = try await pool.row(
                 Statement(
                     """
                     SELECT (SELECT service.record(ROW(c.*))
@@ -164,7 +122,7 @@ public struct SubjectDocument: Sendable {
                     """,
                     [.uuid(appID), .uuid(customerID)]
                 ),
-                deadline: deadline)
+                for: appID, deadline: deadline)
             document.record = row["record"]
             document.lastSeq = row.int("last_seq") ?? 0
             let isInTrail: Bool = try row.get("is_in_trail")
@@ -178,7 +136,7 @@ public struct SubjectDocument: Sendable {
     ///
     /// - Parameter write: returns when the client can take more.
     /// - Throws: what `write` throws, or ``DatabaseError``; then the document isn't whole.
-    public func write(_ write: (String) async throws -> Void) async throws {
+    func write(_ write: (String) async throws -> Void) async throws {
         do {
             try await write(#"{"customer":\#(record ?? "null")"#)
             for kind in Dependents.allCases {
@@ -215,18 +173,8 @@ public struct SubjectDocument: Sendable {
 
     /// A row keeps the memory of its whole result alive, so only its texts go on.
     private func texts(_ page: Statement) async throws(DatabaseError) -> (records: String?, last: String?) {
-        let row = try await query(page, deadline: .now + Self.pageTimeout)
+        let row = try await pool.row(page, for: appID, deadline: .now + Self.pageTimeout)
         return (row["records"], row["last"])
-    }
-
-    private func query(
-        _ statement: Statement, deadline: ContinuousClock.Instant
-    ) async throws(DatabaseError) -> Row {
-        try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-            try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
-                try await connection.query(statement, deadline: deadline).row()
-            }
-        }
     }
 
     /// Newest first.

@@ -1,20 +1,11 @@
 import LibPQ
 
-/// What can be asked of the trail: an app's own entries, rendered by the database.
-public struct AuditQueries: Sendable {
-    private let read: Read
-
-    public init(read: Read) {
-        self.read = read
-    }
-
-    /// A page of entries, newest first, with the cursor of the next.
-    public func entries(
-        _ search: Result<AuditSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readAudit], search, deadline: deadline) {
-            connection, caller, search, deadline throws(DatabaseError) in
-            var rows = try await connection.query(Self.page(search, caller), deadline: deadline).rows[...]
+extension ReadOperation {
+    /// A page of the app's own entries, newest first, with the cursor of the next.
+    static let listAuditEntries = ReadOperation("/audit", [.readAudit]) { request throws(Invalidity) in
+        let search = try AuditSearch(request.parameters)
+        return { connection, caller throws(DatabaseError) in
+            var rows = try await connection.query(search.page(of: caller), deadline: request.deadline).rows[...]
             let hasMore = rows.count > search.limit
             rows = rows.prefix(search.limit)
             let next = hasMore ? rows.last?.int("seq").map { AuditCursor(before: Int64($0)) } : nil
@@ -26,30 +17,51 @@ public struct AuditQueries: Sendable {
     }
 
     /// One entry.
-    public func entry(
-        _ id: Result<UUID, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readAudit], id, deadline: deadline) {
-            connection, caller, id, deadline throws(DatabaseError) in
-            let rows = try await connection.query(
-                Statement(
-                    """
-                    SELECT service.audit_entry(ROW(e.*))
-                    FROM audit.entries AS e
-                    WHERE e.app_id = $1 AND e.id = $2
-                    """,
-                    [.uuid(caller.appID), .uuid(id)]
-                ),
-                deadline: deadline
-            ).rows
-            guard let entry = rows.first?[0] else { return APIError.auditEntryNotFound.answer }
-            return Answer(status: 200, body: entry)
-        }
+    static let getAuditEntry = one(
+        "/audit/{id}", .readAudit,
+        """
+        SELECT service.audit_entry(ROW(e.*))
+        FROM audit.entries AS e
+        WHERE e.app_id = $1 AND e.id = $2
+        """
+    ) { row throws(DatabaseError) in
+        row?[0].map { Answer(status: 200, body: $0) } ?? APIError.auditEntryNotFound.answer
+    }
+}
+
+/// Which audit entries are asked for.
+struct AuditSearch: Sendable {
+    static let limits = 1...100
+
+    private let customerID: UUID?
+    private let outcome: Outcome?
+    /// A client key, the name of an API key, or a claimed actor (`x-actor-id`).
+    private let actor: String?
+    /// The first moment of the time in which an attempt occurred, inclusive.
+    private let from: DateTime?
+    /// Its end, exclusive.
+    private let to: DateTime?
+    /// Where an earlier page ended.
+    private let cursor: AuditCursor?
+    /// How many entries at most.
+    let limit: Int
+    /// Whether the salts are asked for, too, with which all hashes can be computed again.
+    private let withProof: Bool
+
+    init(_ parameters: QueryParameters) throws(Invalidity) {
+        customerID = try parameters.uuid("customer_id")
+        outcome = try parameters.choice("outcome", of: Outcome.self)
+        actor = try parameters.text("actor")
+        from = try parameters.dateTime("from")
+        to = try parameters.dateTime("to")
+        cursor = try parameters.value("cursor", orElse: .parameterIsNoCursor(name: "cursor")) { AuditCursor($0) }
+        limit = try parameters.int("limit", in: Self.limits, default: 50)
+        withProof = try parameters.bool("proof")
     }
 
     /// One entry more than asked for, to know whether there is a next page. Unprepared, so that it is planned for the
     /// filters that are there.
-    private static func page(_ search: AuditSearch, _ caller: Caller) -> Statement {
+    func page(of caller: Caller) -> Statement {
         Statement(
             """
             SELECT page.seq,
@@ -68,52 +80,17 @@ public struct AuditQueries: Sendable {
             ORDER BY page.seq DESC
             """,
             [
-                .uuid(caller.appID), .uuid(search.customerID), .text(search.outcome?.rawValue), .text(search.actor),
-                .text(search.from?.text), .text(search.to?.text), .int(search.cursor?.seq), .int(search.limit + 1),
-                .bool(search.withProof),
+                .uuid(caller.appID), .uuid(customerID), .text(outcome?.rawValue), .text(actor),
+                .text(from?.text), .text(to?.text), .int(cursor?.seq), .int(limit + 1), .bool(withProof),
             ],
             prepared: false
         )
     }
 }
 
-/// Which audit entries are asked for.
-public struct AuditSearch: Sendable, Hashable {
-    public static let limits = 1...100
-
-    public var customerID: UUID?
-    public var outcome: Outcome?
-    /// A client key, the name of an API key, or a claimed actor (`x-actor-id`).
-    public var actor: String?
-    /// The first moment of the time in which an attempt occurred, inclusive.
-    public var from: DateTime?
-    /// Its end, exclusive.
-    public var to: DateTime?
-    /// Where an earlier page ended.
-    public var cursor: AuditCursor?
-    /// How many entries at most.
-    public var limit: Int
-    /// Whether the salts are asked for, too, with which all hashes can be computed again.
-    public var withProof: Bool
-
-    public init(
-        customerID: UUID?, outcome: Outcome?, actor: String?, from: DateTime?, to: DateTime?, cursor: AuditCursor?,
-        limit: Int, withProof: Bool
-    ) {
-        self.customerID = customerID
-        self.outcome = outcome
-        self.actor = actor
-        self.from = from
-        self.to = to
-        self.cursor = cursor
-        self.limit = limit
-        self.withProof = withProof
-    }
-}
-
 /// Where a page of the trail ended: before the entry with this `seq`. Entries that arrive meanwhile come before the
 /// first page, so no page changes.
-public struct AuditCursor: Sendable, Hashable {
+struct AuditCursor: Sendable, Hashable {
     private static let prefix = "before:"
 
     let seq: Int64
@@ -123,20 +100,17 @@ public struct AuditCursor: Sendable, Hashable {
     }
 
     /// Reads what ``text`` wrote, and nothing else.
-    public init?(_ text: String) {
-        let base64 = text.replacing("-", with: "+").replacing("_", with: "/")
-        let padding = String(repeating: "=", count: (4 - base64.utf8.count % 4) % 4)
+    init?(_ text: String) {
         guard
-            let data = Data(base64Encoded: base64 + padding), let plain = String(bytes: data, encoding: .utf8),
+            let data = Data(base64URL: text), let plain = String(bytes: data, encoding: .utf8),
             plain.hasPrefix(Self.prefix), let seq = Int64(plain.dropFirst(Self.prefix.count)), seq > 0
         else { return nil }
         self.seq = seq
         guard text == self.text else { return nil }
     }
 
-    /// Opaque to clients: base64url without padding (RFC 4648, section 5).
-    public var text: String {
-        Data((Self.prefix + String(seq)).utf8).base64EncodedString()
-            .replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+    /// Opaque to clients.
+    var text: String {
+        Data((Self.prefix + String(seq)).utf8).base64URL
     }
 }

@@ -1,22 +1,40 @@
 import LibPQ
 
-extension CustomerQueries {
+extension ReadOperation {
     /// A page of the customers that are in use, newest first.
-    public func list(
-        _ search: Result<CustomerSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readCustomers], search, deadline: deadline) {
-            connection, caller, search, deadline throws(DatabaseError) in
-            let statement = search.looksForText ? Self.matches(search, caller) : Self.all(search, caller)
-            guard let row = try await connection.query(statement, deadline: deadline).rows.first else {
-                return APIError.unforeseen.answer
-            }
-            return search.page.answer(records: row["records"], total: row.int("total") ?? 0)
+    static let listCustomers = ReadOperation("/customers", [.readCustomers]) { request throws(Invalidity) in
+        let search = try CustomerSearch(request.parameters)
+        return { connection, caller throws(DatabaseError) in
+            let statement = search.looksForText ? search.matches(of: caller) : search.all(of: caller)
+            let row = try await connection.query(statement, deadline: request.deadline).row()
+            return search.page.answer(records: row["records"], total: try row.get("total"))
         }
+    }
+}
+
+/// Which customers a list shows.
+private struct CustomerSearch: Sendable {
+    let status: CustomerStatus?
+    /// A substring of the first name, the last name, or both with a space between.
+    let name: String?
+    /// A substring of the email address.
+    let email: String?
+    let page: Page
+
+    init(_ parameters: QueryParameters) throws(Invalidity) {
+        status = try parameters.choice("status", of: CustomerStatus.self)
+        name = try parameters.text("name")
+        email = try parameters.text("email")
+        page = try Page(parameters)
+    }
+
+    /// Without text to look for, the list is a range of an index; with it, all matches are to be gathered first.
+    var looksForText: Bool {
+        name != nil || email != nil
     }
 
     /// Page and total each come from an index in order. Unprepared, so that it is planned for the status, if any.
-    private static func all(_ search: CustomerSearch, _ caller: Caller) -> Statement {
+    func all(of caller: Caller) -> Statement {
         Statement(
             """
             SELECT (SELECT string_agg(service.record(ROW(page.*)), ',' ORDER BY page.created_at DESC, page.id)
@@ -31,15 +49,15 @@ extension CustomerQueries {
                     WHERE c.app_id = $1 AND c.archived_at IS NULL AND ($2::text IS NULL OR c.status = $2)) AS total
             """,
             [
-                .uuid(caller.appID), .text(search.status?.rawValue), .int(search.page.skip), .int(search.page.take),
+                .uuid(caller.appID), .text(status?.rawValue), .int(page.skip), .int(page.take),
             ],
             prepared: false
         )
     }
 
-    /// All matches first, by the trigram indexes, then the page: in the order of time, the database would look through
-    /// everybody for a rare name. Unprepared, so that it is planned for the filters that are there.
-    private static func matches(_ search: CustomerSearch, _ caller: Caller) -> Statement {
+    /// All matches first, by the trigram indexes, then the page: in the order of time, the database would scan all
+    /// customers for a rare name. Unprepared, so that it is planned for the filters that are there.
+    func matches(of caller: Caller) -> Statement {
         Statement(
             """
             WITH matching AS MATERIALIZED (
@@ -62,33 +80,11 @@ extension CustomerQueries {
                    (SELECT count(*) FROM matching) AS total
             """,
             [
-                .uuid(caller.appID), .text(search.status?.rawValue), .text(search.name),
-                .text(search.email), .int(search.page.skip), .int(search.page.take),
+                .uuid(caller.appID), .text(status?.rawValue), .text(name),
+                .text(email), .int(page.skip), .int(page.take),
             ],
             prepared: false
         )
-    }
-}
-
-/// Which customers a list shows.
-public struct CustomerSearch: Sendable, Hashable {
-    public var status: CustomerStatus?
-    /// A substring of the first name, the last name, or both with a space between.
-    public var name: String?
-    /// A substring of the email address.
-    public var email: String?
-    public var page: Page
-
-    public init(status: CustomerStatus?, name: String?, email: String?, page: Page) {
-        self.status = status
-        self.name = name
-        self.email = email
-        self.page = page
-    }
-
-    /// Without text to look for, the list is a range of an index; with it, all matches are to be gathered first.
-    var looksForText: Bool {
-        name != nil || email != nil
     }
 }
 
@@ -105,17 +101,15 @@ public struct Page: Sendable, Hashable {
     public static let takes = 1...100
 
     /// How many records come before it.
-    public let skip: Int
+    let skip: Int
     /// How many records it has at most.
-    public let take: Int
+    let take: Int
 
-    public init(skip: Int, take: Int) {
-        self.skip = skip
-        self.take = take
+    init(_ parameters: QueryParameters) throws(Invalidity) {
+        skip = try parameters.int("skip", in: Self.skips, default: 0)
+        take = try parameters.int("take", in: Self.takes, default: 10)
     }
-}
 
-extension Page {
     /// - Parameters:
     ///   - records: the records of the page, rendered, separated by commas; nil for none.
     ///   - total: how many there are on all pages.

@@ -1,7 +1,7 @@
 import LibPQ
 
 /// A kind of records that belong to a customer, by its table in schema public.
-public enum Dependents: String, Sendable, Hashable, CaseIterable {
+enum Dependents: String, Sendable, CaseIterable {
     case invoices
     case paymentLinks = "payment_links"
     case transactions
@@ -18,51 +18,36 @@ public enum Dependents: String, Sendable, Hashable, CaseIterable {
     }
 }
 
-/// Which records of a customer a list shows.
-public struct DependentsSearch: Sendable, Hashable {
-    public var kind: Dependents
-    public var customerID: UUID
-    public var page: Page
-
-    public init(kind: Dependents, customerID: UUID, page: Page) {
-        self.kind = kind
-        self.customerID = customerID
-        self.page = page
-    }
-}
-
-extension CustomerQueries {
-    /// A page of the records of one kind, newest first.
-    public func dependents(
-        _ search: Result<DependentsSearch, Invalidity>, _ credentials: Credentials, deadline: ContinuousClock.Instant
-    ) async -> Answer {
-        await read(credentials, [.readCustomers], search, deadline: deadline) {
-            connection, caller, search, deadline throws(DatabaseError) in
-            let page = search.page
-            let rows = try await connection.query(
-                Statement(
+extension ReadOperation {
+    /// A page of a customer's records of one kind, newest first.
+    static func list(_ kind: Dependents) -> ReadOperation {
+        let name = kind.rawValue.replacing("_", with: "-")
+        return ReadOperation("/customers/{id}/\(name)", [.readCustomers]) { request throws(Invalidity) in
+            let (customerID, page) = (try request.pathID(), try Page(request.parameters))
+            return { connection, caller throws(DatabaseError) in
+                let statement = Statement(
                     """
-                    SELECT (SELECT string_agg(\(search.kind.renderer)(ROW(d.*)), ',' ORDER BY page.created_at DESC, page.id)
+                    SELECT (SELECT string_agg(\(kind.renderer)(ROW(d.*)), ',' ORDER BY page.created_at DESC, page.id)
                             FROM (SELECT d.id, d.created_at
-                                  FROM public.\(search.kind.rawValue) AS d
+                                  FROM public.\(kind.rawValue) AS d
                                   WHERE d.app_id = $1 AND d.customer_id = $2
                                   ORDER BY d.created_at DESC, d.id
                                   OFFSET $3
                                   LIMIT $4) AS page
-                            JOIN public.\(search.kind.rawValue) AS d ON d.app_id = $1 AND d.id = page.id) AS records,
+                            JOIN public.\(kind.rawValue) AS d ON d.app_id = $1 AND d.id = page.id) AS records,
                            (SELECT count(*)
-                            FROM public.\(search.kind.rawValue) AS d
+                            FROM public.\(kind.rawValue) AS d
                             WHERE d.app_id = $1 AND d.customer_id = $2) AS total
                     FROM public.customers AS c
                     WHERE c.app_id = $1 AND c.id = $2
                     """,
-                    [.uuid(caller.appID), .uuid(search.customerID), .int(page.skip), .int(page.take)],
+                    [.uuid(caller.appID), .uuid(customerID), .int(page.skip), .int(page.take)],
                     prepared: false
-                ),
-                deadline: deadline
-            ).rows
-            guard let row = rows.first else { return APIError.customerNotFound.answer }
-            return page.answer(records: row["records"], total: row.int("total") ?? 0)
+                )
+                let rows = try await connection.query(statement, deadline: request.deadline).rows
+                guard let row = rows.first else { return APIError.customerNotFound.answer }
+                return page.answer(records: row["records"], total: try row.get("total"))
+            }
         }
     }
 }

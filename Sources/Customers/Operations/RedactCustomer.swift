@@ -11,8 +11,8 @@ struct RedactCustomer: Sendable {
     let unitOfWork: UnitOfWork
     let pool: ConnectionPool
 
-    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let (customerID, ifMatch) = (try request.customer(), request.ifMatch)
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
         return WriteOperation.Plan(
             work: { lease, deadline throws(WriteError) in
                 try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)

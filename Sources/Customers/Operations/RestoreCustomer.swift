@@ -6,8 +6,8 @@ struct RestoreCustomer: Sendable {
     /// How long after a deletion.
     let days: Int
 
-    func plan(_ request: WriteRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let customerID = try request.customer()
+    func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
+        let customerID = try request.pathID()
         return WriteOperation.Plan { lease, deadline throws(WriteError) in
             try await run(customerID, &lease, deadline: deadline)
         }

@@ -1,12 +1,16 @@
 public import LibPQ
 
-/// Step ①: decides in one round trip whether a request may go on: key, rate, permission, validity, idempotency.
+/// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.
 ///
 /// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/admission.sql.
-/// What can't be let in, since it failed a moment ago, isn't asked about again: see ``CredentialMemory``.
+/// Credentials that failed, and keys that had no budget left, a moment ago are refused from memory: see ``CredentialMemory``.
 public struct Admission: Sendable {
     /// Connections for credentials that haven't been right before on this instance, so that others always get theirs.
     private static let strangersLimit = 2
+
+    /// How long a 429 from memory is delayed: otherwise a client that keeps sending would use up the processor, since the
+    /// database doesn't slow it down.
+    private static let restraint = Duration.milliseconds(20)
 
     private let pool: ConnectionPool
     /// Where apps are, if the database is distributed.
@@ -29,7 +33,10 @@ public struct Admission: Sendable {
     func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(WriteError) -> Admitted {
         let pair = CredentialMemory.Pair(credentials)
         let subject = attempt.context.floodSubject
-        guard !memory.fold(pair, subject, { attempt.folded }) else { return .folded }
+        if let refusal = memory.fold(pair, subject, attempt.folded) {
+            await Self.restrain(refusal)
+            return Admitted(refused: refusal)
+        }
         let statement = Statement(
             """
             SELECT (a.admission).*, (a.opened).opening, (a.opened).running_for_s, (a.opened).fence,
@@ -40,13 +47,12 @@ public struct Admission: Sendable {
                 .uuid(attempt.id), .text(attempt.key.action.rawValue), .uuid(attempt.key.customerID),
                 .uuid(attempt.idempotencyKey), .bytes(attempt.fingerprint),
                 .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
-                .text(JSON.object(attempt.context.members).text), .text(attempt.context.floodSubject),
+                .text(JSON.object(attempt.context.members).text), .text(subject),
             ]
         )
         do {
-            let row = try await row(statement, credentials, deadline: attempt.deadline)
-            let decision = try Decision(row, limits)
-            note(decision, pair, subject)
+            let (decision, row) = try await decide(
+                statement, credentials, countedBy: subject, deadline: attempt.deadline)
             return try Admitted(attempt, decision, row)
         } catch {
             if error.leavesDoubt { givenUp.add(attempt.id) }
@@ -60,30 +66,27 @@ public struct Admission: Sendable {
         _ credentials: Credentials, _ permissions: [Permission], isValid: Bool, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Decision {
         let pair = CredentialMemory.Pair(credentials)
-        guard !memory.hasFailed(pair) else { return .unauthenticated }
+        if let refusal = memory.refusal(of: pair) {
+            await Self.restrain(refusal)
+            return refusal
+        }
         let statement = Statement(
             """
             SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7)
             """,
             checks(credentials, permissions, cost: 1, isValid: isValid)
         )
-        let decision = try await Decision(row(statement, credentials, deadline: deadline), limits)
-        note(decision, pair, nil)
-        return decision
-    }
-
-    private func note(_ decision: Decision, _ pair: CredentialMemory.Pair, _ subject: String?) {
-        guard decision.verdict == .unauthenticated else {
-            if let caller = decision.caller { memory.note(pair, app: caller.appID) }
-            return
-        }
-        guard let subject, let remaining = decision.retryAfter else { return memory.noteFailure(pair, flood: nil) }
-        memory.noteFailure(
-            pair, flood: (subject: subject, at: decision.decidedAt, remaining: .seconds(remaining)))
+        return try await decide(statement, credentials, deadline: deadline).decision
     }
 
     /// Admits a read that leaves an entry: floods are folded as those of writes are.
     func authorize(_ attempt: Attempt, _ credentials: Credentials) async throws(DatabaseError) -> Decision {
+        let pair = CredentialMemory.Pair(credentials)
+        let subject = attempt.context.floodSubject
+        if let refusal = memory.fold(pair, subject, attempt.folded) {
+            await Self.restrain(refusal)
+            return refusal
+        }
         let entry =
             attempt.context.members + [
                 .init(name: "id", value: .string(attempt.id.text)),
@@ -93,13 +96,15 @@ public struct Admission: Sendable {
         let statement = Statement(
             "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
-                .text(JSON.object(entry).text), .text(attempt.context.floodSubject),
+                .text(JSON.object(entry).text), .text(subject),
             ]
         )
-        let pair = CredentialMemory.Pair(credentials)
-        let decision = try await Decision(row(statement, credentials, deadline: attempt.deadline), limits)
-        note(decision, pair, nil)
-        return decision
+        return try await decide(statement, credentials, countedBy: subject, deadline: attempt.deadline).decision
+    }
+
+    private static func restrain(_ refusal: Decision) async {
+        guard refusal.verdict == .rateLimited else { return }
+        try? await Task.sleep(for: restraint)
     }
 
     private func checks(
@@ -111,22 +116,45 @@ public struct Admission: Sendable {
         ]
     }
 
+    /// Lets the database decide, and remembers what of it will hold for a moment.
+    ///
+    /// - Parameter subject: what a flood of failed authentications is counted by, of an attempt that leaves an entry.
+    private func decide(
+        _ statement: Statement, _ credentials: Credentials, countedBy subject: String? = nil,
+        deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> (decision: Decision, row: Row) {
+        let pair = CredentialMemory.Pair(credentials)
+        let start = ContinuousClock.now
+        let row = try await row(statement, credentials, deadline: deadline)
+        let decision = try Decision(row, limits)
+        let isFolded = subject != nil && !decision.isRecorded
+        switch decision.verdict {
+        case .unauthenticated:
+            var flood: (subject: String, at: String, remaining: Duration)?
+            if let subject, let remaining = decision.retryAfter {
+                flood = (subject: subject, at: decision.decidedAt, remaining: .seconds(remaining))
+            }
+            memory.noteFailure(pair, flood: flood)
+        case .rateLimited, .forbidden, .invalid, .admitted:
+            if let caller = decision.caller { memory.note(pair, app: caller.appID) }
+            if decision.verdict == .rateLimited {
+                memory.noteLimit(pair, decision, isFolded: isFolded, since: start)
+            }
+        }
+        return (decision, row)
+    }
+
     private func row(
         _ statement: Statement, _ credentials: Credentials, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Row {
         let appID = memory.app(of: CredentialMemory.Pair(credentials))
         let limit = appID == nil ? Self.strangersLimit : .max
-        return try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-            var pool = pool
-            if appID == nil, let homes {
-                let app = try await homes.app(of: credentials, deadline: deadline)
-                pool = try await pool.home(of: app, deadline: deadline)
-            }
-            return try await pool.withConnection(for: appID ?? .zero, atMost: limit, deadline: deadline) {
-                connection throws(DatabaseError) in
-                try await connection.query(statement, deadline: deadline).row()
-            }
+        var pool = pool
+        if appID == nil, let homes {
+            let app = try await homes.app(of: credentials, deadline: deadline)
+            pool = try await pool.home(of: app, deadline: deadline)
         }
+        return try await pool.row(statement, for: appID ?? .zero, atMost: limit, deadline: deadline)
     }
 }
 
@@ -153,7 +181,7 @@ extension Admission {
         let verdict: Verdict
         /// Seconds until the rate window ends, of a request over the limit; of a failed authentication that was folded,
         /// until the window of the flood does.
-        let retryAfter: Int?
+        var retryAfter: Int?
         /// When it was made, by the clock of the database, as it writes a time.
         let decidedAt: String
         /// nil before authentication.
@@ -162,7 +190,7 @@ extension Admission {
         let clientKey: String?
         let rate: RateStatus?
         /// Whether the attempt gets an entry of its own; a flood is folded into one.
-        let isRecorded: Bool
+        var isRecorded: Bool
 
         init(_ row: Row, _ limits: Limits) throws(DatabaseError) {
             verdict = try row.get("verdict")
@@ -183,16 +211,20 @@ extension Admission {
         }
 
         /// Of credentials that failed a moment ago.
-        static let unauthenticated = Decision()
+        static let unauthenticated = Decision(
+            .unauthenticated, retryAfter: nil, decidedAt: "", caller: nil, rate: nil, isRecorded: false)
 
-        private init() {
-            verdict = .unauthenticated
-            retryAfter = nil
-            decidedAt = ""
-            caller = nil
-            clientKey = nil
-            rate = nil
-            isRecorded = false
+        init(
+            _ verdict: Verdict, retryAfter: Int?, decidedAt: String, caller: Caller?, rate: RateStatus?,
+            isRecorded: Bool
+        ) {
+            self.verdict = verdict
+            self.retryAfter = retryAfter
+            self.decidedAt = decidedAt
+            self.caller = caller
+            self.clientKey = caller?.clientKey
+            self.rate = rate
+            self.isRecorded = isRecorded
         }
 
         /// The refusal that the verdict is, if it is one.
@@ -251,15 +283,14 @@ extension Admission {
         }
 
         /// Of an attempt that was counted among those of a flood.
-        fileprivate static let folded = Admitted()
-
-        private init() {
-            verdict = .refused(.unauthenticated, .invalidCredentials)
-            caller = nil
-            clientKey = nil
-            rate = nil
-            decidedAt = nil
-            isRecorded = false
+        fileprivate init(refused decision: Decision) {
+            let refusal = decision.refusal ?? (.failed, .unforeseen)
+            verdict = .refused(refusal.outcome, refusal.error)
+            caller = decision.caller
+            clientKey = decision.clientKey
+            rate = decision.rate
+            decidedAt = decision.decidedAt
+            isRecorded = decision.isRecorded
             failure = nil
         }
 
@@ -276,9 +307,23 @@ extension Admission {
 }
 
 extension Attempt {
-    /// JSON text of what a folded entry tells of it.
-    fileprivate var folded: String {
-        JSON.object(context.members + [.init(name: "action", value: .string(key.action.rawValue))]).text
+    /// JSON text of what a folded entry tells of it, and of the key that attempted it.
+    fileprivate func folded(by caller: Caller?) -> String {
+        JSON.object(
+            context.members + [.init(name: "action", value: .string(key.action.rawValue))] + (caller?.members ?? [])
+        ).text
+    }
+}
+
+extension Caller {
+    /// As `service.actor` writes it.
+    fileprivate var members: [JSON.Member] {
+        [
+            .init(name: "actor_key_id", value: .string(keyID.text)),
+            .init(name: "actor_client_key", value: .string(clientKey)),
+            .init(name: "actor_name", value: .string(name)),
+            .init(name: "actor_role", value: .string(role)),
+        ]
     }
 }
 

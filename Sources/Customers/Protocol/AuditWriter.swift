@@ -5,7 +5,7 @@ import NIOConcurrencyHelpers
 
 /// Step ③: commits audit entries, in transactions of their own, before the answers that they are about leave.
 ///
-/// Group commit: entries that wait when the previous group is done go along in the next one, so many share one flush.
+/// Group commit: entries that wait when the previous group is done are all in the next one, so that many share one flush.
 /// Appending is repeatable, so a group whose COMMIT is in doubt is simply appended again. Strangers have a queue and a
 /// connection of their own, so that a flood of wrong credentials delays no tenant.
 public struct AuditWriter: Sendable {
@@ -250,7 +250,7 @@ private actor AppendQueue {
         return appended
     }
 
-    /// Appends to each chain by itself, since one of them or one of the entries is at fault. What is at fault is set aside.
+    /// Appends to each chain separately, since one of them, or one of the entries, caused the failure. That one is set aside.
     private func commitOneByOne(_ group: Group) async {
         for one in group {
             // Alone it has failed already.

@@ -10,19 +10,25 @@ enum Backoff {
         try? await Task.sleep(until: min(.now + pause, deadline))
     }
 
-    /// Runs a repeatable statement again after a serialization failure, a deadlock or a lost connection.
+}
+
+extension ConnectionPool {
+    /// The only row of a repeatable statement, which runs again after a serialization failure, a deadlock or a lost
+    /// connection.
     ///
     /// - Throws: the last error, but not that there was no connection any more when an earlier error leaves it open
     ///   whether the statement has happened.
-    static func retrying<Value: Sendable>(
-        until deadline: ContinuousClock.Instant,
-        _ body: @Sendable () async throws(DatabaseError) -> Value
-    ) async throws(DatabaseError) -> Value {
+    func row(
+        _ statement: Statement, for appID: UUID, atMost limit: Int = .max, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Row {
         var round = 1
         var doubt: DatabaseError?
         while true {
             do {
-                return try await body()
+                return try await withConnection(for: appID, atMost: limit, deadline: deadline) {
+                    connection throws(DatabaseError) in
+                    try await connection.query(statement, deadline: deadline).row()
+                }
             } catch {
                 if error.leavesDoubt { doubt = error }
                 guard error.isWorthRetrying, round < 4, ContinuousClock.now < deadline else {
@@ -30,7 +36,7 @@ enum Backoff {
                     throw error
                 }
                 round += 1
-                await pause(round: round, until: deadline)
+                await Backoff.pause(round: round, until: deadline)
             }
         }
     }

@@ -2,18 +2,19 @@ import Crypto
 import LibPQ
 import NIOConcurrencyHelpers
 
-/// What this instance remembers of the credentials that it has seen, so that a flood of wrong ones costs the database
-/// little, and those that were right before are never kept waiting by it.
+/// What this instance remembers of the credentials that it has seen, so that a flood of wrong ones, or of ones over their
+/// limit, costs the database little, and all others are never kept waiting by it.
 ///
-/// It never lets a request in: credentials that aren't known to be wrong are always put to the database. What failed can't
-/// become right within ``span``, since secrets are random and made by the database's owner. An attempt is answered from
-/// here only when it would be folded into a flood anyway; it is counted here, and ``takeFolded()`` hands over the counts.
+/// It never admits a request: it only repeats refusals for a moment. What failed can't become right within ``span``, since
+/// secrets are random and made by the database's owner. A key that has nothing left gets nothing before its window ends,
+/// and what is remembered of it ends before. A write is answered from here only when it would be folded into a flood
+/// anyway; it is counted here, and ``takeFolded()`` returns the counts.
 ///
 /// Memory is bounded: see ``capacity``.
 public final class CredentialMemory: Sendable {
-    /// How long what failed isn't put to the database again.
+    /// How long what was refused isn't put to the database again.
     private static let span = Duration.seconds(2)
-    /// Of each of the three kinds of memory.
+    /// Of each of the four kinds of memory.
     private static let capacity = 4096
 
     /// A client key with a secret, as a digest of both.
@@ -28,14 +29,19 @@ public final class CredentialMemory: Sendable {
         }
     }
 
-    /// Attempts that stand in no entry of their own.
+    /// Attempts that have no entry of their own.
     struct Folded: Sendable {
+        /// The app of the key that was over its limit; nil for failed authentications.
+        let appID: UUID?
+        /// What the flood is counted by: an address, or the id of a key.
         let subject: String
         /// A moment of the flood's window, by the clock of the database, as it writes a time.
         let at: String
         var count: Int
         /// JSON text of the last of them.
         var entry: String
+
+        fileprivate var key: String { "\(at) \(subject)" }
     }
 
     private struct Flood {
@@ -43,12 +49,37 @@ public final class CredentialMemory: Sendable {
         let until: ContinuousClock.Instant
     }
 
+    /// A key that has nothing left in its window.
+    private struct Exhaustion {
+        let refusal: Admission.Decision
+        let since: ContinuousClock.Instant
+        let until: ContinuousClock.Instant
+        /// Whether further writes of its window get no entries of their own.
+        let isFolded: Bool
+
+        /// The refusal as it is now. Rounded up, as the database does: a client that waits so long is let in.
+        func refusal(at now: ContinuousClock.Instant) -> Admission.Decision {
+            var refusal = refusal
+            refusal.isRecorded = false
+            refusal.retryAfter = refusal.retryAfter.map { max(1, $0 - Int((now - since).components.seconds)) }
+            return refusal
+        }
+    }
+
     private struct State {
         var apps: [Pair: UUID] = [:]
         var failed: [Pair: ContinuousClock.Instant] = [:]
         /// Subjects whose failures are folded now.
         var floods: [String: Flood] = [:]
+        var exhausted: [Pair: Exhaustion] = [:]
         var folded: [String: Folded] = [:]
+
+        mutating func fold(_ newer: Folded) {
+            guard var sum = folded[newer.key] else { return folded[newer.key] = newer }
+            sum.count += newer.count
+            sum.entry = newer.entry
+            folded[newer.key] = sum
+        }
     }
 
     private let state = NIOLockedValueBox(State())
@@ -60,26 +91,37 @@ public final class CredentialMemory: Sendable {
         state.withLockedValue { $0.apps[pair] }
     }
 
-    /// Whether the credentials failed a moment ago.
-    func hasFailed(_ pair: Pair) -> Bool {
-        state.withLockedValue { $0.failed[pair].map { $0 > .now } ?? false }
-    }
-
-    /// Counts an attempt at a write with credentials that failed a moment ago, of a flood that is being folded.
-    ///
-    /// - Parameter entry: JSON text of what the request makes of its audit entry.
-    /// - Returns: false if it is for the database to decide.
-    func fold(_ pair: Pair, _ subject: String, _ entry: () -> String) -> Bool {
+    /// The refusal of a read whose credentials failed, or had nothing left, a moment ago; nil if the database decides.
+    func refusal(of pair: Pair) -> Admission.Decision? {
         state.withLockedValue { state in
             let now = ContinuousClock.now
-            guard let failed = state.failed[pair], failed > now, let flood = state.floods[subject], flood.until > now
-            else { return false }
-            let key = "\(flood.at) \(subject)"
-            var folded = state.folded[key] ?? Folded(subject: subject, at: flood.at, count: 0, entry: "")
-            folded.count += 1
-            folded.entry = entry()
-            state.folded[key] = folded
-            return true
+            if let failed = state.failed[pair], failed > now { return .unauthenticated }
+            guard let exhausted = state.exhausted[pair], exhausted.until > now else { return nil }
+            return exhausted.refusal(at: now)
+        }
+    }
+
+    /// Counts an attempt that leaves an entry, whose credentials failed, or had nothing left, a moment ago, of a flood that
+    /// is being folded.
+    ///
+    /// - Parameter entry: JSON text of what the request makes of its audit entry, by the key if there is one.
+    /// - Returns: its refusal; nil if it is for the database to decide.
+    func fold(_ pair: Pair, _ subject: String, _ entry: (Caller?) -> String) -> Admission.Decision? {
+        state.withLockedValue { state in
+            let now = ContinuousClock.now
+            if let failed = state.failed[pair], failed > now {
+                guard let flood = state.floods[subject], flood.until > now else { return nil }
+                state.fold(Folded(appID: nil, subject: subject, at: flood.at, count: 1, entry: entry(nil)))
+                return .unauthenticated
+            }
+            guard let exhausted = state.exhausted[pair], exhausted.until > now, exhausted.isFolded,
+                let caller = exhausted.refusal.caller
+            else { return nil }
+            state.fold(
+                Folded(
+                    appID: caller.appID, subject: caller.keyID.text, at: exhausted.refusal.decidedAt, count: 1,
+                    entry: entry(caller)))
+            return exhausted.refusal(at: now)
         }
     }
 
@@ -100,18 +142,37 @@ public final class CredentialMemory: Sendable {
         state.withLockedValue { state in
             let now = ContinuousClock.now
             state.apps[pair] = nil
-            if state.failed.count >= Self.capacity {
-                state.failed = state.failed.filter { $0.value > now }
-                if state.failed.count >= Self.capacity { state.failed = [:] }
-            }
+            state.exhausted[pair] = nil
+            Self.makeRoom(&state.failed) { $0 > now }
             state.failed[pair] = now + Self.span
             guard let flood, flood.remaining > .zero else { return }
-            if state.floods.count >= Self.capacity {
-                state.floods = state.floods.filter { $0.value.until > now }
-                if state.floods.count >= Self.capacity { state.floods = [:] }
-            }
+            Self.makeRoom(&state.floods) { $0.until > now }
             state.floods[flood.subject] = Flood(at: flood.at, until: now + min(Self.span, flood.remaining))
         }
+    }
+
+    /// Remembers that a key was over its limit, if it has nothing left.
+    ///
+    /// - Parameters:
+    ///   - isFolded: whether the attempt was folded into a flood, as further writes of the window are then.
+    ///   - start: a moment before the database decided, so that what is remembered ends before the window does.
+    func noteLimit(_ pair: Pair, _ refusal: Admission.Decision, isFolded: Bool, since start: ContinuousClock.Instant) {
+        guard refusal.rate?.remaining == 0, let retryAfter = refusal.retryAfter else { return }
+        // Rounded up to whole seconds: up to one less is left of the window.
+        let until = start + min(Self.span, .seconds(retryAfter - 1))
+        state.withLockedValue { state in
+            let now = ContinuousClock.now
+            guard until > now else { return }
+            Self.makeRoom(&state.exhausted) { $0.until > now }
+            state.exhausted[pair] = Exhaustion(refusal: refusal, since: now, until: until, isFolded: isFolded)
+        }
+    }
+
+    /// Forgets what is over, or all if nothing is.
+    private static func makeRoom<Key, Value>(_ memory: inout [Key: Value], _ isCurrent: (Value) -> Bool) {
+        guard memory.count >= capacity else { return }
+        memory = memory.filter { isCurrent($0.value) }
+        if memory.count >= capacity { memory = [:] }
     }
 
     /// What was counted since the last time, for the caller to hand to the database.
@@ -122,14 +183,13 @@ public final class CredentialMemory: Sendable {
         }
     }
 
-    /// Takes back what couldn't be handed over.
+    /// Takes back counts that couldn't be stored.
     func putBack(_ folded: [Folded]) {
         state.withLockedValue { state in
-            for one in folded {
-                let key = "\(one.at) \(one.subject)"
-                var sum = one
-                if let newer = state.folded[key] { (sum.count, sum.entry) = (one.count + newer.count, newer.entry) }
-                state.folded[key] = sum
+            for older in folded {
+                let newer = state.folded[older.key]
+                state.folded[older.key] = older
+                if let newer { state.fold(newer) }
             }
         }
     }

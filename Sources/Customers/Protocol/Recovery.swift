@@ -30,7 +30,7 @@ public struct Recovery: Service {
     /// - Parameters:
     ///   - substitute: a pool to fall back to when the other can't have a connection.
     ///   - givenUp: the attempts that are recovered before their leases end.
-    ///   - memory: where failed authentications are counted that the database wasn't asked about.
+    ///   - memory: where attempts of floods are counted that the database wasn't asked about.
     ///   - interval: from one run to the next.
     public init(
         pool: ConnectionPool, substitute: ConnectionPool, givenUp: GivenUpAttempts, memory: CredentialMemory,
@@ -112,7 +112,19 @@ public struct Recovery: Service {
 
     /// Hands over what was counted since the last run, when no requests come any more.
     private func foldLast() async {
-        try? await fold(deadline: .now + .seconds(2))
+        do throws(DatabaseError) {
+            try await fold(deadline: .now + .seconds(2))
+        } catch {
+            let lost = memory.takeFolded()
+            if !lost.isEmpty { report(lost, error) }
+        }
+    }
+
+    /// Says that what was counted may be lost.
+    private func report(_ lost: [CredentialMemory.Folded], _ error: DatabaseError) {
+        let count = lost.reduce(0) { $0 + $1.count }
+        logger.error(
+            "attempts of floods may be missing from the trail", metadata: ["count": "\(count)", "error": "\(error)"])
     }
 
     /// One run, on every node at a time. One that doesn't answer keeps no other from its turn.
@@ -231,19 +243,32 @@ public struct Recovery: Service {
         }
     }
 
-    /// Hands over how many failed authentications were answered without the database.
+    /// Hands over how many attempts of floods were answered without the database, each app's to its node.
     private func fold(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
-        let folded = memory.takeFolded()
-        guard !folded.isEmpty else { return }
+        var failure: DatabaseError?
+        for (appID, folded) in Dictionary(grouping: memory.takeFolded(), by: { $0.appID ?? .zero }) {
+            do throws(DatabaseError) {
+                try await fold(folded, of: appID, deadline: deadline)
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func fold(
+        _ folded: [CredentialMemory.Folded], of appID: UUID, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) {
         let items = folded.map { one in
             JSON.object([
+                .init(name: "app_id", value: .string(one.appID?.text)),
                 .init(name: "subject", value: .string(one.subject)), .init(name: "at", value: .string(one.at)),
                 .init(name: "count", value: .int(one.count)), .init(name: "entry", value: .raw(one.entry)),
             ]).text
         }
-        let statement = Statement("SELECT service.fold_strangers($1)", [.text("[\(items.joined(separator: ","))]")])
+        let statement = Statement("SELECT service.fold_answered($1)", [.text("[\(items.joined(separator: ","))]")])
         do {
-            _ = try await pool.withConnection(for: .zero, fallingBackTo: substitute, deadline: deadline) {
+            _ = try await pool.withConnection(for: appID, fallingBackTo: substitute, deadline: deadline) {
                 connection throws(DatabaseError) in
                 try await connection.perform(statement, deadline: deadline)
             }
@@ -254,10 +279,7 @@ public struct Recovery: Service {
                 memory.putBack(folded)
                 throw error
             }
-            let count = folded.reduce(0) { $0 + $1.count }
-            logger.error(
-                "failed authentications may be missing from the trail",
-                metadata: ["count": "\(count)", "error": "\(error)"])
+            report(folded, error)
             if error.leavesDoubt { throw error }
         }
     }

@@ -59,7 +59,7 @@ public struct UnitOfWork: Sendable {
                 case .server(let lost) where lost.sqlstate == Self.notHeld:
                     throw .leaseLost
                 case .server(let kept) where kept.sqlstate == Self.customerKept && round < Self.tries:
-                    // The row may have come back while the DELETE looked; what prevents it for good does so again.
+                    // The row may have been inserted again during the DELETE; a permanent obstacle fails again.
                     lastError = error
                 case .connectionLost:
                     lastError = error
@@ -113,7 +113,6 @@ public struct UnitOfWork: Sendable {
     /// - Returns: the receipt when it did; nil when it didn't and never will, the fence being raised.
     private func settle(_ lease: inout Lease, doubt: DatabaseError) async throws(WriteError) -> Receipt? {
         let budget = Duration.seconds(2)
-        let appID = lease.appID
         let statement = Statement(
             """
             SELECT s.settling, s.fence, (s.receipt).*
@@ -124,12 +123,7 @@ public struct UnitOfWork: Sendable {
         do throws(DatabaseError) {
             let deadline = ContinuousClock.now + budget + .seconds(1)
             // What cut one session off has often cut off the others, and the pool doesn't know yet.
-            let row = try await Backoff.retrying(until: deadline) { () throws(DatabaseError) -> Row in
-                try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
-                    try await connection.query(statement, deadline: deadline).row()
-                }
-            }
-            switch try Settled(row) {
+            switch try Settled(await pool.row(statement, for: lease.appID, deadline: deadline)) {
             case .finished(let receipt): return receipt
             case .open(let fence):
                 lease.fence = fence

@@ -1,12 +1,12 @@
 /// A request body that is a JSON object.
 struct BodyObject {
-    private let members: [BodyValue.Member]
+    private let members: [JSONReader.Member]
 
     /// - Throws: a sentence when it isn't one.
     init(_ body: [UInt8]) throws(Invalidity) {
-        let value: BodyValue
+        let value: JSONReader.Value
         do {
-            value = try BodyReader.value(of: body)
+            value = try JSONReader.value(of: body)
         } catch {
             throw .body("the body must be a JSON object: \(error.reason), at byte \(error.byte)")
         }
@@ -14,7 +14,7 @@ struct BodyObject {
         self.members = members
     }
 
-    subscript(_ name: String) -> BodyValue? {
+    subscript(_ name: String) -> JSONReader.Value? {
         members.first { $0.name.utf8.elementsEqual(name.utf8) }?.value
     }
 
@@ -37,22 +37,5 @@ extension UInt8 {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"): true
         default: false
         }
-    }
-}
-
-/// A value of a request body, in the order and with the numbers that the client wrote.
-enum BodyValue: Sendable, Hashable {
-    case null
-    case bool(Bool)
-    /// As it was written; ``BodyReader`` has checked its grammar.
-    case number(String)
-    case string(String)
-    case array([BodyValue])
-    /// Every name occurs once.
-    case object([Member])
-
-    struct Member: Sendable, Hashable {
-        let name: String
-        let value: BodyValue
     }
 }

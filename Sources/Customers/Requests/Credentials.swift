@@ -1,6 +1,6 @@
 import Crypto
 
-/// What a client shows to be let in. The secret itself isn't kept, only its digest.
+/// What a client authenticates with. The secret itself isn't kept, only its digest.
 public struct Credentials: Sendable {
     /// `x-client-key`; nil when it was missing or given twice, so that it matches no key.
     public let clientKey: String?
@@ -18,7 +18,7 @@ public struct Credentials: Sendable {
     }
 }
 
-/// How keys and secrets look, so that people and scanners tell them apart.
+/// The prefixes by which people and scanners recognize keys and secrets.
 public enum Secrets {
     /// Every client key begins so.
     public static let keyPrefix = "ck_"
@@ -41,6 +41,6 @@ public enum Permission: String, Sendable, Hashable, CaseIterable {
     case deleteCustomers = "customers:delete"
     case restoreCustomers = "customers:restore"
     case readAudit = "audit:read"
-    /// What no role holds: it switches an operation off.
-    case nobody
+    /// What no role holds: an operation that needs it is switched off.
+    case switchedOff = "switched-off"
 }

@@ -21,10 +21,19 @@ public enum TextRule {
         }
     }
 
+    /// The same text with each character that ``isActive(_:)`` written as `\u{202E}`, so that it can be shown anywhere on one
+    /// line. Such characters may have been stored before they were refused, or by others.
+    public static func visible(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: isActive) else { return text }
+        return text.unicodeScalars.map { scalar in
+            isActive(scalar) ? "\\u{\(String(scalar.value, radix: 16, uppercase: true))}" : String(scalar)
+        }.joined()
+    }
+
     /// Whether nothing can be seen of the text: white space, and characters without a glyph of their own.
     ///
     /// Source: Unicode Character Database, White_Space and Default_Ignorable_Code_Point.
-    static func isBlank(_ text: some StringProtocol) -> Bool {
+    public static func isBlank(_ text: some StringProtocol) -> Bool {
         text.unicodeScalars.allSatisfy(isBlank)
     }
 

@@ -35,7 +35,7 @@ struct ClientTests {
         "while an earlier request with their key runs they wait, and get its answer", arguments: ExampleClient.allCases)
     func inProgress(_ client: ExampleClient) async throws {
         // The first request must still run when the slowest of the clients has started on a busy machine.
-        let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "15"]).tenant()
+        let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]).tenant()
         let customer = try await tenant.insert()
         let key = newID()
         let lock = try await tenant.database.begin("SELECT FROM customers WHERE app_id = '\(tenant.app)' AND id = '\(customer.id)' FOR UPDATE")
@@ -75,7 +75,7 @@ struct ClientTests {
     }
 
     @Test("while no service listens they try again", arguments: ExampleClient.allCases)
-    func nobodyListens(_ client: ExampleClient) async throws {
+    func noListener(_ client: ExampleClient) async throws {
         let stage = try await Stage.open(isStarted: false)
         let port = RunningService.freePort()
         let key = try await stage.database.createKey(app: newID())

@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Archiving a customer", .unlimitedStage())
+@Suite("Archiving a customer", .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct ArchiveTests {
     let stage = Stage.current
 

@@ -99,7 +99,7 @@ struct HostileInputTests {
             let start = ContinuousClock.now
             let answer = try await tenant.send(place.call(tenant, customer.id, payload))
             #expect(answer.status < 500, "\(payload): \(answer)")
-            #expect(ContinuousClock.now - start < .seconds(10), "\(payload) was executed")
+            #expect(ContinuousClock.now - start < .hang, "\(payload) was executed")
         }
 
         #expect(try await tenant.customerCount() == "1")

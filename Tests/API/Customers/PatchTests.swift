@@ -2,7 +2,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("Changing a customer", .unlimitedStage())
+@Suite("Changing a customer", .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct PatchTests {
     let stage = Stage.current
 

@@ -31,7 +31,7 @@ struct AuthenticationTests {
         ("as basic authentication", { [("authorization", "Basic \($0.clientKey):\($0.secret)")] }),
     ]
 
-    @Test("a key whose name holds what looks like a secret is let in")
+    @Test("a key whose name holds what looks like a secret is accepted")
     func secretLookingKey() async throws {
         let tenant = try await stage.tenant()
         var key = tenant.key
@@ -190,7 +190,7 @@ struct AuthenticationTests {
         #expect(try await fresh.delete(newID()).status == 404)
     }
 
-    @Test("header names in any case let in")
+    @Test("header names in any case are accepted")
     func headerCase() async throws {
         let tenant = try await stage.tenant()
         let call = HTTPCall(

@@ -165,6 +165,10 @@ struct FloodTests {
         let tenant = try await stage.tenant()
 
         let answers = try await simultaneously(135) { _ in try await tenant.delete(newID()) }
+        try await eventually("all were counted") {
+            try await stage.database.value(
+                "SELECT folded FROM service.floods WHERE app_id = $1", [.text(tenant.app)]) == "30"
+        }
         let single = try await tenant.entries()
         try await stage.database.run(
             "UPDATE service.floods SET closes_at = now() - interval '1 hour' WHERE app_id = '\(tenant.app)'")

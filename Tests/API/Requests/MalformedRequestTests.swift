@@ -9,7 +9,7 @@ struct MalformedRequestTests {
     private static let batches = 10
     private static let batch = 25
 
-    @Test("each gets a 4xx of the right form and its entry, and the service goes on", arguments: 0..<batches)
+    @Test("each gets a 4xx of the right form and its entry, and the service keeps working", arguments: 0..<batches)
     func refused(number: Int) async throws {
         let tenant = try await stage.tenant()
         let all = MalformedRequest.generate(count: Self.batches * Self.batch, seed: 20_240_115, tenant: tenant)

@@ -55,7 +55,7 @@ struct RouteConnectionTests {
 
         #expect(interim.answer?.status == 100)
         #expect(answer.answer?.status == 201)
-        #expect(await connection.reply().answer?.status == 200, "the connection goes on")
+        #expect(await connection.reply().answer?.status == 200, "the connection stays usable")
     }
 
     @Test("a client that doesn't wait isn't told")

@@ -68,6 +68,38 @@ struct RouteTests {
         #expect(!answer.body.isEmpty)
     }
 
+    @Test("HEAD is answered as GET is, without the body; where reading leaves an entry it isn't a method")
+    func head() async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        let connection = try RawConnection(port: stage.service.port)
+        func ask(_ method: String, _ path: String) async throws -> HTTPAnswer {
+            let headers = ["Host: a"] + tenant.key.headers.map { "\($0.name): \($0.value)" }
+            await connection.send(RawRequest(line: "\(method) \(path) HTTP/1.1", headers: headers).bytes)
+            return try #require(await connection.reply(toHead: method == "HEAD").answer)
+        }
+
+        let one = "/api/v0/customers/\(customer.id)"
+        let paths = [
+            "/api/v0/customers", one, one + "/deletion-check", one + "/invoices", one + "/payment-links",
+            one + "/transactions", one + "/liquidation-addresses", "/api/v0/audit", "/api/v0/audit/\(newID())",
+            "/api/v0/customers/\(newID())", "/openapi.json", "/health/live", "/health/ready", "/console", "/nothing",
+        ]
+        for path in paths {
+            let (head, get) = (try await ask("HEAD", path), try await ask("GET", path))
+            #expect(head.status == get.status, "\(path)")
+            #expect(path == "/nothing" || head["content-length"] == get["content-length"], "\(path)")
+            #expect(head["content-type"] == get["content-type"], "\(path)")
+            #expect(head["etag"] == get["etag"], "\(path)")
+        }
+        let export = try await ask("HEAD", one + "/export")
+
+        #expect(export.status == 405)
+        #expect(export["allow"] == "GET")
+        #expect(try await ask("GET", "/health/live").status == 200, "the connection goes on")
+        #expect(try await tenant.entries().isEmpty, "nothing went out")
+    }
+
     @Test("requests on one connection are answered in turn")
     func pipelined() async throws {
         let tenant = try await stage.tenant()

@@ -23,7 +23,7 @@ package struct Violation: Sendable, Hashable, CustomStringConvertible {
         case staleTrail = "stale trail"
         case personalData = "personal data left"
         case stuckKey = "stuck key"
-        /// An instance ended by itself, or ended badly.
+        /// An instance ended on its own, or ended badly.
         case instanceFailed = "instance failed"
     }
 

@@ -17,7 +17,7 @@ struct ChaosClient: Sendable {
         return SeededGenerator(seed: own)
     }
 
-    /// Goes on until the time is over; what it insists on may take somewhat longer.
+    /// Runs until the time is over; what it insists on may take somewhat longer.
     func run(until end: ContinuousClock.Instant) async {
         var generator = Self.generator(seed: seed, client: number)
         var count = 0

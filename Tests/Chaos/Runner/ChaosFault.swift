@@ -12,7 +12,7 @@ struct ChaosFault: Sendable, Hashable {
         case stallReplies = "replies stalled"
         case stallRequests = "requests stalled"
 
-        /// Whether it befalls an instance; the others befall the database and the way there.
+        /// Whether it hits an instance; the others hit the database and the connections to it.
         var isOfInstance: Bool { [.killInstance, .restartInstance].contains(self) }
 
         fileprivate var weight: Int {
@@ -29,7 +29,7 @@ struct ChaosFault: Sendable, Hashable {
     }
 
     var kind: Kind
-    /// The instance that it befalls.
+    /// The instance that it hits.
     var instance: Int
     /// Until it comes, in milliseconds.
     var pause: Int
@@ -38,7 +38,7 @@ struct ChaosFault: Sendable, Hashable {
     /// Which sessions: those whose process id leaves this remainder when divided by three.
     var remainder: Int
 
-    /// - Parameter ofInstance: whether it is to befall an instance, or the database and the way there.
+    /// - Parameter ofInstance: whether it is to hit an instance, or the database and the connections to it.
     init(using generator: inout SeededGenerator, ofInstance: Bool) {
         let kinds = Kind.allCases.filter { $0.isOfInstance == ofInstance }.flatMap {
             Array(repeating: $0, count: $0.weight)

@@ -56,7 +56,7 @@ actor Instance {
 
     private func checkAlive() {
         guard let service, !service.isRunning else { return }
-        failures.append("instance \(name) ended by itself: \(tail)")
+        failures.append("instance \(name) ended on its own: \(tail)")
     }
 
     private func keepLog() {

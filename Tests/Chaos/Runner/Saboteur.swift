@@ -32,7 +32,7 @@ final class Saboteur: Sendable {
         SeededGenerator(seed: seed ^ (ofInstances ? 0xFA17_0001 : 0xFA17_0002))
     }
 
-    /// Goes on until the time is over; then everything works again.
+    /// Runs until the time is over; then everything works again.
     func run(until end: ContinuousClock.Instant) async throws {
         var generator = Self.generator(seed: seed, ofInstances: isOfInstances)
         while true {

@@ -47,7 +47,7 @@ struct RecoveryTests {
         }
         try await failpoints.reach("admitted")
         while !all.allSatisfy(\.isDone) {
-            // In the order in which everybody locks attempts.
+            // In the order in which all lock attempts.
             try await stage.database.rows(
                 """
                 UPDATE service.attempts AS a
@@ -140,7 +140,7 @@ struct RecoveryTests {
         try await database.drop()
     }
 
-    @Test("goes on for others when the chain of an app can't be appended to, says so, and comes back to it")
+    @Test("continues for others when the chain of an app can't be appended to, says so, and comes back to it")
     func brokenChain() async throws {
         let stage = try await Stage.open()
         let (broken, other) = (try await stage.tenant(), try await stage.tenant())

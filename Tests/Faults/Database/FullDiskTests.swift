@@ -6,7 +6,7 @@ import Testing
 @Suite("A disk that is full", .stages)
 struct FullDiskTests {
     @Test(
-        "for WAL, under load: 503 meanwhile, then back by itself, and every answer was true",
+        "for WAL, under load: 503 meanwhile, then automatic recovery, and every answer was true",
         .enabled(
             if: PrivateCluster.canLimitWAL,
             "a small file system for the WAL takes root, and a kernel that lets it mount"))

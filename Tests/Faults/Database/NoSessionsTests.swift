@@ -21,7 +21,7 @@ struct NoSessionsTests {
         return sessions
     }
 
-    @Test("a running service refuses in time, makes do with the sessions it gets, and is back by itself")
+    @Test("a running service refuses in time, makes do with the sessions it gets, and recovers automatically")
     func running() async throws {
         let scene = try await OutageScene.open(in: Self.cluster, ["CUSTOMERD_POOL_SIZE": "4"])
         let customers = try await scene.tenant.insert(count: 12)

@@ -8,7 +8,7 @@ struct OutageTests {
     private static let unavailable =
         #"{"statusCode":503,"message":"Service temporarily unavailable","error":"Service Unavailable"}"#
 
-    @Test("requests get a 503 promptly, and the service is back by itself", arguments: ["fast", "immediate"])
+    @Test("requests get a 503 promptly, and the service recovers automatically", arguments: ["fast", "immediate"])
     func stopped(mode: String) async throws {
         let stage = try await Stage.open(in: .ownCluster())
         let (cluster, service) = (stage.database.cluster, stage.service)
@@ -38,7 +38,7 @@ struct OutageTests {
         #expect(answers.map(\.status) == [503, 503, 503, 503, 503])
         #expect(answers.allSatisfy { $0.body == Self.unavailable && $0["content-type"] == "application/json" })
         #expect(answers.allSatisfy { $0["retry-after"].flatMap { Int($0) }.map { $0 >= 1 } == true })
-        #expect(elapsed < .seconds(10), "no request waits for an unreachable database")
+        #expect(elapsed < .hang, "no request waits for an unreachable database")
         #expect(readiness.status == 503)
         #expect(readiness.hasErrorForm)
         #expect(liveness.status == 200)
@@ -80,7 +80,7 @@ struct PoolExhaustionTests {
 
         #expect(answers.map(\.answer.status) == Array(repeating: 503, count: 6))
         #expect(answers.allSatisfy { $0.answer["retry-after"] != nil && $0.answer.hasErrorForm })
-        #expect(answers.allSatisfy { $0.elapsed < .seconds(10) })
+        #expect(answers.allSatisfy { $0.elapsed < .hang })
         #expect(left == "6")
         #expect(retried == Array(repeating: 200, count: 6))
         let succeeded = try await tenant.entries().filter { $0["outcome"] == "SUCCEEDED" }

@@ -11,7 +11,7 @@ struct RedactionCopyTests {
         audit.entries, audit.heads, service.api_keys, service.attempts, service.rate_windows, service.redactions
         """
 
-    @Test("is carried by logical replication, which goes on behind it")
+    @Test("is carried by logical replication, which continues after it")
     func replication() async throws {
         let stage = try await Stage.open(
             ["CUSTOMERD_RATE_LIMIT": "1000000"], in: .ownCluster(settings: ["wal_level = logical"]))
@@ -20,7 +20,7 @@ struct RedactionCopyTests {
         try await tenant.insert(person.customer)
         _ = try await tenant.setStatus(person.id, "BLACKLISTED")
         let copy = try await TestDatabase.migrated(in: stage.database.cluster)
-        // In one cluster, the subscription can't make its slot by itself.
+        // In one cluster, the subscription can't create its own slot.
         try await stage.database.rows("CREATE PUBLICATION blue FOR TABLE \(Self.tables)")
         try await stage.database.rows("SELECT pg_create_logical_replication_slot('green', 'pgoutput')")
         try await copy.rows(
@@ -48,7 +48,7 @@ struct RedactionCopyTests {
         await copy.closeSessions()
     }
 
-    @Test("can't be forged in a restored copy, where a true one goes on")
+    @Test("can't be forged in a restored copy, where a true one continues")
     func restoredCopy() async throws {
         let stage = try await Stage.open(["CUSTOMERD_RATE_LIMIT": "1000000"])
         let tenant = try await stage.tenant()

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// A backend that sits inside COMMIT, unseen by everybody, while its client is gone.
+/// A backend that sits inside COMMIT, invisible to all others, while its client is gone.
 @Suite("A backend inside COMMIT", .serialized, .stages)
 struct CommitTests {
     @Test("that commits in the end: no client was told otherwise, and the retry gets its answer")

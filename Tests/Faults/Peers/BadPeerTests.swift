@@ -42,14 +42,10 @@ struct BadPeerTests {
     func slowHeaders() async throws {
         try await attack("300 clients that send headers byte by byte") { scene, swarm in
             try await swarm.grow(by: 300, greeting: "GET /health/live HTTP/1.1\r\nHost: ")
-            let (_, elapsed) = try await timed {
-                try await eventually("all were hung up on", within: .seconds(30)) {
-                    try await swarm.send("x")
-                    return try await swarm.openCount == 0
-                }
+            try await eventually("all were hung up on", within: .hang) {
+                try await swarm.send("x")
+                return try await swarm.openCount == 0
             }
-
-            #expect(elapsed < .seconds(15))
         }
     }
 
@@ -57,14 +53,10 @@ struct BadPeerTests {
     func slowSecondHeaders() async throws {
         try await attack("300 clients that send second headers byte by byte") { scene, swarm in
             try await swarm.grow(by: 300, greeting: Self.greeting + "GET /health/live HTTP/1.1\r\nHost: ")
-            let (_, elapsed) = try await timed {
-                try await eventually("all were hung up on", within: .seconds(30)) {
-                    try await swarm.send("x")
-                    return try await swarm.openCount == 0
-                }
+            try await eventually("all were hung up on", within: .hang) {
+                try await swarm.send("x")
+                return try await swarm.openCount == 0
             }
-
-            #expect(elapsed < .seconds(15))
         }
     }
 
@@ -75,14 +67,10 @@ struct BadPeerTests {
         try await attack("300 clients whose body trickles, \(line)") { scene, swarm in
             let head = "\(line) HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
             try await swarm.grow(by: 300, greeting: head)
-            let (_, elapsed) = try await timed {
-                try await eventually("all were hung up on", within: .seconds(30)) {
-                    try await swarm.send("x")
-                    return try await swarm.openCount == 0
-                }
+            try await eventually("all were hung up on", within: .hang) {
+                try await swarm.send("x")
+                return try await swarm.openCount == 0
             }
-
-            #expect(elapsed < .seconds(15))
         }
     }
 
@@ -231,7 +219,7 @@ struct BadPeerTests {
 
         scene.service.terminate()
 
-        #expect(await scene.service.exitStatus(within: .seconds(15)) == 0)
+        #expect(await scene.service.exitStatus(within: .hang) == 0)
     }
 
     @Test("a flood of connections beyond the limit displaces idle ones, and locks no client out")

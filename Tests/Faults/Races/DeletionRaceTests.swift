@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// The moment between what a DELETE sees and its receipt, held open by a trigger.
-@Suite("A deletion while the customer comes back", .unlimitedStage())
+@Suite("A deletion while the customer comes back", .unlimitedStage(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct DeletionRaceTests {
     let stage = Stage.current
 

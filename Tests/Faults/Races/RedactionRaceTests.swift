@@ -5,7 +5,7 @@ import Testing
 /// Redaction while something else is under way about the same customer.
 @Suite(
     "A redaction that meets another request",
-    .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))
+    .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct RedactionRaceTests {
     let stage = Stage.current
 

@@ -2,11 +2,11 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// The moments at which something could slip past a redaction, each of them held open: a trigger keeps it from its commit.
+/// The moments at which something could slip past a redaction, each of them held open: a trigger delays its commit.
 @Suite(
     "A redaction that is about to commit", .serialized,
     .unlimitedStage(
-        ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"],
+        ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"],
         prepare: """
             CREATE FUNCTION public.wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN

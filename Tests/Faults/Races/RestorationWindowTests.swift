@@ -2,10 +2,10 @@ import LibPQ
 import TestSupport
 import Testing
 
-/// The time limit is one that a busy machine keeps, too: nothing here waits for a lease to end by itself.
+/// The time limit is one that a busy machine keeps, too: nothing here waits for a lease to expire.
 @Suite(
     "A restoration that meets a deletion", .serialized,
-    .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "20"]))
+    .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]))
 struct RestorationWindowTests {
     let stage = Stage.current
 

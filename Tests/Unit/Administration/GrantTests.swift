@@ -60,7 +60,7 @@ struct GrantTests {
         #expect(try await database.sqlstate(asReplica, as: "postgres") == "42501", "ALWAYS means in a replica, too")
     }
 
-    @Test("functions that are added later aren't everybody's")
+    @Test("functions that are added later aren't granted to PUBLIC")
     func laterFunctions() async throws {
         let database = try await TestDatabase.migrated()
         try await database.run(

@@ -111,6 +111,40 @@ struct KeysTests {
         }
     }
 
+    @Test(
+        "a name that the API would refuse is bad usage, in a sentence",
+        arguments: [
+            "a\u{1b}[31mb", "a\nb", "a\u{202e}b", "a\u{2066}b", "\u{9b}2J", "   ", "\u{200b}", "\u{2800}",
+            String(repeating: "e\u{301}", count: 150),
+        ])
+    func badNames(name: String) async throws {
+        let database = try await Shared.database.value
+        let app = newID()
+
+        let ended = try await database.run(["keys", "create", "--app", app, "--role", "admin", "--name", name])
+
+        #expect(ended.status == 2)
+        #expect(ended.errors.contains("--name must"))
+        #expect(
+            try await database.value("SELECT count(*) FROM service.api_keys WHERE app_id = $1", [.text(app)]) == "0")
+    }
+
+    @Test("a stored name that acts on a terminal is shown escaped, on one line")
+    func storedNames() async throws {
+        let database = try await Shared.database.value
+        let app = newID()
+        let issued = try await create(database, app: app)
+        try await database.rows(
+            "UPDATE service.api_keys SET name = $2 WHERE client_key = $1",
+            [.text(issued.key), .text("a\u{1b}[2J\nck_forged\u{202e}b\u{9b}")])
+
+        let text = try await database.customerd(["keys", "list", "--app", app])
+
+        #expect(text.contains(#"a\u{1B}[2J\u{A}ck_forged\u{202E}b\u{9B}"#))
+        #expect(text.split(separator: "\n").count == 1)
+        #expect(!text.unicodeScalars.contains { $0 != "\n" && TextRule.isActive($0) })
+    }
+
     @Test("an expired key opens nothing, and can't be rotated")
     func expiry() async throws {
         let database = try await Shared.database.value
@@ -263,8 +297,56 @@ struct KeysTests {
         let ended = try await database.run(["keys", "create", "--app", app, "--role", "admin", "--name", "second"])
 
         #expect(ended.status == 1)
+        #expect(ended.errors.contains("Nothing was changed") && ended.errors.contains(app), "\(ended)")
         #expect(
             try await database.value("SELECT count(*) FROM service.api_keys WHERE app_id = $1", [.text(app)]) == "1")
+        try await database.drop()
+    }
+
+    /// What is wrong with a chain, and what puts it right.
+    static let brokenChains = [
+        ("DELETE FROM audit.heads", "INSERT INTO audit.heads SELECT app_id, seq, hash FROM audit.entries"),
+        ("UPDATE audit.heads SET seq = 0", "UPDATE audit.heads SET seq = 1"),
+    ]
+
+    @Test(
+        "a key is revoked whatever state its chain is in; the entry follows once the chain takes it",
+        arguments: brokenChains)
+    func revokeWithoutChain(damage: String, repair: String) async throws {
+        let database = try await TestDatabase.migrated()
+        let issued = try await create(database)
+        try await database.run(damage)
+
+        let rotated = try await database.run(["keys", "rotate", issued.key, "--overlap", "0"])
+        let stillOpen = try await opens(database, issued.key, issued.secret)
+        let revoked = try await database.run(["keys", "revoke", issued.key, "--json"])
+        let again = try await database.run(["keys", "revoke", issued.key])
+
+        #expect(rotated.status == 1 && rotated.errors.contains("Nothing was changed"), "\(rotated)")
+        #expect(stillOpen)
+        #expect(revoked.status == 0 && revoked.errors.contains("entry isn't written yet"), "\(revoked)")
+        #expect(again.status == 0)
+        #expect(try await !opens(database, issued.key, issued.secret))
+        #expect(try await database.value("SELECT count(*) FROM audit.entries") == "1")
+
+        let service = try await RunningService.start(on: database)
+        try await database.run(repair)
+        let entry = """
+            SELECT action, outcome, actor_name, request, status_code,
+                   occurred_at = (SELECT revoked_at FROM service.api_keys) AS is_on_time, hash = audit.hash(e) AS hashed
+            FROM audit.entries AS e
+            WHERE seq = 2
+            """
+        try await eventually("its entry followed", within: .seconds(60)) { try await !database.rows(entry).isEmpty }
+        await service.kill()
+        #expect(
+            try await database.rows(entry) == [
+                [
+                    "action": "key.revoke", "outcome": "SUCCEEDED", "actor_name": "postgres", "is_on_time": "t",
+                    "hashed": "t", "request": #"{"key": "\#(issued.key)", "name": "test", "role": "admin"}"#,
+                ]
+            ])
+        #expect(try await database.value("SELECT count(*) FROM audit.entries") == "2")
         try await database.drop()
     }
 

@@ -143,6 +143,53 @@ struct MigrateTests {
         try await database.drop()
     }
 
+    /// Every command that needs the schema; `doctor` says what it finds instead.
+    static let needing: [[String]] = [
+        ["keys", "create", "--app", "de300000-0000-4000-8000-000000000001", "--role", "admin", "--name", "n"],
+        ["keys", "list"], ["keys", "rotate", "ck_x", "--overlap", "0"], ["keys", "revoke", "ck_x"],
+        ["seed", "--customers", "1"], ["audit", "verify"], ["audit", "export"],
+        ["audit", "checkpoint", "--key", "KEY"],
+    ]
+
+    /// What makes it, out of the current one.
+    static let older = """
+        ALTER TABLE service.api_keys DROP COLUMN previous_secret_digest CASCADE, DROP COLUMN name CASCADE,
+            DROP COLUMN revoked_at CASCADE, DROP COLUMN created_at CASCADE;
+        ALTER TABLE audit.entries DROP COLUMN seq CASCADE;
+        DROP FUNCTION service.append CASCADE;
+        ALTER TABLE public.customers DROP COLUMN customer_type CASCADE
+        """
+
+    @Test("a command that finds no schema, or an older one than it needs, ends with 2 and says so", arguments: needing)
+    func missingSchema(arguments: [String]) async throws {
+        struct Failure: Decodable {
+            var error: String
+            var exit_code: Int
+        }
+        let key = FileManager.default.temporaryDirectory.appending(path: "key-\(newID())").path
+        defer { try? FileManager.default.removeItem(atPath: key) }
+        _ = try await Customerd.succeed(["audit", "keygen", "--name", "example.com/trail", "--key", key])
+        let arguments = arguments.map { $0 == "KEY" ? key : $0 }
+        let (empty, old) = (try await TestDatabase.empty(), try await TestDatabase.migrated())
+        // Its trail has an entry to be read.
+        _ = try await old.customerd(Self.needing[0])
+        try await old.run(Self.older)
+
+        for database in [empty, old] {
+            // It has no --json: its output is one JSON object a line.
+            let isExport = arguments.contains("export")
+            let ended = try await database.run(arguments + (isExport ? [] : ["--json"]))
+
+            #expect(ended.status == 2, "\(ended)")
+            #expect(ended.errors.contains("run `customerd migrate` first"), "\(ended)")
+            if !isExport {
+                let failure = try ended.decoded(Failure.self)
+                #expect(failure.exit_code == 2 && failure.error.contains("customerd migrate"))
+            }
+            try await database.drop()
+        }
+    }
+
     @Test("a database of a development version is refused with a sentence of its own, and left as it is")
     func developmentVersion() async throws {
         let database = try await TestDatabase.migrated()

@@ -102,6 +102,23 @@ struct ServeStartTests {
         #expect(dead.status == 3 && dead.errors.contains("127.0.0.1:\(service.port)"), "\(dead)")
     }
 
+    @Test("health finds a service that listens everywhere, on machines without one of the loopback addresses too")
+    func healthOfAll() async throws {
+        let database = try await Shared.database.value
+        let service = try await RunningService.start(on: database, ["CUSTOMERD_HOST": "127.0.0.1"])
+
+        for host in ["::", "[::]", "0.0.0.0"] {
+            let settings = ["CUSTOMERD_PORT": "\(service.port)", "CUSTOMERD_HOST": host]
+            let ended = try await Customerd.run(["health"], settings)
+            #expect(ended.status == 0, "\(host): \(ended)")
+        }
+        let settings = ["CUSTOMERD_PORT": "\(service.port)", "CUSTOMERD_HOST": "::1"]
+        #expect(try await Customerd.run(["health"], settings).status == 3, "it listens on another address")
+        await service.kill()
+        let dead = try await Customerd.run(["health"], settings.merging(["CUSTOMERD_HOST": "::"]) { $1 })
+        #expect(dead.status == 3 && dead.errors.contains("[::1]:\(service.port) or 127.0.0.1:"), "\(dead)")
+    }
+
     @Test("health speaks TLS where the service does", .enabled(if: SelfSignedCertificate.canBeMade))
     func healthOverTLS() async throws {
         let database = try await Shared.database.value

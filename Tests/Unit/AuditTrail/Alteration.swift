@@ -24,7 +24,7 @@ struct Alteration {
         case headChanged
         case lineDamaged
 
-        /// Whether a chain shows it by itself.
+        /// Whether a chain alone shows it.
         var needsCheckpoint: Bool {
             switch self {
             case .tailCutWithHead, .recomputedWithHead, .entryInsertedWithHead: true
@@ -135,7 +135,7 @@ struct Alterations {
     private func replace(at index: Int, _ change: (inout ChainRow) -> Void) -> [Alteration.Splice] {
         var row = rows[index]
         change(&row)
-        // The last line goes on to tell of the head, whatever app its entry claims.
+        // The last line also has the head, whatever app its entry claims.
         var line = text(row)
         if index == rows.count - 1 {
             line.removeLast()

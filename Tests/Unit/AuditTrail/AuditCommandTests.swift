@@ -162,7 +162,7 @@ struct AuditCommandTests {
         try await fixture.drop()
     }
 
-    @Test("an incremental checkpoint goes on from the last one")
+    @Test("an incremental checkpoint continues from the last one")
     func incremental() async throws {
         let (fixture, place, environment) = try await stage()
         _ = try await key(in: place)
@@ -249,7 +249,7 @@ struct AuditCommandTests {
         try await fixture.drop()
     }
 
-    @Test("a part of the trail, by seq or by time, verifies by itself, and alterations in it are found")
+    @Test("a part of the trail, by seq or by time, verifies on its own, and alterations in it are found")
     func parts() async throws {
         let (fixture, place, environment) = try await stage()
         _ = try await key(in: place)

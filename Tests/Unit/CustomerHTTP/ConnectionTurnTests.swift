@@ -84,7 +84,7 @@ struct ConnectionTurnTests {
         #expect(turn.isClientsTurn)
     }
 
-    @Test("a body that goes on after the answer has the time of an arrival")
+    @Test("a body that continues after the answer has the time of an arrival")
     func unreadBody() {
         var turn = ConnectionTurn(limits: limits, now: start)
         turn.headArrived(now: at(1))

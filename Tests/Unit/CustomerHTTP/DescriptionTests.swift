@@ -1,4 +1,3 @@
-import Customers
 import Foundation
 import HTTPTypes
 import LibPQ
@@ -6,6 +5,7 @@ import Logging
 import Testing
 
 @testable import CustomerHTTP
+@testable import Customers
 
 /// The description says what is served; Tests/System/schemathesis checks that it is true.
 @Suite("openapi.json")
@@ -24,10 +24,28 @@ struct DescriptionTests {
             item.keys.filter { $0 != "parameters" }.map { "\($0.uppercased()) \(path)" }
         }
 
-        let served = Self.api().routes.map { "\($0.method.rawValue) \($0.path)" }
+        let served = Self.api.routes.map { "\($0.method.rawValue) \($0.path)" }
 
         #expect(Set(described).symmetricDifference(served).sorted() == [])
         #expect(described.count == served.count)
+    }
+
+    @Test("each operation needs the permissions that its description names, and no other operation needs any")
+    func permissions() throws {
+        let paths = try #require(document["paths"] as? [String: [String: Any]])
+        var described: [String: Set<String>] = [:]
+        for (path, item) in paths {
+            for (method, operation) in item {
+                let text = (operation as? [String: Any])?["description"] as? String ?? ""
+                guard let needed = text.firstMatch(of: /Needs ([^.]*)\./)?.1 else { continue }
+                described["\(method.uppercased()) \(path)"] = Set(needed.matches(of: /\w+:\w+/).map { String($0.0) })
+            }
+        }
+
+        let reads = Self.operations.reads.map { ("GET \($0.path)", $0.permissions) }
+        let writes = Self.operations.writes.map { ("\($0.method) \($0.path)", $0.permissions) }
+
+        #expect(described == Dictionary(uniqueKeysWithValues: reads + writes).mapValues { Set($0.map(\.rawValue)) })
     }
 
     @Test("operation ids are unique")
@@ -38,7 +56,7 @@ struct DescriptionTests {
         }
 
         #expect(Set(ids).count == ids.count)
-        #expect(ids.count == Self.api().routes.count)
+        #expect(ids.count == Self.api.routes.count)
     }
 
     @Test("closed lists and ranges are those of the code")
@@ -63,7 +81,7 @@ struct DescriptionTests {
     }
 
     /// The interface over a pool that never connects.
-    private static func api() -> CustomerAPI {
+    private static let (api, operations) = {
         let logger = Logger(label: "tests")
         let limits = Limits(
             rateLimit: 100, rateWindow: .seconds(60), idempotencyTTL: .seconds(86_400), requestTimeout: .seconds(10))
@@ -73,19 +91,18 @@ struct DescriptionTests {
         let audit = AuditWriter(
             tenants: pool, strangers: pool, held: pool, substitute: pool, givenUp: givenUp, logger: logger)
         let execution = Execution(audit: audit, logger: logger)
-        let read = Read(admission: admission, pool: pool, logger: logger)
-        return CustomerAPI(
+        let operations = Operations(
+            unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
+            givenUp: givenUp, limits: limits, restoreDays: 30)
+        let api = CustomerAPI(
+            read: Read(admission: admission, execution: execution, pool: pool, logger: logger),
             write: Write(admission: admission, execution: execution, logger: logger),
-            writes: Writes(
-                unitOfWork: UnitOfWork(pool: pool, givenUp: givenUp), execution: execution, pool: pool,
-                givenUp: givenUp, limits: limits, restoreDays: 0),
-            customers: CustomerQueries(read: read),
-            export: SubjectExport(admission: admission, execution: execution, pool: pool, logger: logger),
-            audit: AuditQueries(read: read),
+            operations: operations,
             limits: limits,
             proxies: TrustedProxies.none,
             isReady: { true },
             metrics: { "" }
         )
-    }
+        return (api, operations)
+    }()
 }

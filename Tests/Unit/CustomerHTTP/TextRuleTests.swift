@@ -15,6 +15,14 @@ struct TextRuleTests {
         }
     }
 
+    @Test("what acts on a terminal or a page is shown escaped, and nothing else")
+    func visible() {
+        #expect(
+            TextRule.visible("Zoë \u{1b}[31m\r\n\u{202e}\u{2069}\u{9b}!")
+                == #"Zoë \u{1B}[31m\u{D}\u{A}\u{202E}\u{2069}\u{9B}!"#)
+        #expect(TextRule.visible("می\u{200c}خواهم 👩\u{200d}🚀 a\\u{1B}") == "می\u{200c}خواهم 👩\u{200d}🚀 a\\u{1B}")
+    }
+
     @Test(
         "names and numbers of all scripts are taken",
         arguments: [

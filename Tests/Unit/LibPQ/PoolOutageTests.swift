@@ -21,14 +21,14 @@ struct PoolOutageTests {
         try await eventually("the pool notices") { !pool.statistics.isReachable }
         for _ in 1...50 {
             let start = ContinuousClock.now
-            await #expect(throws: DatabaseError.self) { try await ask(pool) }
-            #expect(ContinuousClock.now - start < .seconds(1))
+            await #expect(throws: DatabaseError.self) {
+                try await ask(pool, deadline: start + .hang * 2)
+            }
+            #expect(ContinuousClock.now - start < .hang, "it doesn't wait for its deadline")
         }
 
         try await aside { try cluster.start() }
-        let start = ContinuousClock.now
         try await eventually("service resumes") { (try? await ask(pool)) == "1" }
-        #expect(ContinuousClock.now - start < .seconds(2))
         try await eventually("the pool is full again") { pool.statistics.idle == 4 }
 
         maintenance.cancel()
@@ -51,8 +51,10 @@ struct PoolOutageTests {
         try await aside { try cluster.stop(mode: "immediate") }
     }
 
-    private func ask(_ pool: ConnectionPool) async throws(DatabaseError) -> String? {
-        try await pool.withConnection(deadline: .soon) { connection throws(DatabaseError) in
+    private func ask(
+        _ pool: ConnectionPool, deadline: ContinuousClock.Instant = .soon
+    ) async throws(DatabaseError) -> String? {
+        try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
             try await connection.value("SELECT 1")
         }
     }

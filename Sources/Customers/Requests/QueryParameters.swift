@@ -1,16 +1,13 @@
-import Customers
-import Hummingbird
-
 /// The query of a request, decoded as forms are: percent-encoding, and `+` for a space.
 ///
-/// A route reads the parameters that it knows, so an unknown one is ignored, whatever it is. An empty value is no value.
+/// Unknown parameters are ignored, since an operation reads only those that it knows. An empty value counts as absent.
 ///
 /// Source: WHATWG URL Standard, section 5.1.
 struct QueryParameters: Sendable {
     private let pairs: [(name: String?, value: String?)]
 
-    init(_ request: Request) {
-        let query = request.uri.query ?? ""
+    /// - Parameter query: what follows the `?`, as it was sent.
+    init(_ query: String) {
         pairs = query.split(separator: "&").map { pair in
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             return (Self.decoded(parts[0]), parts.count > 1 ? Self.decoded(parts[1]) : "")
@@ -44,11 +41,9 @@ extension QueryParameters {
     func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ name: String, of _: Choice.Type
     ) throws(Invalidity) -> Choice? {
-        guard let text = try text(name) else { return nil }
-        guard let value = Choice(rawValue: text) else {
-            throw .parameterIsNoneOf(name: name, Choice.allCases.map(\.rawValue))
+        try value(name, orElse: .parameterIsNoneOf(name: name, Choice.allCases.map(\.rawValue))) {
+            Choice(rawValue: $0)
         }
-        return value
     }
 
     /// False when it isn't given.
@@ -61,32 +56,22 @@ extension QueryParameters {
     }
 
     func uuid(_ name: String) throws(Invalidity) -> UUID? {
-        guard let text = try text(name) else { return nil }
-        guard let value = UUID(strict: text) else { throw .parameterIsNoUUID(name: name) }
-        return value
+        try value(name, orElse: .parameterIsNoUUID(name: name)) { UUID(strict: $0) }
     }
 
     func dateTime(_ name: String) throws(Invalidity) -> DateTime? {
-        // The sign of an offset that wasn't encoded has become a space.
-        guard let text = try text(name)?.replacing(" ", with: "+") else { return nil }
-        // Longer than any date-time with a fraction that means something, and cheap to refuse.
-        guard text.utf8.count <= 64, let value = DateTime(text) else { throw .parameterIsNoDateTime(name: name) }
-        return value
+        try value(name, orElse: .parameterIsNoDateTime(name: name)) { text in
+            // The sign of an offset that wasn't encoded has become a space. What is longer has no meaningful fraction.
+            text.utf8.count <= 64 ? DateTime(text.replacing(" ", with: "+")) : nil
+        }
     }
 
-    func cursor(_ name: String) throws(Invalidity) -> AuditCursor? {
+    /// - Parameter read: nil for what isn't such a value, which is then `invalidity`.
+    func value<Value>(
+        _ name: String, orElse invalidity: Invalidity, _ read: (String) -> Value?
+    ) throws(Invalidity) -> Value? {
         guard let text = try text(name) else { return nil }
-        guard let value = AuditCursor(text) else { throw .parameterIsNoCursor(name: name) }
+        guard let value = read(text) else { throw invalidity }
         return value
-    }
-}
-
-extension QueryParameters {
-    /// `skip` and `take`.
-    func page() throws(Invalidity) -> Page {
-        Page(
-            skip: try int("skip", in: Page.skips, default: 0),
-            take: try int("take", in: Page.takes, default: 10)
-        )
     }
 }

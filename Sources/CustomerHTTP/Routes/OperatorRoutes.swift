@@ -4,7 +4,7 @@ import Hummingbird
 import NIOCore
 
 /// What operators and their tools need, without credentials.
-struct OperationRoutes: Sendable {
+struct OperatorRoutes: Sendable {
     /// Made once: clients that are slow to take it share these bytes.
     private static let description = ByteBuffer(string: OpenAPI.document)
 

@@ -1,42 +1,63 @@
 import LibPQ
 
-/// Reads the JSON of a request body, strictly and in one pass.
+/// Reads JSON strictly and in one pass: bodies of requests, lines of exports.
 ///
 /// Source: RFC 8259. Where that leaves a choice this reader refuses: a byte order mark, a name that occurs twice in an
 /// object, half of a surrogate pair, more than ``deepest`` levels, ``mostValues`` values or ``mostMembers`` members.
-/// These limits bound what a body can cost before its sender is known. Foundation's reader accepts most of that, and takes seconds for
-/// some of it.
-struct BodyReader {
+/// These limits bound what a body can cost before its sender is known. Foundation's reader accepts most of that, takes
+/// seconds for some of it, and rewrites numbers.
+package struct JSONReader {
+    /// What was read: members in order, numbers as they were written.
+    package enum Value: Sendable, Hashable {
+        case null
+        case bool(Bool)
+        /// A number of JSON's grammar.
+        case number(String)
+        case string(String)
+        case array([Value])
+        /// Every name occurs once.
+        case object([Member])
+    }
+
+    package struct Member: Sendable, Hashable {
+        package let name: String
+        package let value: Value
+
+        package init(name: String, value: Value) {
+            self.name = name
+            self.value = value
+        }
+    }
+
     /// Why a text is refused, and at which of its bytes.
-    struct Malformed: Error, Hashable {
+    package struct Malformed: Error, Hashable {
         /// The end of a sentence; it contains no text of the client.
-        let reason: String
+        package let reason: String
         /// Counted from 1.
-        let byte: Int
+        package let byte: Int
     }
 
     /// Levels of arrays and objects.
     static let deepest = 16
     /// Values in the whole text. A body of 64 KiB holds fewer identifiers than that.
     static let mostValues = 2048
-
     /// Members of one object.
     static let mostMembers = 64
 
     private let bytes: UnsafeBufferPointer<UInt8>
     private var index = 0
     private var values = 0
-    /// Bytes looked at and names compared, so that a test can tell that the effort is linear.
+    /// Bytes and names that were looked at, so that a test can tell that the effort is linear.
     private var steps = 0
 
-    static func value(of body: [UInt8]) throws(Malformed) -> BodyValue {
-        try measured(body).value.get()
+    package static func value(of text: [UInt8]) throws(Malformed) -> Value {
+        try measured(text).value.get()
     }
 
     /// The value, and the steps that it took to read it.
-    static func measured(_ body: [UInt8]) -> (value: Result<BodyValue, Malformed>, steps: Int) {
-        body.withUnsafeBufferPointer { bytes in
-            var reader = BodyReader(bytes: bytes)
+    package static func measured(_ text: [UInt8]) -> (value: Result<Value, Malformed>, steps: Int) {
+        text.withUnsafeBufferPointer { bytes in
+            var reader = JSONReader(bytes: bytes)
             let value = Result { () throws(Malformed) in try reader.text() }
             return (value, reader.steps)
         }
@@ -48,7 +69,7 @@ struct BodyReader {
 
     // MARK: - Values
 
-    private mutating func text() throws(Malformed) -> BodyValue {
+    private mutating func text() throws(Malformed) -> Value {
         guard !bytes.starts(with: [0xef, 0xbb, 0xbf]) else { throw malformed("it begins with a byte order mark") }
         let value = try value(level: 0)
         skipSpace()
@@ -56,7 +77,7 @@ struct BodyReader {
         return value
     }
 
-    private mutating func value(level: Int) throws(Malformed) -> BodyValue {
+    private mutating func value(level: Int) throws(Malformed) -> Value {
         skipSpace()
         values += 1
         guard values <= Self.mostValues else { throw malformed("there are more than \(Self.mostValues) values") }
@@ -73,19 +94,19 @@ struct BodyReader {
         }
     }
 
-    private mutating func elements(level: Int) throws(Malformed) -> [BodyValue] {
+    private mutating func elements(level: Int) throws(Malformed) -> [Value] {
         try enter(level)
         guard !take("]") else { return [] }
-        var elements: [BodyValue] = []
+        var elements: [Value] = []
         repeat { elements.append(try value(level: level)) } while take(",")
         guard take("]") else { throw malformed("a comma or ] is expected") }
         return elements
     }
 
-    private mutating func members(level: Int) throws(Malformed) -> [BodyValue.Member] {
+    private mutating func members(level: Int) throws(Malformed) -> [Member] {
         try enter(level)
         guard !take("}") else { return [] }
-        var members: [BodyValue.Member] = []
+        var members: [Member] = []
         var names = Names()
         repeat {
             skipSpace()
@@ -109,7 +130,7 @@ struct BodyReader {
         advance()
     }
 
-    private mutating func literal(_ word: StaticString, _ value: BodyValue) throws(Malformed) -> BodyValue {
+    private mutating func literal(_ word: StaticString, _ value: Value) throws(Malformed) -> Value {
         let end = index + word.utf8CodeUnitCount
         guard
             end <= bytes.count,
@@ -155,7 +176,7 @@ struct BodyReader {
         let start = index
         advance()
         let first = try plainRun()
-        // Nearly all strings: nothing in them stands for something else.
+        // Nearly all strings have no escape sequences.
         if bytes[first.upperBound] == UInt8(ascii: "\"") {
             advance()
             return try decoded(UnsafeBufferPointer(rebasing: bytes[first]), start)
@@ -177,7 +198,7 @@ struct BodyReader {
         return text
     }
 
-    /// Passes over what stands for itself, up to a quotation mark or a backslash.
+    /// Skips plain characters, up to a quotation mark or a backslash.
     private mutating func plainRun() throws(Malformed) -> Range<Int> {
         let start = index
         while let byte = peek {
@@ -203,7 +224,7 @@ struct BodyReader {
         }
     }
 
-    /// What `\u` stands for, with the second one of a pair of surrogates.
+    /// The scalar of a `\u` sequence, or of the two of a surrogate pair.
     private mutating func scalar() throws(Malformed) -> Unicode.Scalar {
         let start = index - 2
         let unit = try codeUnit()
@@ -258,7 +279,7 @@ struct BodyReader {
 }
 
 /// The names of an object's members, compared by their bytes: comparing by Unicode's equivalence can take quadratic
-/// time, and JSON knows nothing of it.
+/// time, and JSON doesn't define it.
 private struct Names {
     private struct Name: Hashable {
         let text: String

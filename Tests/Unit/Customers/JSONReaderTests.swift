@@ -1,14 +1,16 @@
 import Foundation
+import TestSupport
 import Testing
 
+@testable import AuditTrail
 @testable import Customers
 
 @Suite("JSON of a body")
-struct BodyReaderTests {
+struct JSONReaderTests {
     @Test(
         "every value of the grammar is read",
         arguments: [
-            ("null", BodyValue.null), (" true\n", .bool(true)), ("\t false\r", .bool(false)),
+            ("null", JSONReader.Value.null), (" true\n", .bool(true)), ("\t false\r", .bool(false)),
             ("0", .number("0")), ("-0", .number("-0")), ("-12.50e+03", .number("-12.50e+03")), ("1E9", .number("1E9")),
             (#""""#, .string("")), (#""é漢😀""#, .string("é漢😀")),
             (#""\"\\\/\b\f\n\r\t""#, .string("\"\\/\u{8}\u{c}\n\r\t")),
@@ -22,8 +24,8 @@ struct BodyReaderTests {
                 ])
             ),
         ])
-    func valid(text: String, value: BodyValue) throws {
-        #expect(try BodyReader.value(of: Array(text.utf8)) == value)
+    func valid(text: String, value: JSONReader.Value) throws {
+        #expect(try JSONReader.value(of: Array(text.utf8)) == value)
     }
 
     static let refused: [(text: String, reason: String)] = [
@@ -61,7 +63,7 @@ struct BodyReaderTests {
 
     @Test("what isn't in the grammar is refused with a reason", arguments: refused)
     func invalid(text: String, reason: String) {
-        let error = #expect(throws: BodyReader.Malformed.self) { try BodyReader.value(of: Array(text.utf8)) }
+        let error = #expect(throws: JSONReader.Malformed.self) { try JSONReader.value(of: Array(text.utf8)) }
         #expect(error?.reason == reason)
     }
 
@@ -73,15 +75,15 @@ struct BodyReaderTests {
     func notUTF8(bytes: [UInt8]) {
         let quote = UInt8(ascii: "\"")
         for body in [[quote] + bytes + [quote], [quote] + Array(#"\n"#.utf8) + bytes + [quote], bytes] {
-            #expect(throws: BodyReader.Malformed.self) { try BodyReader.value(of: body) }
+            #expect(throws: JSONReader.Malformed.self) { try JSONReader.value(of: body) }
         }
     }
 
     @Test("sixteen levels, and names that Unicode holds equal but JSON doesn't, are read")
     func borders() throws {
         let deep = String(repeating: "[", count: 16) + String(repeating: "]", count: 16)
-        _ = try BodyReader.value(of: Array(deep.utf8))
-        _ = try BodyReader.value(of: Array("{\"\u{e9}\":1,\"e\u{301}\":2}".utf8))
+        _ = try JSONReader.value(of: Array(deep.utf8))
+        _ = try JSONReader.value(of: Array("{\"\u{e9}\":1,\"e\u{301}\":2}".utf8))
     }
 
     @Test("the effort grows with the length and no faster, whatever the text")
@@ -94,7 +96,7 @@ struct BodyReaderTests {
         for unit in units {
             for start in ["", "[", "{", "[\"", "{\"ids\":["] {
                 let body = Array((start + String(repeating: unit, count: 65_536 / unit.utf8.count)).utf8)
-                #expect(BodyReader.measured(body).steps <= 2 * body.count + 64, "\(start)\(unit)")
+                #expect(JSONReader.measured(body).steps <= 2 * body.count + 64, "\(start)\(unit)")
             }
         }
     }
@@ -133,7 +135,7 @@ struct CanonicalBodyTests {
     func stable() throws {
         for text in [#"{"b":[1.50,"\u0001\"\\"],"a":{"":null}}"#, "-12.5e-7", #""é""#] {
             let canonical = canonicalBody(Array(text.utf8))
-            _ = try BodyReader.value(of: canonical)
+            _ = try JSONReader.value(of: canonical)
             #expect(canonicalBody(canonical) == canonical)
         }
     }
@@ -144,37 +146,40 @@ struct CanonicalBodyTests {
     }
 }
 
-/// Random texts, valid ones and broken ones, the same in every run.
+/// Random texts, valid ones and broken ones.
 @Suite("JSON at random")
 struct RandomJSONTests {
-    @Test("a value survives every spelling, and all its spellings have one canonical form", arguments: 0..<200)
-    func spellings(seed: UInt64) throws {
-        var random = Random(seed: seed)
-        let value = random.value(depth: 4)
+    @Test("a value survives every spelling, and all its spellings have one canonical form")
+    func spellings() async throws {
+        try await Fuzzing.run { (seed) throws in
+            var random = Random(seed: seed)
+            let value = random.value(depth: 4)
 
-        let texts = (0..<5).map { _ in Array(random.spelling(of: value).utf8) }
+            let texts = (0..<5).map { _ in Array(random.spelling(of: value).utf8) }
 
-        for text in texts { #expect(try Self.sorted(BodyReader.value(of: text)) == Self.sorted(value)) }
-        #expect(Set(texts.map(canonicalBody)).count == 1)
-    }
-
-    @Test("what is read of a broken text is what Foundation reads, and never more", arguments: 0..<200)
-    func mutations(seed: UInt64) {
-        var random = Random(seed: seed &+ 1_000_000)
-        let value = random.value(depth: 4)
-        for _ in 0..<20 {
-            let text = random.mutation(of: Array(random.spelling(of: value).utf8))
-            let (read, steps) = BodyReader.measured(text)
-
-            #expect(steps <= 2 * text.count + 64)
-            guard case .success(let value) = read, !value.hasLargeExponent else { continue }
-            #expect(
-                (try? JSONSerialization.jsonObject(with: Data(text), options: .fragmentsAllowed)) != nil,
-                "\(String(decoding: text, as: UTF8.self))")
+            for text in texts {
+                #expect(try Self.sorted(JSONReader.value(of: text)) == Self.sorted(value), "seed \(seed)")
+            }
+            #expect(Set(texts.map(canonicalBody)).count == 1, "seed \(seed)")
         }
     }
 
-    private static func sorted(_ value: BodyValue) -> BodyValue {
+    @Test("what is read of a broken text is what Foundation reads, and never more")
+    func mutations() async {
+        await Fuzzing.run { seed in
+            var random = Random(seed: seed)
+            let text = random.mutation(of: Array(random.spelling(of: random.value(depth: 4)).utf8))
+            let (read, steps) = JSONReader.measured(text)
+
+            #expect(steps <= 2 * text.count + 64, "seed \(seed)")
+            guard case .success(let value) = read, !value.hasLargeExponent else { return }
+            #expect(
+                (try? JSONSerialization.jsonObject(with: Data(text), options: .fragmentsAllowed)) != nil,
+                "seed \(seed): \(String(decoding: text, as: UTF8.self))")
+        }
+    }
+
+    private static func sorted(_ value: JSONReader.Value) -> JSONReader.Value {
         switch value {
         case .array(let elements): .array(elements.map(sorted))
         case .object(let members):
@@ -184,23 +189,15 @@ struct RandomJSONTests {
         }
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014), and what it is used for.
-    struct Random: RandomNumberGenerator {
-        var state: UInt64
+    /// Values, and ways to write them.
+    struct Random {
+        var generator: SeededGenerator
 
-        init(seed: UInt64) { state = seed }
+        init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-            return mixed ^ (mixed >> 31)
-        }
+        private mutating func below(_ limit: Int) -> Int { generator.below(limit) }
 
-        private mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
-
-        mutating func value(depth: Int) -> BodyValue {
+        mutating func value(depth: Int) -> JSONReader.Value {
             switch below(depth == 0 ? 5 : 7) {
             case 0: .null
             case 1: .bool(below(2) == 0)
@@ -221,7 +218,7 @@ struct RandomJSONTests {
             return String(String.UnicodeScalarView((0..<below(6)).map { _ in scalars[below(scalars.count)] }))
         }
 
-        mutating func spelling(of value: BodyValue) -> String {
+        mutating func spelling(of value: JSONReader.Value) -> String {
             let space = [" ", "\n", "\t", "\r", "", "", "", ""]
             func around(_ text: String, _ random: inout Self) -> String {
                 space[random.below(8)] + text + space[random.below(8)]
@@ -238,7 +235,7 @@ struct RandomJSONTests {
                 let all = elements.map { spelling(of: $0) }
                 return around("[" + around(all.joined(separator: ","), &self) + "]", &self)
             case .object(let members):
-                let all = members.shuffled(using: &self).map { member in
+                let all = members.shuffled(using: &generator).map { member in
                     around(spelling(of: member.name), &self) + ":" + spelling(of: member.value)
                 }
                 return around("{" + around(all.joined(separator: ","), &self) + "}", &self)
@@ -266,26 +263,13 @@ struct RandomJSONTests {
         }
 
         mutating func mutation(of text: [UInt8]) -> [UInt8] {
-            var text = text
-            let interesting = Array("{}[],:\"\\ue0123.-+nulltrf \n".utf8) + [0, 0x1f, 0x7f, 0x80, 0xc3, 0xef, 0xff]
-            for _ in 0...below(3) {
-                let place = below(text.count + 1)
-                switch below(4) {
-                case 0: text.insert(interesting[below(interesting.count)], at: place)
-                case 1 where place < text.count: text.remove(at: place)
-                case 2 where place < text.count: text[place] = interesting[below(interesting.count)]
-                case 3 where place < text.count:
-                    let end = place + below(text.count - place)
-                    text.insert(contentsOf: text[place..<end], at: place)
-                default: break
-                }
-            }
-            return text
+            let meaningful = Array("{}[],:\"\\ue0123.-+nulltrf \n".utf8) + [0, 0x1f, 0x7f, 0x80, 0xc3, 0xef, 0xff]
+            return generator.mutation(of: text, with: meaningful)
         }
     }
 }
 
-extension BodyValue {
+extension JSONReader.Value {
     /// Whether Foundation may find a number too large.
     fileprivate var hasLargeExponent: Bool {
         switch self {

@@ -1,0 +1,179 @@
+public import LibPQ
+
+/// The table of operations: all that a client can ask for under `/api/v0`. Routes are made of it, and openapi.json is
+/// checked against it.
+public struct Operations: Sendable {
+    public let reads: [ReadOperation] =
+        [.listCustomers, .getCustomer, .checkDeletion, .exportCustomer] + Dependents.allCases.map(ReadOperation.list)
+        + [.listAuditEntries, .getAuditEntry]
+    public let writes: [WriteOperation]
+
+    /// - Parameter restoreDays: how long after a deletion a customer may be restored; 0 switches restoring off.
+    public init(
+        unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts, limits: Limits,
+        restoreDays: Int
+    ) {
+        let create = CreateCustomer(unitOfWork: unitOfWork)
+        let change = ChangeCustomer(unitOfWork: unitOfWork)
+        let redact = RedactCustomer(unitOfWork: unitOfWork, pool: pool)
+        let restore = RestoreCustomer(unitOfWork: unitOfWork, days: restoreDays)
+        let delete = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
+        let deleteMany = BulkDelete(
+            delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp,
+            limits: limits)
+        writes = [
+            WriteOperation(
+                .deleteCustomer, "DELETE", "/customers/{id}", [.deleteCustomers], idempotencyKey: .required,
+                delete.plan),
+            WriteOperation(.createCustomer, "POST", "/customers", [.writeCustomers], create.plan),
+            WriteOperation(.updateCustomer, "PATCH", "/customers/{id}", [.writeCustomers], change.members),
+            WriteOperation(.setStatus, "PATCH", "/customers/{id}/status", [.writeCustomers], change.status),
+            WriteOperation(.archiveCustomer, "POST", "/customers/{id}/archive", [.deleteCustomers], change.archive),
+            WriteOperation(
+                .unarchiveCustomer, "POST", "/customers/{id}/unarchive", [.deleteCustomers], change.unarchive),
+            WriteOperation(.redactCustomer, "POST", "/customers/{id}/redact", [.deleteCustomers], redact.plan),
+            WriteOperation(
+                .restoreCustomer, "POST", "/customers/{id}/restore",
+                restoreDays > 0 ? [.restoreCustomers] : [.restoreCustomers, .switchedOff], restore.plan),
+            WriteOperation(
+                .deleteCustomers, "POST", "/customers/bulk-delete", [.deleteCustomers], idempotencyKey: .required,
+                deleteMany.plan),
+        ]
+    }
+}
+
+/// A read: what a client may ask for, what it needs for that, and how it is answered. It leaves no attempt behind.
+public struct ReadOperation: Sendable {
+    /// Path with `{id}` for what is read, if it is one thing.
+    public let path: String
+    /// What a key needs, all of it.
+    public let permissions: [Permission]
+    let kind: Kind
+
+    /// Whether it leaves an entry in the trail.
+    public var leavesEntry: Bool {
+        if case .export = kind { true } else { false }
+    }
+
+    enum Kind: Sendable {
+        /// Reads the request, and says what to ask the database.
+        case query(@Sendable (APIRequest) throws(Invalidity) -> Query)
+        /// See ``ReadOperation/exportCustomer``.
+        case export
+    }
+
+    /// Asks the database, and makes an answer of what that says.
+    typealias Query = @Sendable (Connection, Caller) async throws(DatabaseError) -> Answer
+
+    init(_ path: String, _ permissions: [Permission], _ kind: Kind) {
+        self.path = "/api/v0" + path
+        self.permissions = permissions
+        self.kind = kind
+    }
+
+    init(
+        _ path: String, _ permissions: [Permission],
+        _ plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Query
+    ) {
+        self.init(path, permissions, .query(plan))
+    }
+
+    /// What the path names.
+    ///
+    /// - Parameters:
+    ///   - sql: `$1` is the app, `$2` the `{id}`.
+    ///   - answer: what to say of the row, if there is one.
+    static func one(
+        _ path: String, _ permission: Permission, _ sql: String,
+        _ answer: @escaping @Sendable (Row?) throws(DatabaseError) -> Answer
+    ) -> ReadOperation {
+        ReadOperation(path, [permission]) { request throws(Invalidity) in
+            let id = try request.pathID()
+            return { connection, caller throws(DatabaseError) in
+                let statement = Statement(sql, [.uuid(caller.appID), .uuid(id)])
+                return try answer(try await connection.query(statement, deadline: request.deadline).rows.first)
+            }
+        }
+    }
+}
+
+/// A write: what a client may ask for, what it needs for that, and what is done then.
+public struct WriteOperation: Sendable {
+    public let action: Action
+    /// HTTP method.
+    public let method: String
+    /// Path with `{id}` for the customer, if it is about one.
+    public let path: String
+    /// What a key needs, all of it.
+    public let permissions: [Permission]
+    public let idempotencyKey: KeyRule
+    /// Reads the request.
+    let plan: @Sendable (APIRequest) throws(Invalidity) -> Plan
+
+    /// Whether the client has to name the request by an idempotency key.
+    public enum KeyRule: Sendable, Hashable {
+        case required
+        case optional
+    }
+
+    /// What a valid request comes to.
+    struct Plan: Sendable {
+        /// Requests of the rate budget.
+        var cost = 1
+        /// What of the body makes two requests the same.
+        var body: [UInt8] = []
+        let work: Execution.Work
+        /// What follows on a success, once its entry is durable and before the answer.
+        var afterwards: (@Sendable (Lease) async -> Void)?
+    }
+
+    init(
+        _ action: Action, _ method: String, _ path: String, _ permissions: [Permission],
+        idempotencyKey: KeyRule = .optional,
+        _ plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Plan
+    ) {
+        self.action = action
+        self.method = method
+        self.path = "/api/v0" + path
+        self.permissions = permissions
+        self.idempotencyKey = idempotencyKey
+        self.plan = plan
+    }
+
+    /// Whether the path names a customer.
+    var isAboutCustomer: Bool {
+        path.contains("{id}")
+    }
+
+    /// The attempt that a request is, and its work. What is wrong with the request is told later, to those who may ask at
+    /// all.
+    func attempt(_ request: APIRequest) -> (Attempt, Plan) {
+        let key = AttemptKey(action: action, customerID: isAboutCustomer ? request.id : nil)
+        var invalidity = isAboutCustomer && request.id == nil ? Invalidity.invalidCustomerID : nil
+        var idempotencyKey: UUID?
+        switch request.idempotencyKey {
+        case .success(let value): idempotencyKey = value
+        case .failure(.idempotencyKeyIsMissing) where self.idempotencyKey == .optional: break
+        case .failure(let error): invalidity = invalidity ?? error
+        }
+        invalidity = invalidity ?? request.invalidity
+        var planned: Plan?
+        if invalidity == nil {
+            do throws(Invalidity) { planned = try plan(request) } catch { invalidity = error }
+        }
+        let plan =
+            planned ?? Plan { _, _ throws(WriteError) in throw .failed(.unexpected("an invalid request was admitted")) }
+        let attempt = Attempt(
+            id: .random(),
+            key: key,
+            idempotencyKey: idempotencyKey,
+            invalidity: invalidity,
+            fingerprint: Fingerprint.of(key, ifMatch: request.ifMatch, body: canonicalBody(plan.body)),
+            context: request.context,
+            cost: plan.cost,
+            permissions: permissions,
+            deadline: request.deadline
+        )
+        return (attempt, plan)
+    }
+}
