@@ -159,7 +159,7 @@ public struct Recovery: Service {
             let overdue = report.overdue
             failures.withLockedValue { failures in failures = failures.filter { overdue.contains($0.key) } }
         }
-        publish(report)
+        publish(report, isWhole: failure == nil)
         do throws(DatabaseError) {
             try await fold(deadline: deadline)
         } catch {
@@ -169,13 +169,16 @@ public struct Recovery: Service {
         return report
     }
 
-    private func publish(_ report: Report) {
+    /// - Parameter isWhole: whether every node took part; otherwise what is left isn't known.
+    private func publish(_ report: Report, isWhole: Bool) {
         completed.increment(by: report.completed)
         interrupted.increment(by: report.interrupted)
         folded.increment(by: report.folded)
-        failing.record(report.failing)
-        lagging.record(report.unrecorded)
-        lag.record(report.lagSeconds)
+        if isWhole {
+            failing.record(report.failing)
+            lagging.record(report.unrecorded)
+            lag.record(report.lagSeconds)
+        }
         guard report.didSomething else { return }
         logger.info(
             "recovered",
