@@ -152,15 +152,16 @@ extension Failure {
 }
 
 extension String {
-    /// A message without the number of the shard that the tables in it end with, where the constraint's name does too.
+    /// A message without the numbers that the names of shards end with (102008 and up), where both the constraint and its
+    /// table have one.
     fileprivate func withoutSuffix(of error: ServerError, named constraint: String) -> String {
         guard
-            let reported = error.constraint, reported.hasPrefix(constraint + "_"),
-            let table = error.table, table.hasSuffix(reported.dropFirst(constraint.count))
+            let reported = error.constraint, let table = error.table,
+            let suffix = reported.firstMatch(of: /_[0-9]{6,}$/)?.output, reported.dropLast(suffix.count) == constraint,
+            table.hasSuffix(suffix)
         else { return self }
-        let suffix = reported.dropFirst(constraint.count)
         // The table that is referred to has a number of its own.
         return replacing(reported, with: constraint).replacing(table, with: table.dropLast(suffix.count))
-            .replacing(/(on table "[^"]*)_[0-9]+"/) { "\($0.output.1)\"" }
+            .replacing(/(on table "[^"]*)_[0-9]{6,}"/) { "\($0.output.1)\"" }
     }
 }

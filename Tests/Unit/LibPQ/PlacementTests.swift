@@ -52,7 +52,7 @@ struct PlacementTests {
         gates[1].refuse()
         gates[1].cut()
 
-        #expect(lent == nodes.map(\.port))
+        #expect(lent == nodes.map { Optional($0.port) })
         #expect(try await port(groups[0], by: .soon) == nodes[0].port)
         await #expect(throws: DatabaseError.self) { try await port(groups[1], by: .now + .milliseconds(300)) }
         #expect(pool.places.count == 2)
