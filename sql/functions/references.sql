@@ -78,8 +78,15 @@ DECLARE
     v_suffix     text;
     v_constraint text;
 BEGIN
-    SELECT l.logical, l.suffix INTO v_table, v_suffix
-    FROM service.logical_table(to_regclass(quote_ident(p_schema) || '.' || quote_ident(p_table))) AS l;
+    SELECT t.oid INTO v_table
+    FROM pg_class AS t
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    WHERE n.nspname = p_schema AND t.relname = p_table;
+    IF NOT FOUND AND service.is_distributed() THEN
+        -- Citus hides its shards from who looks into pg_class.
+        v_table := to_regclass(quote_ident(p_schema) || '.' || quote_ident(p_table));
+    END IF;
+    SELECT l.logical, l.suffix INTO v_table, v_suffix FROM service.logical_table(v_table) AS l;
     v_constraint := CASE WHEN right(p_constraint, length(v_suffix)) = v_suffix
                          THEN left(p_constraint, length(p_constraint) - length(v_suffix)) ELSE p_constraint END;
     IF p_sqlstate IN ('23503', '23001') THEN

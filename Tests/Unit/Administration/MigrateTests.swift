@@ -21,7 +21,7 @@ struct MigrateTests {
     func embedded() throws {
         let index = try String(contentsOf: Self.sources.appendingPathComponent("schema.sql"), encoding: .utf8)
             .split(separator: "\n").compactMap { $0.wholeMatch(of: /\\ir (.*)\.sql/) }.map { String($0.1) }
-        var files: Set<String> = ["grants"]
+        var files: Set<String> = ["distribution", "grants"]
         for folder in ["tables", "functions"] {
             files.formUnion(
                 try FileManager.default.contentsOfDirectory(atPath: Self.sources.appendingPathComponent(folder).path)
