@@ -38,7 +38,8 @@ public final class PrivateCluster: Sendable {
         superuserURL = url
         socketPath = Self.socketPath(in: url)
         script = nil
-        workers = (ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CITUS_WORKERS"] ?? "").split(separator: " ").map(String.init)
+        workers = (ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CITUS_WORKERS"] ?? "").split(separator: " ").map(
+            String.init)
     }
 
     /// - Parameters:
