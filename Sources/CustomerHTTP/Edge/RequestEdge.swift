@@ -74,6 +74,10 @@ struct RequestEdge: Sendable {
             guard let value = headers[name] else { continue }
             if value.unicodeScalars.count > limit { return .headerIsTooLong(name: name.canonicalName, limit: limit) }
             do { try TextRule.check(value, of: name.canonicalName) } catch { return error }
+            // What stands for bytes that couldn't be read, in a head that ``Latin1Headers`` didn't look at.
+            if value.unicodeScalars.contains("\u{fffd}") {
+                return .text(name: name.canonicalName, "must be UTF-8 text without U+FFFD")
+            }
         }
         return nil
     }

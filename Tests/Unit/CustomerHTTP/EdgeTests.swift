@@ -185,6 +185,12 @@ struct EdgeTests {
         #expect(try edge([(name, longest + "x")]).invalidity == .headerIsTooLong(name: name, limit: limit))
     }
 
+    @Test("what couldn't be read is refused in what is recorded", arguments: ["x-actor-id", "x-audit-reason"])
+    func unreadable(name: String) throws {
+        #expect(
+            try edge([(name, "a\u{fffd}b")]).invalidity == .text(name: name, "must be UTF-8 text without U+FFFD"))
+    }
+
     @Test(
         "what acts on a terminal is refused in what is recorded, by the header's name",
         arguments: ["x-actor-id", "x-audit-reason"])
