@@ -1,4 +1,4 @@
-/// What was done, when and by whom, with the proof that it stands in a signed chain. Whoever has the public key of the
+/// What was done, when and by whom, with the proof that it stands in a signed chain. Anyone with the public key of the
 /// checkpoints verifies it offline. It holds personal data only where these were disclosed.
 ///
 /// Source: docs/audit-chain.md, "Certificates".

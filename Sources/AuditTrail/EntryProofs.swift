@@ -36,7 +36,7 @@ public struct EntryProofs: Sendable {
 
     /// - Parameters:
     ///   - app: the only chain in which the entry may be; nil for any.
-    ///   - disclosed: the parts to show. The subject data of a customer whom a later entry declares redacted aren't shown,
+    ///   - disclosed: the parts to show. The subject data of a customer that a later entry declares redacted isn't shown,
     ///     erased or not.
     /// - Returns: the certificate, and the verifier key of its checkpoint as the database has it.
     public func certificate(

@@ -63,7 +63,7 @@ extension Audit {
                 output.print(
                     ["public_key": .string(publicKey), "url": .string(url)],
                     else: "The witness \(publicKey) listens on \(url)")
-                // Whoever started it waits for this line.
+                // The program that started it waits for this line.
                 fflush(nil)
             }
             var logger = Logger(label: "customerd") { _ in SwiftLogNoOpLogHandler() }

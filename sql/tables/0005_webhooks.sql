@@ -40,7 +40,7 @@ COMMENT ON COLUMN service.webhooks.previous_secret IS 'After a rotation: the old
 COMMENT ON COLUMN service.webhooks.previous_secret_expires_at IS 'End of the overlap of a rotation.';
 COMMENT ON COLUMN service.webhooks.created_at IS 'When it was made.';
 COMMENT ON COLUMN service.webhooks.after_seq IS 'Its place in the chain: everything up to this seq is delivered, or isn''t for it.';
-COMMENT ON COLUMN service.webhooks.fence IS 'Raised by whoever takes the webhook over or changes it; a deliverer under a lower fence moves its place no more.';
+COMMENT ON COLUMN service.webhooks.fence IS 'Raised when the webhook is taken over or changed; a deliverer under a lower fence moves its place no more.';
 COMMENT ON COLUMN service.webhooks.lease_expires_at IS 'Until when one instance delivers; NULL when none does.';
 COMMENT ON COLUMN service.webhooks.failures IS 'Attempts that have failed since the last success.';
 COMMENT ON COLUMN service.webhooks.failing_since IS 'When the first of them was; NULL after a success.';

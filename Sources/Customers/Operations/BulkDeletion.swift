@@ -12,18 +12,12 @@ struct BulkDeletion: Sendable {
 
     func create(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let bulk = try LargeBulkRequest(request.body)
-        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(
-                &lease,
-                deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease in
+            Statement(
+                "SELECT * FROM service.create_bulk($1, $2, $3, $4, $5)",
                 [
-                    Statement(
-                        "SELECT * FROM service.create_bulk($1, $2, $3, $4, $5)",
-                        [
-                            .uuid(lease.appID), .uuid(lease.attemptID), .array(bulk.ids.map(\.text)),
-                            .bool(bulk.isDryRun), .text(bulk.reason),
-                        ]
-                    )
+                    .uuid(lease.appID), .uuid(lease.attemptID), .array(bulk.ids.map(\.text)),
+                    .bool(bulk.isDryRun), .text(bulk.reason),
                 ]
             )
         }
@@ -31,18 +25,12 @@ struct BulkDeletion: Sendable {
 
     func cancel(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let bulkID = try request.pathID()
-        return WriteOperation.Plan(body: Array(bulkID.text.utf8)) { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(
-                &lease,
-                deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork, body: Array(bulkID.text.utf8)) { lease in
+            Statement(
+                "SELECT * FROM service.cancel_bulk($1, $2, $3, $4)",
                 [
-                    Statement(
-                        "SELECT * FROM service.cancel_bulk($1, $2, $3, $4)",
-                        [
-                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(bulkID),
-                            .text(APIError.bulkNotFound.answer.body),
-                        ]
-                    )
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(bulkID),
+                    .text(APIError.bulkNotFound.answer.body),
                 ]
             )
         }

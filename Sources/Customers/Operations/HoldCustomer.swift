@@ -10,20 +10,14 @@ struct HoldCustomer: Sendable {
     func place(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let hold = try HoldRequest(request.body)
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(
-                &lease,
-                deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease in
+            Statement(
+                "SELECT * FROM service.place_hold($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                 [
-                    Statement(
-                        "SELECT * FROM service.place_hold($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                        [
-                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .text(hold.reason),
-                            .text(hold.until?.text), .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
-                            .text(APIError.preconditionFailed.answer.body),
-                            .text(APIError.invalid(.timeIsPast(name: "until")).answer.body),
-                        ]
-                    )
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .text(hold.reason),
+                    .text(hold.until?.text), .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
+                    .text(APIError.preconditionFailed.answer.body),
+                    .text(APIError.invalid(.timeIsPast(name: "until")).answer.body),
                 ]
             )
         }
@@ -31,19 +25,13 @@ struct HoldCustomer: Sendable {
 
     func release(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(
-                &lease,
-                deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork) { lease in
+            Statement(
+                "SELECT * FROM service.release_hold($1, $2, $3, $4, $5, $6, $7)",
                 [
-                    Statement(
-                        "SELECT * FROM service.release_hold($1, $2, $3, $4, $5, $6, $7)",
-                        [
-                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .entityTags(ifMatch),
-                            .text(APIError.customerNotFound.answer.body),
-                            .text(APIError.preconditionFailed.answer.body), .text(APIError.holdNotFound.answer.body),
-                        ]
-                    )
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .entityTags(ifMatch),
+                    .text(APIError.customerNotFound.answer.body),
+                    .text(APIError.preconditionFailed.answer.body), .text(APIError.holdNotFound.answer.body),
                 ]
             )
         }

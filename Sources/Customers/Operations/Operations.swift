@@ -230,3 +230,15 @@ public struct WriteOperation: Sendable {
         return (attempt, plan)
     }
 }
+
+extension WriteOperation.Plan {
+    /// A write that one call of a function of the database does.
+    ///
+    /// - Parameter call: calls a function that finishes the attempt and returns its receipt.
+    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], _ call: @escaping @Sendable (Lease) -> Statement) {
+        self.init(body: body) { lease, deadline throws(WriteError) in
+            let statement = call(lease)
+            return try await unitOfWork.run(&lease, deadline: deadline, [statement])
+        }
+    }
+}

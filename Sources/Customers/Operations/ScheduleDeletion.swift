@@ -9,22 +9,16 @@ struct ScheduleDeletion: Sendable {
     func schedule(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let schedule = try ScheduleRequest(request.body)
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(
-                &lease,
-                deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease in
+            Statement(
+                "SELECT * FROM service.schedule_deletion($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 [
-                    Statement(
-                        "SELECT * FROM service.schedule_deletion($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                        [
-                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .text(schedule.at.text),
-                            .text(schedule.reason), .entityTags(ifMatch),
-                            .text(APIError.customerNotFound.answer.body),
-                            .text(APIError.preconditionFailed.answer.body),
-                            .text(APIError.invalid(.timeIsPast(name: "at")).answer.body),
-                            .text(APIError.invalid(.timeIsTooFar(name: "at")).answer.body),
-                        ]
-                    )
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .text(schedule.at.text),
+                    .text(schedule.reason), .entityTags(ifMatch),
+                    .text(APIError.customerNotFound.answer.body),
+                    .text(APIError.preconditionFailed.answer.body),
+                    .text(APIError.invalid(.timeIsPast(name: "at")).answer.body),
+                    .text(APIError.invalid(.timeIsTooFar(name: "at")).answer.body),
                 ]
             )
         }
@@ -32,20 +26,14 @@ struct ScheduleDeletion: Sendable {
 
     func cancel(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(
-                &lease,
-                deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork) { lease in
+            Statement(
+                "SELECT * FROM service.cancel_deletion($1, $2, $3, $4, $5, $6, $7)",
                 [
-                    Statement(
-                        "SELECT * FROM service.cancel_deletion($1, $2, $3, $4, $5, $6, $7)",
-                        [
-                            .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .entityTags(ifMatch),
-                            .text(APIError.customerNotFound.answer.body),
-                            .text(APIError.preconditionFailed.answer.body),
-                            .text(APIError.scheduleNotFound.answer.body),
-                        ]
-                    )
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .entityTags(ifMatch),
+                    .text(APIError.customerNotFound.answer.body),
+                    .text(APIError.preconditionFailed.answer.body),
+                    .text(APIError.scheduleNotFound.answer.body),
                 ]
             )
         }

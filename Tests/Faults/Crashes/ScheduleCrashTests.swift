@@ -134,15 +134,7 @@ struct ScheduleCrashTests {
         try await stage.failpoints.reach("before hold")
         await stage.service.kill()
         stage.failpoints.disarm()
-        try await stage.database.rows(
-            """
-            UPDATE service.attempts
-            SET admitted_at = admitted_at + interval '1 hour', lease_expires_at = lease_expires_at + interval '1 hour'
-            WHERE app_id = $1 AND entry_seq IS NULL
-            """, [.text(tenant.app)])
-        try await stage.database.rows(
-            "UPDATE service.scheduled_deletions SET try_after = try_after + interval '1 hour' WHERE app_id = $1",
-            [.text(tenant.app)])
+        try await tenant.setClockBack("service.scheduled_deletions")
 
         try await stage.restart()
 

@@ -88,7 +88,7 @@ struct RetentionVerificationTests {
         try await fixture.drop()
     }
 
-    @Test("the database lets nobody erase a context that isn't declared, nor more than that")
+    @Test("the database refuses to erase a context that isn't declared, and more than that")
     func guarded() async throws {
         let fixture = try await trail(batches: 1)
         try await fixture.append(5, customers: 10, from: 40)
