@@ -56,6 +56,8 @@ struct WebhookConnection: Sendable {
     private static let mostAddresses = 4
 
     private let channel: any Channel
+    /// Why it ended, if it did.
+    private let failure: NIOLockedValueBox<WebhookFailure?>
 
     /// - Parameter tls: what https is spoken with.
     static func open(
@@ -73,15 +75,17 @@ struct WebhookConnection: Sendable {
             let rest = deadline - .now
             guard rest > .zero else { throw .late }
             let time = index == found.count - 1 ? rest : min(rest, .seconds(4))
-            if let channel = try? await connect(to: address, url, tls, within: time) {
-                return WebhookConnection(channel: channel)
+            let failure = NIOLockedValueBox<WebhookFailure?>(nil)
+            if let channel = try? await connect(to: address, url, tls, failure, within: time) {
+                return WebhookConnection(channel: channel, failure: failure)
             }
         }
         throw ContinuousClock.now < deadline ? .unreachable : .late
     }
 
     private static func connect(
-        to address: SocketAddress, _ url: WebhookURL, _ tls: NIOSSLContext, within time: Duration
+        to address: SocketAddress, _ url: WebhookURL, _ tls: NIOSSLContext,
+        _ failure: NIOLockedValueBox<WebhookFailure?>, within time: Duration
     ) async throws -> any Channel {
         try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connectTimeout(.init(time))
@@ -94,7 +98,7 @@ struct WebhookConnection: Sendable {
                         try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: name))
                     }
                     try pipeline.addHTTPClientHandlers()
-                    try pipeline.addHandler(WebhookAnswerHandler())
+                    try pipeline.addHandler(WebhookAnswerHandler(failure))
                 }
             }
             .connect(to: address)
@@ -113,7 +117,10 @@ struct WebhookConnection: Sendable {
             head: head, body: ByteBuffer(string: body), answer: answer, time: .init(max(deadline - .now, .zero)))
         let channel = channel
         // A channel that is closed takes nothing, so its handler doesn't answer; otherwise the second failure is none.
-        channel.writeAndFlush(request).whenFailure { _ in answer.fail(WebhookFailure.closed) }
+        let failure = failure
+        channel.writeAndFlush(request).whenFailure { error in
+            answer.fail(failure.withLockedValue { $0 } ?? WebhookFailure(ending: error))
+        }
         do {
             return try await withTaskCancellationHandler {
                 try await answer.futureResult.get()
@@ -188,10 +195,16 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
     /// Bytes of an answer that are read. What follows is of no interest, and the connection ends.
     private static let mostBytes = 64 * 1024
 
+    /// Why the connection ended, for a request that comes too late to hear of it.
+    private let failure: NIOLockedValueBox<WebhookFailure?>
     private var answer: EventLoopPromise<WebhookConnection.Answer>?
     private var timer: Scheduled<Void>?
     private var head: HTTPResponseHead?
     private var bytes = 0
+
+    init(_ failure: NIOLockedValueBox<WebhookFailure?>) {
+        self.failure = failure
+    }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let request = unwrapOutboundIn(data)
@@ -217,14 +230,7 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        // The end of a connection, without the farewell that few send.
-        case NIOSSLError.uncleanShutdown: fail(.closed, context)
-        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: fail(.tls, context)
-        case HTTPParserError.invalidEOFState: fail(.closed, context)
-        case is HTTPParserError: fail(.malformedAnswer, context)
-        default: fail(.closed, context)
-        }
+        fail(WebhookFailure(ending: error), context)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -243,6 +249,7 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
     }
 
     private func fail(_ failure: WebhookFailure, _ context: ChannelHandlerContext) {
+        self.failure.withLockedValue { $0 = $0 ?? failure }
         let answer = answer
         end()
         answer?.fail(failure)
@@ -252,5 +259,20 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
     private func end() {
         timer?.cancel()
         (answer, timer) = (nil, nil)
+    }
+}
+
+extension WebhookFailure {
+    /// Why a connection ended.
+    fileprivate init(ending error: any Error) {
+        self =
+            switch error {
+            // The end of a connection, without the farewell that few send.
+            case NIOSSLError.uncleanShutdown: .closed
+            case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: .tls
+            case HTTPParserError.invalidEOFState: .closed
+            case is HTTPParserError: .malformedAnswer
+            default: .closed
+            }
     }
 }
