@@ -1,5 +1,6 @@
 import Foundation
 import LibPQ
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -65,14 +66,20 @@ struct WebhookDeliveryTests {
     func failure(index: Int) async throws {
         let (reaction, status, error) = Self.failures[index]
         let tenant = try await stage.tenant()
-        let receiver = try await WebhookReceiver { _ in reaction }
+        // The first two fail, whoever has them sent: the clock or the test.
+        let failing = NIOLockedValueBox(2)
+        let receiver = try await WebhookReceiver { _ in
+            failing.withLockedValue { left in
+                left -= 1
+                return left >= 0 ? reaction : .answer(204)
+            }
+        }
         let webhook = try await tenant.makeWebhook(to: receiver)
         try await tenant.makeEvents(3)
         for count in 1...2 {
             try await eventually("attempt \(count) was recorded") {
-                try await tenant.askWebhooks("GET", "/\(webhook.id)/deliveries").data.count == count
+                try await tenant.askWebhooks("GET", "/\(webhook.id)/deliveries").data.count >= count
             }
-            if count == 2 { receiver.react { _ in .answer(204) } }
             try await tenant.passRetryTime()
         }
         try await eventually("all came") { arrived(receiver).count == 3 }
@@ -80,7 +87,7 @@ struct WebhookDeliveryTests {
         let first = try #require(receiver.deliveries.first)
         #expect(receiver.deliveries.prefix(3).map(\.id) == [first.id, first.id, first.id])
         #expect(arrived(receiver) == arrived(receiver).sorted())
-        try await eventually("the successes were recorded") {
+        try await eventually("the successes were recorded", within: .seconds(45)) {
             try await tenant.askWebhooks("GET", "/\(webhook.id)/deliveries").data.count == 5
         }
         let history = try await tenant.askWebhooks("GET", "/\(webhook.id)/deliveries")
@@ -166,10 +173,9 @@ struct WebhookDeliveryTests {
         let receiver = try await WebhookReceiver { _ in .answer(500) }
         let webhook = try await tenant.makeWebhook(to: receiver)
         try await tenant.makeEvents(1)
-        try await eventually("it failed") { receiver.deliveries.count == 1 }
         try await eventually("that was recorded") {
             try await tenant.database.value(
-                "SELECT failures FROM service.webhooks WHERE id = $1", [.text(webhook.id)]) == "1"
+                "SELECT failures > 0 FROM service.webhooks WHERE id = $1", [.text(webhook.id)]) == "t"
         }
 
         try await tenant.database.run(
