@@ -26,10 +26,12 @@ public struct Read: Sendable {
     public func callAsFunction(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
         switch operation.kind {
         case .query(let plan):
+            await query(operation, request, Result { () throws(Invalidity) in try plan(request) })
+        case .queries(let plan):
             await answer(operation, request, Result { () throws(Invalidity) in try plan(request) }) {
-                query, caller throws(DatabaseError) in
+                queries, caller throws(DatabaseError) in
                 try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
-                    connection throws(DatabaseError) in try await query(connection, caller)
+                    connection throws(DatabaseError) in try await queries(connection, caller)
                 }
             }
         case .events: await events(operation, request)
@@ -38,24 +40,50 @@ public struct Read: Sendable {
         }
     }
 
-    /// - Parameters:
-    ///   - plan: what to ask, or what is wrong with the request; the latter is told only to those who may ask at all.
-    ///   - ask: what asks for it.
+    /// Asks in the round trip of the admission if it can.
+    private func query(
+        _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<ReadOperation.Query, Invalidity>
+    ) async -> Answer {
+        await answer(operation, request, plan, asking: (try? plan.get())?.statement) {
+            query, caller, found throws(DatabaseError) in
+            if let found { return try query.answer(try found.get()) }
+            let asked = try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
+                connection throws(DatabaseError) in
+                try await connection.query(query.statement(caller.appID), deadline: request.deadline)
+            }
+            return try query.answer(asked)
+        }
+    }
+
     func answer<Plan>(
         _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<Plan, Invalidity>,
         _ ask: (Plan, Caller) async throws(DatabaseError) -> Answer
     ) async -> Answer {
+        await answer(operation, request, plan, asking: nil) { plan, caller, _ throws(DatabaseError) in
+            try await ask(plan, caller)
+        }
+    }
+
+    /// - Parameters:
+    ///   - plan: what to ask, or what is wrong with the request; the latter is told only to those who may ask at all.
+    ///   - question: see ``Admission/authorize(_:from:_:isValid:asking:deadline:)``.
+    ///   - ask: what asks for it, unless the question has been asked.
+    private func answer<Plan>(
+        _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<Plan, Invalidity>,
+        asking question: ((UUID) -> Statement)?,
+        _ ask: (Plan, Caller, Result<QueryResult, DatabaseError>?) async throws(DatabaseError) -> Answer
+    ) async -> Answer {
         var rate: RateStatus?
         do throws(DatabaseError) {
-            let decision = try await admission.authorize(
+            let (decision, found) = try await admission.authorize(
                 request.credentials, from: request.context.ip, operation.permissions, isValid: plan.failure == nil,
-                deadline: request.deadline)
+                asking: question, deadline: request.deadline)
             rate = decision.rate
             if let refusal = decision.refusal { return refusal.error.answer.with(rate) }
             guard let caller = decision.caller else { throw .unexpected("a read is admitted without a key") }
             switch plan {
             case .success(let plan):
-                return try await ask(plan, caller).with(rate)
+                return try await ask(plan, caller, found).with(rate)
             case .failure(let invalidity):
                 return APIError.invalid(invalidity).answer.with(rate)
             }

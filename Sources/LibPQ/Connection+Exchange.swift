@@ -2,10 +2,13 @@
 
 extension Connection {
     /// Sends statements in one round trip and takes all answers.
-    func trip(_ sent: [Statement], deadline: ContinuousClock.Instant) async -> Trip {
+    ///
+    /// - Parameter isSplit: whether each statement is a transaction of its own.
+    func trip(_ sent: [Statement], isSplit: Bool = false, deadline: ContinuousClock.Instant) async -> Trip {
         // Without prepared statements there may be a pooler in transaction mode: see `SessionParameter`.
         let isPinning = !settings.preparesStatements && !hasOpenTransaction
-        let plan = statements.plan(sent, isPreparing: settings.preparesStatements, isPinning: isPinning)
+        let plan = statements.plan(
+            sent, isPreparing: settings.preparesStatements, isPinning: isPinning, isSplit: isSplit)
         var trip = Trip(statementCount: sent.count, steps: plan.steps)
         await failpoint("before", of: sent)
         let pq: PQConnection
@@ -75,6 +78,7 @@ extension Connection {
     private func send(_ step: Trip.Step, of sent: [Statement], _ pq: PQConnection) -> Bool {
         switch step {
         case .pin: pq.send(SessionParameter.statement, [])
+        case .sync: pq.sync()
         case .prepare(let index, let name): pq.prepare(name, sent[index].sql, sent[index].parameters)
         case .execute(let index, let name?): pq.send(prepared: name, sent[index].parameters)
         case .execute(let index, nil): pq.send(sent[index].sql, sent[index].parameters)

@@ -38,6 +38,54 @@ extension Connection {
         return trip.results[0]
     }
 
+    /// Runs two statements in one round trip, each in a transaction of its own: the second runs whatever became of the
+    /// first.
+    ///
+    /// Canceling the task cancels the one that is running on the server. Without prepared statements it takes two round
+    /// trips: a pooler may give each transaction another session.
+    ///
+    /// - Returns: what both ended with.
+    /// - Throws: what the first one, or the connection before its answer, failed with; it is unknown then whether the second
+    ///   has run.
+    ///
+    /// Source: PostgreSQL manual, libpq, "Pipeline Mode".
+    public func queries(
+        _ first: Statement, _ second: Statement, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> (first: QueryResult, second: Result<QueryResult, DatabaseError>) {
+        guard settings.preparesStatements, !second.hasZeroByte else {
+            let result = try await query(first, deadline: deadline)
+            do throws(DatabaseError) {
+                return (result, .success(try await query(second, deadline: deadline)))
+            } catch {
+                return (result, .failure(error))
+            }
+        }
+        let ticket = try begin(first, isCancellable: true, deadline: deadline)
+        let (results, trip) = await withTaskCancellationHandler {
+            await split(first, second, deadline: deadline)
+        } onCancel: {
+            cancel(ticket)
+        }
+        do throws(DatabaseError) {
+            try finish(trip)
+        } catch {
+            guard let result = results.first else { throw error }
+            return (result, .failure(error))
+        }
+        return (results[0], .success(results[1]))
+    }
+
+    /// - Returns: what has succeeded, in order, and the trip that says what the next one failed with.
+    private func split(
+        _ first: Statement, _ second: Statement, deadline: ContinuousClock.Instant
+    ) async -> ([QueryResult], Trip) {
+        let trip = await trip([first, second], isSplit: true, deadline: deadline)
+        guard canRepeat(trip) else { return (trip.results, trip) }
+        let isFirstDone = !trip.results.isEmpty
+        let again = await self.trip(isFirstDone ? [second] : [first, second], isSplit: true, deadline: deadline)
+        return (trip.results + again.results, again)
+    }
+
     private func trip(_ statement: Statement, deadline: ContinuousClock.Instant) async -> Trip {
         let trip = await trip([statement], deadline: deadline)
         // Nothing was executed, so outside of a transaction the statement can be prepared again.

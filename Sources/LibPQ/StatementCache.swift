@@ -32,11 +32,16 @@ struct StatementCache {
 
     /// Plans to prepare what is new to the session, and to execute all statements.
     ///
-    /// - Parameter isPinning: whether the transaction of these statements sets the session parameters first.
-    mutating func plan(_ statements: [Statement], isPreparing: Bool, isPinning: Bool = false) -> Plan {
+    /// - Parameters:
+    ///   - isPinning: whether the transaction of these statements sets the session parameters first.
+    ///   - isSplit: whether each statement is a transaction of its own.
+    mutating func plan(
+        _ statements: [Statement], isPreparing: Bool, isPinning: Bool = false, isSplit: Bool = false
+    ) -> Plan {
         var plan = Plan()
         var fresh: [Key: String] = [:]
         for (index, statement) in statements.enumerated() {
+            if isSplit, index > 0 { plan.steps.append(.sync) }
             guard isPreparing, statement.prepared else {
                 plan.keys.append(nil)
                 plan.steps.append(.execute(statement: index, name: nil))

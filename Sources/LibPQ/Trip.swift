@@ -9,7 +9,7 @@ struct Trip {
         case failed(ServerError?, isStalePlan: Bool = false)
         /// Skipped, because an earlier statement of the pipeline had failed.
         case aborted
-        /// The end of a pipeline.
+        /// The end of a pipeline, or of a part of one.
         case synced
         /// A COPY, or a row of single-row mode where none was requested: nothing that a trip can handle.
         case unexpected
@@ -23,10 +23,13 @@ struct Trip {
         case pin
         case prepare(statement: Int, name: String)
         case execute(statement: Int, name: String?)
+        /// Ends the transaction of the statements before it, if they have none of their own, and their failure, too: what
+        /// follows runs whatever became of them. The end of a trip is none.
+        case sync
 
         var statement: Int? {
             switch self {
-            case .pin: nil
+            case .pin, .sync: nil
             case .prepare(let statement, _), .execute(let statement, _): statement
             }
         }
@@ -81,7 +84,7 @@ struct Trip {
             if !isPipeline { isComplete = true }
         case .synced:
             finishStep()
-            isComplete = true
+            if cursor < steps.count, steps[cursor] == .sync { cursor += 1 } else { isComplete = true }
         }
     }
 
@@ -89,7 +92,7 @@ struct Trip {
         guard stepHasReply, cursor < steps.count else { return }
         if let pending {
             switch steps[cursor] {
-            case .pin: break
+            case .pin, .sync: break
             case .prepare: preparedSteps.append(steps[cursor])
             case .execute: results.append(pending)
             }

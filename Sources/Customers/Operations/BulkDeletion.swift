@@ -59,14 +59,10 @@ extension ReadOperation {
         let bulkID = try request.pathID()
         let messages: [APIError] = [.customerHasRecords, .insufficientPermissions, .customerNotFound, .unforeseen]
         let texts = JSON.object(messages.map { .init(name: "\($0.status)", value: .string($0.message)) }).text
-        return { connection, caller throws(DatabaseError) in
-            let row = try await connection.query(
-                Statement(
-                    "SELECT service.bulk_results($1, $2, $3) AS results",
-                    [.uuid(caller.appID), .uuid(bulkID), .text(texts)]),
-                deadline: request.deadline
-            ).row()
-            guard let results = row["results"] else { return APIError.bulkNotFound.answer }
+        return Query { appID in
+            Statement("SELECT service.bulk_results($1, $2, $3)", [.uuid(appID), .uuid(bulkID), .text(texts)])
+        } _: { found throws(DatabaseError) in
+            guard let results = try found.row()[0] else { return APIError.bulkNotFound.answer }
             var answer = Answer(status: 200, body: results)
             answer.contentType = "application/x-ndjson"
             return answer

@@ -4,10 +4,11 @@ extension ReadOperation {
     /// A page of the app's own entries, newest first, with the cursor of the next.
     static let listAuditEntries = ReadOperation("/audit", [.readAudit]) { request throws(Invalidity) in
         let search = try AuditSearch(request.parameters)
-        return { connection, caller throws(DatabaseError) in
-            var rows = try await connection.query(search.page(of: caller), deadline: request.deadline).rows[...]
-            let hasMore = rows.count > search.limit
-            rows = rows.prefix(search.limit)
+        return Query { appID in
+            search.page(of: appID)
+        } _: { found throws(DatabaseError) in
+            let hasMore = found.rows.count > search.limit
+            let rows = found.rows.prefix(search.limit)
             let next = hasMore ? rows.last?.int("seq").map { AuditCursor(before: Int64($0)) } : nil
             let body: JSON = [
                 "data": .array(rows.map { .raw($0["entry"]) }), "next_cursor": .string(next?.text),
@@ -61,7 +62,7 @@ struct AuditSearch: Sendable {
 
     /// One entry more than asked for, to know whether there is a next page. Unprepared, so that it is planned for the
     /// filters that are there.
-    func page(of caller: Caller) -> Statement {
+    func page(of appID: UUID) -> Statement {
         Statement(
             """
             SELECT page.seq,
@@ -80,7 +81,7 @@ struct AuditSearch: Sendable {
             ORDER BY page.seq DESC
             """,
             [
-                .uuid(caller.appID), .uuid(customerID), .text(outcome?.rawValue), .text(actor),
+                .uuid(appID), .uuid(customerID), .text(outcome?.rawValue), .text(actor),
                 .text(from?.text), .text(to?.text), .int(cursor?.seq), .int(limit + 1), .bool(withProof),
             ],
             prepared: false

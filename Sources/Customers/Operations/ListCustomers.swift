@@ -4,9 +4,10 @@ extension ReadOperation {
     /// A page of the customers that are in use, newest first.
     static let listCustomers = ReadOperation("/customers", [.readCustomers]) { request throws(Invalidity) in
         let search = try CustomerSearch(request.parameters)
-        return { connection, caller throws(DatabaseError) in
-            let statement = search.looksForText ? search.matches(of: caller) : search.all(of: caller)
-            let row = try await connection.query(statement, deadline: request.deadline).row()
+        return Query { appID in
+            search.looksForText ? search.matches(of: appID) : search.all(of: appID)
+        } _: { found throws(DatabaseError) in
+            let row = try found.row()
             return search.page.answer(records: row["records"], total: try row.get("total"))
         }
     }
@@ -34,7 +35,7 @@ private struct CustomerSearch: Sendable {
     }
 
     /// Page and total each come from an index in order. Unprepared, so that it is planned for the status, if any.
-    func all(of caller: Caller) -> Statement {
+    func all(of appID: UUID) -> Statement {
         Statement(
             """
             SELECT (SELECT string_agg(service.record(page.c), ',' ORDER BY (page.c).created_at DESC, (page.c).id)
@@ -49,7 +50,7 @@ private struct CustomerSearch: Sendable {
                     WHERE c.app_id = $1 AND c.archived_at IS NULL AND ($2::text IS NULL OR c.status = $2)) AS total
             """,
             [
-                .uuid(caller.appID), .text(status?.rawValue), .int(page.skip), .int(page.take),
+                .uuid(appID), .text(status?.rawValue), .int(page.skip), .int(page.take),
             ],
             prepared: false
         )
@@ -57,7 +58,7 @@ private struct CustomerSearch: Sendable {
 
     /// All matches first, by the trigram indexes, then the page: in the order of time, the database would scan all
     /// customers for a rare name. Unprepared, so that it is planned for the filters that are there.
-    func matches(of caller: Caller) -> Statement {
+    func matches(of appID: UUID) -> Statement {
         Statement(
             """
             WITH matching AS MATERIALIZED (
@@ -80,7 +81,7 @@ private struct CustomerSearch: Sendable {
                    (SELECT count(*) FROM matching) AS total
             """,
             [
-                .uuid(caller.appID), .text(status?.rawValue), .text(name),
+                .uuid(appID), .text(status?.rawValue), .text(name),
                 .text(email), .int(page.skip), .int(page.take),
             ],
             prepared: false

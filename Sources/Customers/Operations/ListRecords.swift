@@ -14,8 +14,8 @@ extension ReadOperation {
         let name = kind.rawValue.replacing("_", with: "-")
         return ReadOperation("/customers/{id}/\(name)", [.readCustomers]) { request throws(Invalidity) in
             let (customerID, page) = (try request.pathID(), try Page(request.parameters))
-            return { connection, caller throws(DatabaseError) in
-                let statement = Statement(
+            return Query { appID in
+                Statement(
                     // Unprepared, so that it is planned for one kind, which is one table.
                     """
                     SELECT (SELECT string_agg(d.record, ',' ORDER BY page.created_at DESC, page.id)
@@ -33,13 +33,13 @@ extension ReadOperation {
                     WHERE c.app_id = $1 AND c.id = $2
                     """,
                     [
-                        .uuid(caller.appID), .uuid(customerID), .text(kind.rawValue), .int(page.skip),
+                        .uuid(appID), .uuid(customerID), .text(kind.rawValue), .int(page.skip),
                         .int(page.take),
                     ],
                     prepared: false
                 )
-                let rows = try await connection.query(statement, deadline: request.deadline).rows
-                guard let row = rows.first else { return APIError.customerNotFound.answer }
+            } _: { found throws(DatabaseError) in
+                guard let row = found.rows.first else { return APIError.customerNotFound.answer }
                 return page.answer(records: row["records"], total: try row.get("total"))
             }
         }

@@ -3,10 +3,10 @@ import LibPQ
 extension ReadOperation {
     /// The webhooks of the app, without their secrets.
     static let listWebhooks = ReadOperation("/webhooks", [.manageWebhooks]) { request throws(Invalidity) in
-        { connection, caller throws(DatabaseError) in
-            let statement = Statement("SELECT service.list_webhooks($1)", [.uuid(caller.appID)])
-            let rows = try await connection.query(statement, deadline: request.deadline).rows
-            return Answer(status: 200, body: (["data": .array(rows.map { .raw($0[0]) })] as JSON).text)
+        Query { appID in
+            Statement("SELECT service.list_webhooks($1)", [.uuid(appID)])
+        } _: { found throws(DatabaseError) in
+            Answer(status: 200, body: (["data": .array(found.rows.map { .raw($0[0]) })] as JSON).text)
         }
     }
 
@@ -22,10 +22,10 @@ extension ReadOperation {
         let (id, limit) = (
             try request.pathID(), try request.parameters.int("limit", in: WebhookHistory.limits, default: 100)
         )
-        return { connection, caller throws(DatabaseError) in
-            let statement = Statement(
-                "SELECT service.list_webhook_deliveries($1, $2, $3)", [.uuid(caller.appID), .uuid(id), .int(limit)])
-            guard let row = try await connection.query(statement, deadline: request.deadline).rows.first else {
+        return Query { appID in
+            Statement("SELECT service.list_webhook_deliveries($1, $2, $3)", [.uuid(appID), .uuid(id), .int(limit)])
+        } _: { found throws(DatabaseError) in
+            guard let row = found.rows.first else {
                 return APIError.webhookNotFound.answer
             }
             return Answer(status: 200, body: "{\"data\":[\(row[0] ?? "")]}")

@@ -86,7 +86,7 @@ public struct ReadOperation: Sendable {
     /// may never end.
     public var answersHead: Bool {
         switch kind {
-        case .query: true
+        case .query, .queries: true
         case .events, .export, .ping: false
         }
     }
@@ -94,6 +94,8 @@ public struct ReadOperation: Sendable {
     enum Kind: Sendable {
         /// Reads the request, and says what to ask the database.
         case query(@Sendable (APIRequest) throws(Invalidity) -> Query)
+        /// The same, where it takes more than one statement.
+        case queries(@Sendable (APIRequest) throws(Invalidity) -> Queries)
         /// See ``ReadOperation/listEvents``.
         case events
         /// See ``ReadOperation/exportCustomer``.
@@ -102,8 +104,22 @@ public struct ReadOperation: Sendable {
         case ping
     }
 
+    /// What a read asks the database, by the app that asks, and what is answered to what that says.
+    struct Query: Sendable {
+        let statement: @Sendable (UUID) -> Statement
+        let answer: @Sendable (QueryResult) throws(DatabaseError) -> Answer
+
+        init(
+            _ statement: @escaping @Sendable (_ appID: UUID) -> Statement,
+            _ answer: @escaping @Sendable (QueryResult) throws(DatabaseError) -> Answer
+        ) {
+            self.statement = statement
+            self.answer = answer
+        }
+    }
+
     /// Asks the database, and makes an answer of what that says.
-    typealias Query = @Sendable (Connection, Caller) async throws(DatabaseError) -> Answer
+    typealias Queries = @Sendable (Connection, Caller) async throws(DatabaseError) -> Answer
 
     init(method: String = "GET", _ path: String, _ permissions: [Permission], _ kind: Kind) {
         self.method = method
@@ -119,6 +135,13 @@ public struct ReadOperation: Sendable {
         self.init(path, permissions, .query(plan))
     }
 
+    init(
+        _ path: String, _ permissions: [Permission],
+        queries plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Queries
+    ) {
+        self.init(path, permissions, .queries(plan))
+    }
+
     /// What the path names.
     ///
     /// - Parameters:
@@ -130,9 +153,10 @@ public struct ReadOperation: Sendable {
     ) -> ReadOperation {
         ReadOperation(path, [permission]) { request throws(Invalidity) in
             let id = try request.pathID()
-            return { connection, caller throws(DatabaseError) in
-                let statement = Statement(sql, [.uuid(caller.appID), .uuid(id)])
-                return try answer(try await connection.query(statement, deadline: request.deadline).rows.first)
+            return Query { appID in
+                Statement(sql, [.uuid(appID), .uuid(id)])
+            } _: { found throws(DatabaseError) in
+                try answer(found.rows.first)
             }
         }
     }

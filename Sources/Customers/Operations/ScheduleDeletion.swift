@@ -58,10 +58,11 @@ extension ReadOperation {
     /// A page of the app's scheduled deletions, the earliest first, with the cursor of the next.
     static let listSchedules = ReadOperation("/scheduled-deletions", [.readCustomers]) { request throws(Invalidity) in
         let search = try ScheduleSearch(request.parameters)
-        return { connection, caller throws(DatabaseError) in
-            var rows = try await connection.query(search.page(of: caller), deadline: request.deadline).rows[...]
-            let hasMore = rows.count > search.limit
-            rows = rows.prefix(search.limit)
+        return Query { appID in
+            search.page(of: appID)
+        } _: { found throws(DatabaseError) in
+            let hasMore = found.rows.count > search.limit
+            let rows = found.rows.prefix(search.limit)
             var next: String?
             if hasMore, let last = rows.last {
                 next = ScheduleCursor(time: try last.get("delete_at"), customerID: try last.get("customer_id")).text
@@ -118,14 +119,14 @@ private struct ScheduleSearch: Sendable {
     }
 
     /// One more than asked for, to know whether there is a next page.
-    func page(of caller: Caller) -> Statement {
+    func page(of appID: UUID) -> Statement {
         Statement(
             """
             SELECT customer_id, service.rfc3339(delete_at) AS delete_at, schedule
             FROM service.find_schedules($1, NULL, $2, $3, $4, $5, $6)
             """,
             [
-                .uuid(caller.appID), .text(status?.rawValue), .text(before?.text), .text(cursor?.time),
+                .uuid(appID), .text(status?.rawValue), .text(before?.text), .text(cursor?.time),
                 .uuid(cursor?.customerID), .int(limit + 1),
             ]
         )

@@ -47,7 +47,7 @@ public struct Admission: Sendable {
         )
         do {
             let (decision, row) = try await decide(
-                statement, pair, countedBy: subject, deadline: attempt.deadline)
+                statement, pair, attempt.permissions, countedBy: subject, deadline: attempt.deadline)
             return try Admitted(attempt, decision, row)
         } catch {
             if error.leavesDoubt { givenUp.add(attempt.id) }
@@ -58,15 +58,19 @@ public struct Admission: Sendable {
 
     /// Admits a read, which leaves no attempt behind.
     ///
-    /// - Parameter ip: the address of the client.
+    /// - Parameters:
+    ///   - ip: the address of the client.
+    ///   - question: what the read asks the database about an app. It is asked in the same round trip, if they have been admitted for as much before; the answer is for an admitted caller
+    ///     alone.
+    /// - Returns: the decision, and what the question came to if it was asked, about the caller's app.
     func authorize(
         _ credentials: Credentials, from ip: String, _ permissions: [Permission], isValid: Bool,
-        deadline: ContinuousClock.Instant
-    ) async throws(DatabaseError) -> Decision {
+        asking question: ((UUID) -> Statement)? = nil, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> (decision: Decision, found: Result<QueryResult, DatabaseError>?) {
         let pair = CredentialMemory.Pair(credentials)
         if let refusal = memory.refusal(of: pair) {
             await Self.restrain(refusal)
-            return refusal
+            return (refusal, nil)
         }
         let statement = Statement(
             """
@@ -74,7 +78,16 @@ public struct Admission: Sendable {
             """,
             checks(credentials, permissions, cost: 1, isValid: isValid) + [.text(ip)]
         )
-        return try await decide(statement, pair, deadline: deadline).decision
+        guard let question, let appID = memory.app(of: pair, admittedFor: permissions) else {
+            return (try await decide(statement, pair, permissions, deadline: deadline).decision, nil)
+        }
+        let (start, query) = (ContinuousClock.now, question(appID))
+        let (first, found) = try await pool.repeating(for: appID, deadline: deadline) {
+            connection throws(DatabaseError) in
+            try await connection.queries(statement, query, deadline: deadline)
+        }
+        let decision = try decision(try first.row(), pair, permissions, since: start)
+        return (decision, decision.caller?.appID == appID ? found : nil)
     }
 
     /// Whether a request has credentials that may do this now. It spends nothing, and decides nothing: admission does.
@@ -86,7 +99,7 @@ public struct Admission: Sendable {
             SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             checks(request.credentials, permissions, cost: 0, isValid: true) + [.text(request.context.ip)])
-        let decision = try? await decide(statement, pair, deadline: request.deadline).decision
+        let decision = try? await decide(statement, pair, permissions, deadline: request.deadline).decision
         return decision?.verdict == .admitted
     }
 
@@ -110,7 +123,9 @@ public struct Admission: Sendable {
                 .text(attempt.context.ip), .text(JSON.object(entry).text), .text(subject),
             ]
         )
-        return try await decide(statement, pair, countedBy: subject, deadline: attempt.deadline).decision
+        return try await decide(
+            statement, pair, attempt.permissions, countedBy: subject, deadline: attempt.deadline
+        ).decision
     }
 
     private static func restrain(_ refusal: Decision) async {
@@ -127,15 +142,25 @@ public struct Admission: Sendable {
         ]
     }
 
-    /// Lets the database decide, and remembers what of it will hold for a moment.
+    /// Lets the database decide.
     ///
     /// - Parameter subject: what a flood of failed authentications is counted by, of an attempt that leaves an entry.
     private func decide(
-        _ statement: Statement, _ pair: CredentialMemory.Pair, countedBy subject: String? = nil,
-        deadline: ContinuousClock.Instant
+        _ statement: Statement, _ pair: CredentialMemory.Pair, _ permissions: [Permission],
+        countedBy subject: String? = nil, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> (decision: Decision, row: Row) {
         let start = ContinuousClock.now
         let row = try await row(statement, pair, deadline: deadline)
+        return (try decision(row, pair, permissions, countedBy: subject, since: start), row)
+    }
+
+    /// Reads what the database decided, and remembers what of it will hold for a moment.
+    ///
+    /// - Parameter start: a moment before that.
+    private func decision(
+        _ row: Row, _ pair: CredentialMemory.Pair, _ permissions: [Permission], countedBy subject: String? = nil,
+        since start: ContinuousClock.Instant
+    ) throws(DatabaseError) -> Decision {
         let decision = try Decision(row)
         let isFolded = subject != nil && !decision.isRecorded
         switch decision.verdict {
@@ -146,12 +171,14 @@ public struct Admission: Sendable {
             }
             memory.noteFailure(pair, flood: flood)
         case .rateLimited, .forbidden, .invalid, .admitted:
-            if let caller = decision.caller { memory.note(pair, app: caller.appID) }
+            if let caller = decision.caller {
+                memory.note(pair, app: caller.appID, granted: decision.verdict == .admitted ? permissions : [])
+            }
             if decision.verdict == .rateLimited {
                 memory.noteLimit(pair, decision, isFolded: isFolded, since: start)
             }
         }
-        return (decision, row)
+        return decision
     }
 
     private func row(

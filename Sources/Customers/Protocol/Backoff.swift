@@ -13,22 +13,29 @@ enum Backoff {
 }
 
 extension ConnectionPool {
-    /// The only row of a repeatable statement, which runs again after a serialization failure, a deadlock or a lost
-    /// connection.
-    ///
-    /// - Throws: the last error, but not that there was no connection any more when an earlier error leaves it open
-    ///   whether the statement has happened.
+    /// The only row of a repeatable statement. See ``repeating(for:atMost:deadline:_:)``.
     func row(
         _ statement: Statement, for appID: UUID, atMost limit: Int = .max, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Row {
+        try await repeating(for: appID, atMost: limit, deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.query(statement, deadline: deadline).row()
+        }
+    }
+
+    /// Lends a connection for what may be repeated: after a serialization failure, a deadlock or a lost connection it is
+    /// done again.
+    ///
+    /// - Throws: the last error, but not that there was no connection any more when an earlier error leaves it open
+    ///   whether it has happened.
+    func repeating<R: Sendable>(
+        for appID: UUID, atMost limit: Int = .max, deadline: ContinuousClock.Instant,
+        _ body: @Sendable (Connection) async throws(DatabaseError) -> R
+    ) async throws(DatabaseError) -> R {
         var round = 1
         var doubt: DatabaseError?
         while true {
             do {
-                return try await withConnection(for: appID, atMost: limit, deadline: deadline) {
-                    connection throws(DatabaseError) in
-                    try await connection.query(statement, deadline: deadline).row()
-                }
+                return try await withConnection(for: appID, atMost: limit, deadline: deadline, body)
             } catch {
                 if error.leavesDoubt { doubt = error }
                 guard error.isWorthRetrying, round < 4, ContinuousClock.now < deadline else {

@@ -5,7 +5,7 @@ import NIOConcurrencyHelpers
 /// What this instance remembers of the credentials that it has seen, so that a flood of wrong ones, or of ones over their
 /// limit, costs the database little, and all others are never kept waiting by it.
 ///
-/// It never admits a request: it only repeats refusals for a moment. What failed can't become right within ``span``, since
+/// It never admits a request: it only repeats refusals for a moment, and says what the database is asked beforehand. What failed can't become right within ``span``, since
 /// secrets are random and made by the database's owner. A key that has nothing left gets nothing before its window ends,
 /// and what is remembered of it ends before. A write is answered from here only when it would be folded into a flood
 /// anyway; it is counted here, and ``takeFolded()`` returns the counts.
@@ -66,8 +66,15 @@ public final class CredentialMemory: Sendable {
         }
     }
 
+    /// Credentials that were right.
+    private struct Known {
+        let appID: UUID
+        /// What they have been admitted for.
+        var granted: Set<Permission> = []
+    }
+
     private struct State {
-        var apps: [Pair: UUID] = [:]
+        var known: [Pair: Known] = [:]
         var failed: [Pair: ContinuousClock.Instant] = [:]
         /// Subjects whose failures are folded now.
         var floods: [String: Flood] = [:]
@@ -88,7 +95,15 @@ public final class CredentialMemory: Sendable {
 
     /// The app that the credentials last belonged to; nil for strangers.
     func app(of pair: Pair) -> UUID? {
-        state.withLockedValue { $0.apps[pair] }
+        state.withLockedValue { $0.known[pair]?.appID }
+    }
+
+    /// The same, if the credentials have been admitted for all of this before, on this instance.
+    func app(of pair: Pair, admittedFor permissions: [Permission]) -> UUID? {
+        state.withLockedValue { state in
+            guard let known = state.known[pair], known.granted.isSuperset(of: permissions) else { return nil }
+            return known.appID
+        }
     }
 
     /// The refusal of a read whose credentials failed, or had nothing left, a moment ago; nil if the database decides.
@@ -126,11 +141,16 @@ public final class CredentialMemory: Sendable {
     }
 
     /// Remembers credentials that were right.
-    func note(_ pair: Pair, app: UUID) {
+    ///
+    /// - Parameter granted: what they were admitted for.
+    func note(_ pair: Pair, app: UUID, granted: [Permission]) {
         state.withLockedValue { state in
-            guard state.apps[pair] != app else { return }
-            if state.apps.count >= Self.capacity { state.apps = [:] }
-            state.apps[pair] = app
+            if state.known[pair]?.appID != app {
+                if state.known.count >= Self.capacity { state.known = [:] }
+                state.known[pair] = Known(appID: app)
+            }
+            guard !granted.isEmpty, state.known[pair]?.granted.isSuperset(of: granted) == false else { return }
+            state.known[pair]?.granted.formUnion(granted)
         }
     }
 
@@ -141,7 +161,7 @@ public final class CredentialMemory: Sendable {
     func noteFailure(_ pair: Pair, flood: (subject: String, at: String, remaining: Duration)?) {
         state.withLockedValue { state in
             let now = ContinuousClock.now
-            state.apps[pair] = nil
+            state.known[pair] = nil
             state.exhausted[pair] = nil
             Self.makeRoom(&state.failed) { $0 > now }
             state.failed[pair] = now + Self.span

@@ -63,7 +63,7 @@ struct CredentialMemoryTests {
     @Test("knows the app of credentials until they fail")
     func apps() {
         let app = UUID.random()
-        memory.note(pair("right"), app: app)
+        memory.note(pair("right"), app: app, granted: [])
         #expect(memory.app(of: pair("right")) == app)
         #expect(memory.app(of: pair("wrong")) == nil)
 
@@ -71,6 +71,22 @@ struct CredentialMemoryTests {
 
         #expect(memory.app(of: pair("right")) == nil)
         #expect(memory.refusal(of: pair("right"))?.verdict == .unauthenticated)
+    }
+
+    @Test("knows what credentials were admitted for, all of it, until they fail")
+    func granted() {
+        let app = UUID.random()
+        memory.note(pair("right"), app: app, granted: [.readCustomers])
+        memory.note(pair("right"), app: app, granted: [.readAudit])
+        memory.note(pair("refused"), app: app, granted: [])
+
+        #expect(memory.app(of: pair("right"), admittedFor: [.readAudit, .readCustomers]) == app)
+        #expect(memory.app(of: pair("right"), admittedFor: [.readAudit, .deleteCustomers]) == nil)
+        #expect(memory.app(of: pair("refused"), admittedFor: [.readCustomers]) == nil)
+
+        memory.noteFailure(pair("right"), flood: nil)
+
+        #expect(memory.app(of: pair("right"), admittedFor: [.readCustomers]) == nil)
     }
 
     @Test(
