@@ -9,7 +9,8 @@ extension ReadOperation {
     /// before the first byte leaves.
     ///
     /// The document is read page by page. Each page has a connection of the pool and a snapshot of its own, so neither
-    /// memory nor the database suffers from a large document or a slow client. What is added or removed while it is read
+    /// memory nor the database suffers from a large document or a slow client; between two pages it rests for as long as
+    /// the first took. What is added or removed while it is read
     /// may be in it or not; everything else is in it once. A table without a primary key is read in the order in which its
     /// rows lie: one that is updated meanwhile may be missing or come twice.
     ///
@@ -166,10 +167,13 @@ private struct SubjectDocument: Sendable {
     ) async throws {
         var after: String?
         repeat {
-            let isFirst = after == nil
+            let (isFirst, start) = (after == nil, ContinuousClock.now)
             let records: String?
             (records, after) = try await texts(page(after))
+            let end = ContinuousClock.now
             if let records { try await write(isFirst ? records : "," + records) }
+            // A long document leaves others as much time of the database as it takes.
+            if after != nil { try await Task.sleep(until: end + (end - start)) }
         } while after != nil
     }
 

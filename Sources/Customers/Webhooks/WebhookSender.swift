@@ -93,8 +93,9 @@ public struct WebhookSender: Sendable {
                 if answer.isReusable { connection = known }
                 return answer
             } catch {
-                // The receiver may have closed a connection that it had no use for, and have seen nothing of this.
-                guard error == .closed else { throw error }
+                // The receiver may have closed a connection that it had no use for, or have sent more than its last answer
+                // (a 204 with a body), and have seen nothing of this.
+                guard [.closed, .malformedAnswer].contains(error) else { throw error }
             }
         }
         let new = try await WebhookConnection.open(url, addresses, tls: tls, until: deadline)

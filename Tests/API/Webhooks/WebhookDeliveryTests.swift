@@ -54,6 +54,23 @@ struct WebhookDeliveryTests {
         #expect(receiver.deliveries.map { $0["type"] } == ["customer.created"])
     }
 
+    @Test("a receiver that sends a body where there can be none is understood, event after event")
+    func bodyOfNoContent() async throws {
+        let tenant = try await stage.tenant()
+        // The receiver adds a body to any status.
+        let receiver = try await WebhookReceiver { _ in .answer(204) }
+        let webhook = try await tenant.makeWebhook(to: receiver)
+
+        try await tenant.makeEvents(20)
+
+        try await eventually("all were recorded") {
+            try await tenant.askWebhooks("GET", "/\(webhook.id)/deliveries").data.count >= 20
+        }
+        let history = try await tenant.askWebhooks("GET", "/\(webhook.id)/deliveries")
+        #expect(try history.column("status_code") == Array(repeating: "204", count: 20))
+        #expect(arrived(receiver).count == 20)
+    }
+
     static let failures: [(WebhookReceiver.Reaction, status: String?, error: String)] = [
         (.answer(500), "500", "the receiver answered 500"),
         (.answer(302, headers: [("location", "http://127.0.0.1:1/")]), "302", "redirects aren't followed"),
