@@ -4,7 +4,7 @@ import { pause } from "./api.js";
 import { MOST, idsIn, textOf, written } from "./csv.js";
 import { decide } from "./decision.js";
 import { save } from "./download.js";
-import { badge, button, card, count, fill, make, mono, table } from "./document.js";
+import { badge, button, byID, card, count, fill, make, mono, table } from "./document.js";
 import { reason, typed } from "./form.js";
 import { link } from "./router.js";
 
@@ -115,25 +115,28 @@ export const bulkRun = {
       make("section", { class: "card", "aria-label": "Progress" }, make("p", { class: "lead", id: "bulk-status" }), bar, numbers, stop),
       results);
 
-    let state;
-    for (;;) {
-      state = JSON.parse((await session.api.read(`${PATH}/${id}`, {}, signal)).text);
-      show();
-      if (state.status !== "RUNNING") break;
-      if (stop.childElementCount === 0 && session.may("customers:delete")) stop.append(button("Stop", halt, { id: "bulk-stop" }));
-      await pause(PACE * 1000, signal);
-      await session.api.spare(RESERVE, signal, session.api.onWait);
-    }
-    fill(stop);
-    const items = (await session.api.read(`${PATH}/${id}/results`, {}, signal)).text.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
-    report(items);
-    session.announce(document.getElementById("bulk-status")?.textContent ?? "");
+    watch().catch(session.report);
 
-    function show() {
+    async function watch() {
+      for (;;) {
+        const state = JSON.parse((await session.api.read(`${PATH}/${id}`, {}, signal)).text);
+        show(state);
+        if (state.status !== "RUNNING") break;
+        if (stop.childElementCount === 0 && session.may("customers:delete")) stop.append(button("Stop", halt, { id: "bulk-stop" }));
+        await pause(PACE * 1000, signal);
+        await session.api.spare(RESERVE, signal, session.api.onWait);
+      }
+      fill(stop);
+      const { text } = await session.api.read(`${PATH}/${id}/results`, {}, signal);
+      report(text.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line)));
+      session.announce(byID("bulk-status").textContent);
+    }
+
+    function show(state) {
       const { status, total, deleted, refused, not_found: gone, failed } = state;
       const done = deleted + refused + gone + failed;
       bar.value = total === 0 ? 1 : done / total;
-      fill(document.getElementById("bulk-status"), make("span", {}, status === "RUNNING" ? `${count(done)} of ${count(total)} done …`
+      fill(byID("bulk-status"), make("span", {}, status === "RUNNING" ? `${count(done)} of ${count(total)} done …`
         : status === "CANCELLED" ? `Stopped after ${count(done)} of ${count(total)}.` : `Done: ${number(total, "customer", "customers")}.`));
       numbers.replaceChildren([[deleted, isDry ? "would be deleted" : "deleted"], [refused, "refused, since records refer to them"],
         [gone, "not found"], [failed, "failed"]].map(([many, what]) => `${count(many)} ${what}`).join(" · "));

@@ -64,14 +64,14 @@ export const certificate = {
         Object.keys(PARTS).filter((part) => certified.disclosed[part]).map((part) => card(`Disclosed: ${part}`, facts(
           COLUMNS[part].map((name) => [name.replace(/_/g, " "), certified.disclosed[part][name]])))),
         card("Proof",
-          make("ul", { id: "certificate-verdict", role: "status" }, make("li", {}, canVerify() ? "Computing …" : "It can't be computed here: this page wasn't loaded over https.")),
+          make("div", { id: "certificate-verdict", role: "status" }, make("p", {}, canVerify() ? "Computing …" : "It can't be computed here: this page wasn't loaded over https.")),
           make("pre", { tabindex: 0, "aria-label": "The proof" }, certified.proof)),
         make("p", { class: "dim" }, "It proves that this entry, unchanged, is in the trail that was signed; not that the entry is true. Verify it without this page: ",
           make("code", {}, "customerd audit verify --certificate FILE --public-key KEY"), ".")));
     if (!canVerify()) return;
     // Without its signature: this page has no public key but from the service itself.
     const results = await verdicts(certified, null);
-    fill(byID("certificate-verdict"), results.map(({ sentence, holds, reason }) => make("li", { class: holds ? "good" : "bad" },
-      holds ? `✓ ${sentence}` : `✗ Not so: ${sentence}${reason ? ` (${reason})` : ""}`)));
+    fill(byID("certificate-verdict"), make("ul", {}, results.map(({ sentence, holds, reason }) => make("li", { class: holds ? "good" : "bad" },
+      holds ? `✓ ${sentence}` : `✗ Not so: ${sentence}${reason ? ` (${reason})` : ""}`))));
   },
 };

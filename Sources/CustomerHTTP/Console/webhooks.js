@@ -1,10 +1,11 @@
-// Webhooks: where events are sent, what came of it, and what can be done about it.
+// Webhooks: where events are sent, what came of it, and what can be done about it. No reason is asked for: the trail keeps none
+// where it names no customer, since no redaction could reach it.
 
 import { pause } from "./api.js";
 import { decide } from "./decision.js";
 import { show } from "./dialog.js";
 import { badge, button, card, facts, fill, make, moment, mono, table, value } from "./document.js";
-import { reason, typed } from "./form.js";
+import { typed } from "./form.js";
 import { link } from "./router.js";
 
 const PATH = "/api/v0/webhooks";
@@ -46,16 +47,16 @@ function create(session) {
       { name: "url", label: "Address", hint: "https, and reachable from the internet.", kind: "url", most: 2048, missing: "Say where events go", placeholder: "https://example.com/hooks" },
       { name: "description", label: "Description", most: 500 },
       { name: "types", label: "Events", kind: "checks", options: TYPES.map((type) => [type, type]), missing: "Choose at least one" },
-      reason,
     ],
-    request: ({ url, description, types, reason }) => ({
-      method: "POST", path: PATH, reason,
+    request: ({ url, description, types }) => ({
+      method: "POST", path: PATH,
       body: { url, description: description || null, types: types?.length === TYPES.length ? null : types },
     }),
     done({ text }) {
-      const made = JSON.parse(text);
-      location.hash = link(`/webhooks/${made.id}`);
-      reveal(made.secret);
+      const { id, secret } = JSON.parse(text);
+      // Shown there, since leaving a page closes its dialogs.
+      session.memory.secret = secret;
+      location.hash = link(`/webhooks/${id}`);
     },
   });
 }
@@ -120,21 +121,21 @@ export const webhook = {
           }),
           isOn
             ? act("pause", "Pause", {
-              title: "Pause the webhook", fields: [reason], verb: "Pause it", foresee: plan("Nothing is sent until it goes on. Events wait meanwhile; none is lost."),
-              request: ({ reason }) => ({ method: "PATCH", path, body: { status: "DISABLED" }, reason }), done: after("The webhook is paused."),
+              title: "Pause the webhook", fields: [], verb: "Pause it", foresee: plan("Nothing is sent until it goes on. Events wait meanwhile; none is lost."),
+              request: () => ({ method: "PATCH", path, body: { status: "DISABLED" } }), done: after("The webhook is paused."),
             })
             : act("resume", "Go on", {
-              title: "Go on", fields: [reason], verb: "Go on", foresee: plan("It goes on where it stopped: events that happened meanwhile are sent first."),
-              request: ({ reason }) => ({ method: "PATCH", path, body: { status: "ENABLED" }, reason }), done: after("The webhook goes on."),
+              title: "Go on", fields: [], verb: "Go on", foresee: plan("It goes on where it stopped: events that happened meanwhile are sent first."),
+              request: () => ({ method: "PATCH", path, body: { status: "ENABLED" } }), done: after("The webhook goes on."),
             }),
           act("rotate", "Rotate the secret", {
             title: "Rotate the secret", verb: "Make a new secret",
             fields: [{
               name: "overlap", label: "The old secret stays valid for", kind: "select", value: "86400", missing: "Say how long",
               options: [["0", "no longer"], ["3600", "an hour"], ["86400", "a day"]],
-            }, reason],
+            }],
             foresee: plan("Makes a new secret, which is shown once. As long as the old one is valid, deliveries have both signatures."),
-            request: ({ overlap, reason }) => ({ method: "POST", path: `${path}/rotate-secret`, body: { overlap_seconds: Number(overlap) }, reason }),
+            request: ({ overlap }) => ({ method: "POST", path: `${path}/rotate-secret`, body: { overlap_seconds: Number(overlap) } }),
             done({ text }) {
               session.say("The secret is rotated.");
               reveal(JSON.parse(text).secret);
@@ -145,15 +146,15 @@ export const webhook = {
             fields: [{
               name: "after", label: "After which position in the trail", hint: "0 sends everything again; the newest position skips what waits.",
               kind: "number", min: 0, missing: "Say after which position", check: (text) => /^\d{1,15}$/.test(text) ? null : "It has to be a whole number",
-            }, reason],
+            }],
             foresee: plan("Goes on behind a position in the audit trail: back, to send events again, or forth, to skip some. The receiver tells repetitions by their id."),
-            request: ({ after, reason }) => ({ method: "POST", path: `${path}/replay`, body: { after: Number(after) }, reason }),
+            request: ({ after }) => ({ method: "POST", path: `${path}/replay`, body: { after: Number(after) } }),
             done: after("Events are sent from there on."),
           }, "risky"),
           act("delete", "Delete", {
-            title: ["Delete ", value(host)], verb: "Delete", isDangerous: true, fields: [reason, typed(host, "the address of the receiver")],
+            title: ["Delete ", value(host)], verb: "Delete", isDangerous: true, fields: [typed(host, "the address of the receiver")],
             foresee: plan("Nothing is sent there any more. The history of its deliveries goes as well."),
-            request: ({ reason }) => ({ method: "DELETE", path, reason }),
+            request: () => ({ method: "DELETE", path }),
             done() {
               location.hash = link("/webhooks");
               session.say("The webhook is deleted.");
@@ -161,6 +162,8 @@ export const webhook = {
           }, "risky")))),
         make("div", { class: "column" }, card("Deliveries", list))));
 
+    if (session.memory.secret) reveal(session.memory.secret);
+    delete session.memory.secret;
     let known = null;
     await look();
     watch().catch((error) => { if (error.name !== "AbortError") session.report(error); });
@@ -171,7 +174,7 @@ export const webhook = {
       known = text;
       const { data } = JSON.parse(text);
       fill(list, make("p", { class: "dim" }, data.length === 0 ? "None yet." : "The last attempts, newest first."),
-        data.length > 0 ? table("Deliveries", ["time", "event", "position", "attempt", "answer", "took"], data.map((each) => [
+        data.length > 0 ? table("Attempts to deliver", ["time", "event", "position", "attempt", "answer", "took"], data.map((each) => [
           moment(each.at), each.type, each.seq === null ? null : String(each.seq), String(each.attempt),
           each.error === null ? badge(String(each.status_code), "done")
             : make("span", {}, badge(String(each.status_code ?? "none"), "failed"), " ", value(each.error)),
