@@ -3,7 +3,7 @@
 import uuid
 
 from console_case import H1, ROLES, ConsoleCase, narrow_key, write
-from setting import URL, App, Key
+from setting import URL, App, Key, sql
 
 MENU = {
     "viewer": ["Customers", "Scheduled deletions"],
@@ -52,7 +52,9 @@ class SignInTests(ConsoleCase):
     def test_signing_out_forgets_what_was_shown_and_looked_for(self):
         app = App()
         customer = app.customer("Ada", "Lovelace")
+        app.customer("Alan", "Turing")
         page = self.sign_in(app.office, "/customers")
+        page.wait_text("#found", "2 customers")
         page.fill("#search", "lovelace")
         page.press("Enter")
         page.wait_text("#found", "One customer")
@@ -74,7 +76,6 @@ class SignInTests(ConsoleCase):
         page = self.sign_in(viewer, "/customers")
         page.expected.append("401")
 
-        from setting import sql
         sql(f"UPDATE service.api_keys SET revoked_at = now() WHERE client_key = '{viewer.client_key}'")
         page.click("#page form button[type=submit]")
 

@@ -77,7 +77,7 @@ export function fill(place, ...children) {
   if (held === null || place.contains(document.activeElement)) return;
   // To what is nearest, if it is gone or can't be pressed any more.
   const same = held && document.getElementById(held);
-  (same && !same.disabled ? same : place.querySelector("h1, button:enabled, a[href], summary"))?.focus();
+  (same && !same.disabled ? same : place.querySelector("h1") ?? place.querySelector("button:enabled, a[href], summary"))?.focus();
 }
 
 /** Replaces what an element says. */
