@@ -17,7 +17,7 @@ class DeletionTests(ConsoleCase):
         page = self.customer_page(app.office, customer, actor="eve@example.com")
 
         page.click("#act-delete")
-        page.wait_text("dialog.sheet .foreseen", "a deletion would go through")
+        page.wait_text("dialog.sheet .foreseen", "It can be deleted")
         page.click("#decide")
         page.wait_text("#field-reason-fault", "Say why")
         page.wait_text("#field-typed-fault", "Type Ada Lovelace to confirm")

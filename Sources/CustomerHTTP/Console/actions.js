@@ -154,8 +154,9 @@ const ALL = [
     id: "delete", group: "Delete", label: "Delete", needs: ["customers:delete"], when: lives, isDangerous: true,
     decision(customer, session) {
       const known = toType(customer.record, customer.id);
+      const why = session.may("customers:restore") ? "" : undefined;
       return {
-        title: ["Delete ", who(customer)], verb: "Delete", fields: [reason, typed(known.text, known.what)],
+        title: ["Delete ", who(customer)], verb: "Delete", fields: [reason, typed(known.text, known.what, why)],
         foresee: checked(session, customer, (check) => ({
           nodes: [
             ...outlook(check),

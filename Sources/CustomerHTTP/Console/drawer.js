@@ -80,7 +80,7 @@ export class Drawer {
         ["id", entry.customer_id
           && make("a", { class: "mono", href: this.#filter({ customer_id: entry.customer_id }) }, entry.customer_id)],
         ["page", entry.customer_id && mayReadCustomers
-          && make("a", { href: link(`/customers/${entry.customer_id}`) }, "The customer")],
+          ? make("a", { href: link(`/customers/${entry.customer_id}`) }, "The customer") : null],
       ]),
       entry.before_image === null ? null : facts("The record before", lines(entry.text.get("before_image"))),
       entry.request === null ? null : facts("Request", [

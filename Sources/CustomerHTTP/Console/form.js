@@ -16,7 +16,7 @@ export const reason = {
  * @param {string} why - what can't be undone
  */
 export const typed = (text, what, why = "This can't be undone.") => ({
-  name: "typed", label: ["Type ", value(text, { class: "to-type" }), " to confirm"], hint: `${why} Type ${what}.`,
+  name: "typed", label: ["Type ", value(text, { class: "to-type" }), " to confirm"], hint: `${why} Type ${what}.`.trim(),
   check: (given) => given.replace(/\s+/g, " ").toLowerCase() === text.toLowerCase() ? null : [`Type ${what} as it is shown: `, value(text)],
   missing: ["Type ", value(text), " to confirm"],
 });

@@ -72,7 +72,7 @@ function counted({ table, count, constraint }) {
 export function outlook({ deletable, blockers, cascades }) {
   const nodes = [];
   if (deletable) {
-    nodes.push(make("p", { class: "good" }, "Nothing keeps this customer: a deletion would go through."));
+    nodes.push(make("p", { class: "good" }, "It can be deleted: nothing stands in the way."));
   } else {
     nodes.push(make("p", { class: "bad" }, blockers.length > 0
       ? "It can't be deleted. These refer to the customer:" : "It can't be deleted: a rule of the database prevents it."));
