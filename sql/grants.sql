@@ -20,7 +20,7 @@ FROM (VALUES
         service.etag, service.redacted, service.redacted_record, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening, service.fold, service.containing,
-        service.authorize, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
+        service.authorize, service.describe_key, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
         service.append, service.append_each, service.release, service.overdue, service.recover, service.purge, service.audit_lag,
         service.cascading, service.refusal, service.key_closure, service.has_acting_keys, service.reached_rows,
         service.try_deletion, service.reference_item, service.deletion_check,

@@ -6,17 +6,18 @@ extension Certificate {
     ///
     /// - Parameter publicKey: the verifier key of the checkpoint, which the page tells its reader to compare.
     public func page(publicKey: String) -> String {
-        let script = Self.file("js")
-        let style = Self.file("css")
+        // One script, since a page by itself has nothing to import from.
+        let script = Self.file("verify.js").replacing("\nexport ", with: "\n") + Self.file("certificate.js")
+        let style = Self.file("certificate.css")
         return [
             ("style-hash", Self.hash(style)), ("script-hash", Self.hash(script)), ("id", Self.escaped(row[.id] ?? "")),
             ("key", Self.escaped(publicKey)), ("style", style), ("certificate", Self.block(json.text)),
             ("script", script),
-        ].reduce(Self.file("html")) { page, part in page.replacing("{\(part.0)}", with: part.1, maxReplacements: 1) }
+        ].reduce(Self.file("certificate.html")) { page, part in page.replacing("{\(part.0)}", with: part.1, maxReplacements: 1) }
     }
 
-    private static func file(_ ending: String) -> String {
-        EmbeddedText.files["Sources/AuditTrail/CertificatePage/certificate.\(ending)"] ?? ""
+    private static func file(_ name: String) -> String {
+        EmbeddedText.files["Sources/AuditTrail/CertificatePage/\(name)"] ?? ""
     }
 
     /// Source: W3C, Content Security Policy Level 3, section 2.3.1, hash-source.

@@ -16,7 +16,7 @@ struct Keys: AsyncParsableCommand {
     static var deadline: ContinuousClock.Instant { .now + .seconds(30) }
     static let longestTime = 100 * 366 * 86_400
     /// The permissions that a key can have.
-    static let permissions = Permission.allCases.filter { $0 != .switchedOff }.map(\.rawValue).joined(separator: ", ")
+    static let permissions = Permission.grantable.map(\.rawValue).joined(separator: ", ")
 }
 
 extension Keys {
@@ -55,7 +55,7 @@ extension Keys {
                 "Give the key this permission of its role only; can be repeated. By default all of them.",
                 discussion: Keys.permissions, valueName: "permission"),
             transform: { text in
-                guard let permission = Permission(rawValue: text), permission != .switchedOff else {
+                guard let permission = Permission(rawValue: text), Permission.grantable.contains(permission) else {
                     throw ValidationError("--permission must be one of \(Keys.permissions), not \"\(text)\".")
                 }
                 return permission

@@ -41,7 +41,7 @@ def permission(operation):
     sentence = re.search(r"Needs ([^.]*)\.", operation.get("description", ""))
     if not sentence:
         return "none"
-    return ", ".join(f"`{name}`" for name in re.findall(r"\w+:\w+", sentence[1]))
+    return ", ".join(f"`{name}`" for name in re.findall(r"\w+:\w+", sentence[1])) or "any key"
 
 
 def values(schema):

@@ -65,14 +65,22 @@ class Browser:
                     elif page := self.pages.get(message.get("sessionId")):
                         page.note(message["method"], message["params"])
 
-    def call(self, method, session=None, **parameters):
+    def send(self, method, session=None, **parameters):
+        """Asks for something, and returns the number under which the answer comes."""
         with self.arrived:
             self.number += 1
             number = self.number
-        message = {"id": number, "method": method, "params": parameters}
-        if session:
-            message["sessionId"] = session
-        os.write(self.commands, json.dumps(message).encode() + b"\0")
+            message = {"id": number, "method": method, "params": parameters}
+            if session:
+                message["sessionId"] = session
+            data = memoryview(json.dumps(message).encode() + b"\0")
+            # A pipe may take less than a large message at once.
+            while data:
+                data = data[os.write(self.commands, data):]
+        return number
+
+    def call(self, method, session=None, **parameters):
+        number = self.send(method, session, **parameters)
         with self.arrived:
             if not self.arrived.wait_for(lambda: number in self.answers, 60):
                 raise Failed(f"{method} wasn't answered")
@@ -81,9 +89,14 @@ class Browser:
             raise Failed(f"{method}: {answer['error']}")
         return answer["result"]
 
-    def page(self, url, width=1280, height=900, scale=1, dark=False):
-        """A page with cookies and storage of its own."""
+    def page(self, url, width=1280, height=900, scale=1, dark=False, downloads=None):
+        """A page with cookies and storage of its own.
+
+        downloads: the directory into which it saves files; without one it saves none.
+        """
         context = self.call("Target.createBrowserContext")["browserContextId"]
+        self.call("Browser.setDownloadBehavior", browserContextId=context,
+                  **({"behavior": "allow", "downloadPath": downloads} if downloads else {"behavior": "deny"}))
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, context)
@@ -101,7 +114,7 @@ class Browser:
 
 
 class Page:
-    KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, "")}
+    KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), " ": (32, " ")}
 
     def __init__(self, browser, session, context):
         self.browser = browser
@@ -109,6 +122,8 @@ class Page:
         self.context = context
         self.errors = []
         self.requests = []
+        # Method, part of the URL, what is done to it, and how often still.
+        self.faults = []
 
     def call(self, method, **parameters):
         return self.browser.call(method, self.session, **parameters)
@@ -128,6 +143,46 @@ class Page:
             self.errors.append(json.dumps(parameters["issue"]))
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"] + parameters["request"].get("urlFragment", ""))
+        elif method == "Fetch.requestPaused":
+            self.interfere(parameters)
+
+    # --- faults ------------------------------------------------------------------------------------------------------
+
+    def lose(self, method, path, times=1):
+        """Loses answers, once the service has given them."""
+        self._fault(method, path, times, "lose")
+
+    def answer(self, method, path, status, message, times=1, **headers):
+        """Answers requests in the place of the service, which never sees them."""
+        self._fault(method, path, times, (status, message, headers))
+
+    def _fault(self, method, path, times, what):
+        self.faults.append([method, path, times, what])
+        self.call("Fetch.enable", patterns=[{"urlPattern": "*/api/*", "requestStage": stage} for stage in ("Request", "Response")])
+
+    def interfere(self, paused):
+        """Called by the reader of the pipe, so it may not wait for an answer."""
+        request, is_answer = paused["request"], "responseStatusCode" in paused
+        for fault in self.faults:
+            method, path, times, what = fault
+            if times == 0 or method != request["method"] or path not in request["url"] or (what == "lose") != is_answer:
+                continue
+            fault[2] -= 1
+            if what == "lose":
+                self.send("Fetch.failRequest", requestId=paused["requestId"], errorReason="ConnectionReset")
+            else:
+                status, message, headers = what
+                body = json.dumps({"statusCode": status, "message": message, "error": ""}).encode()
+                self.send("Fetch.fulfillRequest", requestId=paused["requestId"], responseCode=status,
+                          responseHeaders=[{"name": name.replace("_", "-"), "value": str(value)} for name, value in headers.items()],
+                          body=base64.b64encode(body).decode())
+            return
+        self.send("Fetch.continueRequest", requestId=paused["requestId"])
+
+    def send(self, method, **parameters):
+        return self.browser.send(method, self.session, **parameters)
+
+    # --- what is on the page -----------------------------------------------------------------------------------------
 
     def open(self, url):
         self.call("Page.navigate", url=url)
@@ -179,9 +234,20 @@ class Page:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select?.()")
         self.call("Input.insertText", text=text)
 
-    def press(self, key):
+    def choose_file(self, selector, path):
+        """Gives a field for files one."""
+        found = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        self.call("DOM.setFileInputFiles", files=[path], objectId=found["result"]["objectId"])
+
+    def select(self, selector, value):
+        """Chooses from a list, as a person does by keyboard."""
+        self.evaluate("(() => { const list = document.querySelector(%s); list.value = %s;"
+                      " list.dispatchEvent(new Event('input', {bubbles: true})); list.dispatchEvent(new Event('change', {bubbles: true})); })()"
+                      % (json.dumps(selector), json.dumps(value)))
+
+    def press(self, key, shift=False):
         code, text = self.KEYS.get(key) or (ord(key.upper()), key)
-        event = {"key": key, "windowsVirtualKeyCode": code}
+        event = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 

@@ -228,6 +228,12 @@ END
 $$;
 CREATE INDEX customers_by_age ON public.customers (app_id, created_at DESC, id) WHERE archived_at IS NULL;
 CREATE INDEX customers_by_status ON public.customers (app_id, status, created_at DESC, id) WHERE archived_at IS NULL;
+-- By its last digits, so that a number is found whether it is written with its country or with a zero instead.
+CREATE INDEX customers_by_phone ON public.customers
+    (app_id, reverse(regexp_replace(phone_number, '[^0-9]', '', 'g')) text_pattern_ops) WHERE archived_at IS NULL;
+CREATE INDEX customers_by_archive ON public.customers (app_id, created_at DESC, id) WHERE archived_at IS NOT NULL;
+COMMENT ON INDEX public.customers_by_phone IS 'The last digits of a phone number, within an app.';
+COMMENT ON INDEX public.customers_by_archive IS 'The list of archived customers, newest first.';
 COMMENT ON INDEX public.customers_by_name IS 'Substrings of a name, in any case, within an app.';
 COMMENT ON INDEX public.customers_by_email IS 'Substrings of an email address, in any case, within an app.';
 COMMENT ON INDEX public.customers_by_age IS 'The list without filters, newest first, and its total.';

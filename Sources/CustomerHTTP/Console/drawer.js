@@ -1,26 +1,27 @@
 // One entry, in full.
 
 import { canCompute, hashHolds } from "./chain.js";
-import { byID, clock, make, value } from "./document.js";
+import { open } from "./dialog.js";
+import { badge, byID, definitions, facts as list, make, moment, mono, value } from "./document.js";
 import { members } from "./json.js";
 import { attempts, groupOf, meaning } from "./outcomes.js";
+import { link } from "./router.js";
 
 export class Drawer {
   #dialog = byID("entry");
   #filter;
+  #onClose;
   entry = null;
 
   /**
-   * @param {function()} onClose
+   * @param {function(): boolean} onClose - puts the focus somewhere, or returns false
    * @param {function(object): string} filter - where a filter leads
    */
   constructor(onClose, filter) {
     this.#filter = filter;
     byID("entry-close").addEventListener("click", () => this.#dialog.close());
-    this.#dialog.addEventListener("close", () => {
-      this.entry = null;
-      onClose();
-    });
+    this.#onClose = onClose;
+    this.#dialog.addEventListener("close", () => { this.entry = null; });
     // A click on the backdrop is one on the dialog itself.
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close();
@@ -39,26 +40,26 @@ export class Drawer {
    * @param {object} entry
    * @param {object|null} before - the entry below it in the chain, if it is known
    */
-  show(entry, before, { hasNewer, hasOlder }) {
+  show(entry, before, { hasNewer, hasOlder, mayReadCustomers }) {
     this.entry = entry;
     byID("entry-title").textContent = `Entry ${entry.seq}`;
     byID("entry-newer").disabled = !hasNewer;
     byID("entry-older").disabled = !hasOlder;
-    byID("entry-body").replaceChildren(...this.#sections(entry, before).filter(Boolean));
-    if (!this.#dialog.open) this.#dialog.showModal();
+    byID("entry-body").replaceChildren(...this.#sections(entry, before, mayReadCustomers).filter(Boolean));
+    if (this.#dialog.open) byID("entry-title").focus();
+    else open(this.#dialog, byID("entry-title"), this.#onClose);
     this.#dialog.scrollTop = 0;
-    byID("entry-title").focus();
   }
 
-  #sections(entry, before) {
+  #sections(entry, before, mayReadCustomers) {
     const folded = attempts(entry);
     return [
       make("p", { class: "lead" },
-        make("span", { class: `badge ${groupOf(entry.outcome)}` }, entry.outcome), " ",
+        badge(entry.outcome, groupOf(entry.outcome)), " ",
         make("strong", {}, entry.action), folded > 1 ? ` × ${folded}` : null, make("br"), value(meaning(entry))),
       facts("What", [
-        ["occurred", time(entry.occurred_at)],
-        ["recorded", time(entry.recorded_at)],
+        ["occurred", moment(entry.occurred_at)],
+        ["recorded", moment(entry.recorded_at)],
         ["status", entry.status_code ?? "none: there was no answer"],
         ["error", entry.error_code],
         ["SQLSTATE", entry.sqlstate],
@@ -78,6 +79,8 @@ export class Drawer {
       facts("Customer", [
         ["id", entry.customer_id
           && make("a", { class: "mono", href: this.#filter({ customer_id: entry.customer_id }) }, entry.customer_id)],
+        ["page", entry.customer_id && mayReadCustomers
+          ? make("a", { href: link(`/customers/${entry.customer_id}`) }, "The customer") : null],
       ]),
       entry.before_image === null ? null : facts("The record before", lines(entry.text.get("before_image"))),
       entry.request === null ? null : facts("Request", [
@@ -86,7 +89,7 @@ export class Drawer {
         ...lines(entry.text.get("request"), ["method", "path", "query", "headers"]),
       ]),
       this.#chain(entry, before),
-      make("p", { class: "actions" }, make("button", {
+      make("p", { class: "actions" }, make("a", { class: "button", id: "to-certificate", href: link(`/entries/${entry.id}/certificate`) }, "Certificate"), make("button", {
         type: "button", class: "quiet",
         click: async (event) => {
           const button = event.currentTarget;
@@ -111,7 +114,7 @@ export class Drawer {
         verdict.textContent = holds ? "the hash is that of the columns" : "the hash isn't that of the columns";
       });
     }
-    const link = before === null
+    const follows = before === null
       ? entry.seq === 1 ? "the first of its chain" : `entry ${entry.seq - 1} isn't loaded`
       : before.hash === entry.previous_hash
         ? `follows entry ${before.seq}` : `doesn't follow entry ${before.seq}: one of them was replaced`;
@@ -120,7 +123,7 @@ export class Drawer {
       make("dt", {}, "position"), make("dd", {}, entry.seq),
       make("dt", {}, "app"), make("dd", { class: "mono" }, entry.app_id),
       make("dt", {}, "entry"), make("dd", { class: "mono" }, entry.id),
-      make("dt", {}, "link"), make("dd", { class: isBad ? "bad" : "" }, link),
+      make("dt", {}, "link"), make("dd", { class: isBad ? "bad" : "" }, follows),
       make("dt", {}, "computed"), verdict,
       ["previous_hash", "hash", "subject_commitment", "context_commitment"].map((name) => [
         make("dt", {}, name.replace("_", " ")), make("dd", { class: "mono hash" }, entry[name]),
@@ -130,18 +133,11 @@ export class Drawer {
 
 const section = (title, ...children) => make("section", {}, make("h3", {}, title), ...children);
 
-const mono = (text) => value(text, { class: "mono" });
-
-const time = (text) => make("time", { datetime: text, title: text }, `${clock(text)} UTC`);
-
-/** A list of names and values, without those that are null; nothing if all are. */
+/** A section of names and values, without those that are null; nothing if all are. */
 function facts(title, pairs) {
-  const given = pairs.filter(([, content]) => content !== null && content !== undefined && content !== "");
-  return given.length === 0 ? null : section(title, make("dl", {}, definitions(given)));
+  const given = list(pairs);
+  return given && section(title, given);
 }
-
-const definitions = (pairs) => pairs.flatMap(([name, content]) =>
-  [make("dt", {}, value(name)), make("dd", {}, content instanceof Node ? content : value(content))]);
 
 /** The members of an object as they were written, down to the last digit. */
 function lines(text, first = []) {

@@ -48,9 +48,9 @@ export function parts(text) {
 export const members = (text) => new Map(parts(text));
 
 /**
- * An entry of the trail: its members parsed, and `text`, a map with the text of each.
+ * An object of the API: its members parsed, and `text`, a map with the text of each.
  * @param {string} text
  */
-export function entry(text) {
+export function kept(text) {
   return { ...JSON.parse(text), text: members(text), source: text };
 }

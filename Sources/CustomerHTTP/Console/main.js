@@ -1,344 +1,187 @@
-// The page as a whole: who is signed in, what the fragment of the address asks for, and the keyboard.
+// The desk as a whole: who is signed in, and which page is shown.
 
-import { Refusal, TrailAPI } from "./api.js";
-import { Chart } from "./chart.js";
-import { byID, count, make, say, tell } from "./document.js";
-import { Drawer } from "./drawer.js";
-import { List } from "./list.js";
-import { OUTCOMES, attempts } from "./outcomes.js";
-import { Trail } from "./trail.js";
-import { Verification } from "./verification.js";
+import { API, Refusal } from "./api.js";
+import { bulk, bulkRun } from "./bulk.js";
+import { certificate } from "./certificate.js";
+import { customer } from "./customer.js";
+import { customers } from "./customers.js";
+import { byID, make, say, tell, value } from "./document.js";
+import { asked, find, link } from "./router.js";
+import { scheduled } from "./scheduled.js";
+import { trail } from "./trailpage.js";
+import { webhook, webhooks } from "./webhooks.js";
+import { inWords } from "./words.js";
 
-const FILTERS = ["outcome", "customer_id", "actor", "from", "to"];
+/** Those of the menu first, in its order. */
+const PAGES = [customers, scheduled, bulk, webhooks, trail, customer, bulkRun, webhook, certificate];
 /** Where the credentials are kept, if they are: gone with the tab, and never part of an address. */
 const KEPT = "customerd.credentials";
 
-// --- what the address asks for ---------------------------------------------------------------------------------------
-
-/** `#outcome=…&entry=…`: the fragment, which browsers don't send anywhere. */
-const asked = () => new URLSearchParams(location.hash.slice(1));
-
-const filterAsked = () => Object.fromEntries(FILTERS.map((name) => [name, asked().get(name) ?? ""]));
-
-function fragment(values) {
-  return `#${new URLSearchParams(Object.entries(values).filter(([, value]) => value))}`;
-}
-
-const linkTo = (id) => fragment({ ...filterAsked(), entry: id });
-
-// --- one session -----------------------------------------------------------------------------------------------------
-
+/** Who is signed in: the API, what the key is and may do, and how pages say something. */
 class Session {
-  #api;
-  #trail;
-  #list = new List((entry) => linkTo(entry.id));
-  #drawer;
-  #verification;
-  #isLive = true;
-  #wake = () => {};
-  #opening = null;
+  api;
+  key;
+  /** What pages keep while one is signed in. */
+  memory = {};
 
-  constructor(api) {
-    this.#api = api;
-    this.#trail = new Trail(api);
-    this.#drawer = drawer;
-    this.#verification = new Verification(api, linkTo);
-    this.#listen();
+  constructor(api, key) {
+    this.api = api;
+    this.key = key;
   }
 
-  async begin() {
-    byID("live").setAttribute("aria-pressed", "true");
-    await this.#ask();
-    await this.#open();
+  may(...permissions) {
+    return permissions.every((permission) => this.key.permissions.includes(permission));
   }
 
-  end() {
-    this.#trail.stop();
-    this.#verification.stop();
+  /** Says what was done, at the top of the page. */
+  say(sentence) {
+    tell("notice", sentence);
+    this.announce(sentence);
   }
 
-  // What was asked for has changed: another filter, another entry, or neither.
-  async follow() {
-    if (FILTERS.some((name) => (this.#trail.filter[name] ?? "") !== filterAsked()[name])) await this.#ask();
-    await this.#open();
+  /** Says something to those who don't see the page. */
+  announce(sentence) {
+    say("announcer", sentence);
   }
 
-  verify() {
-    this.#verification.run();
-  }
-
-  toggleLive() {
-    this.#isLive = !this.#isLive;
-    byID("live").setAttribute("aria-pressed", this.#isLive);
-    tell("announcer", this.#isLive ? "Live updates on" : "Live updates off");
-    this.#state();
-    this.#wake();
-  }
-
-  wake() {
-    this.#wake();
-  }
-
-  move(step) {
-    if (!this.#drawer.isOpen) return this.#list.move(step);
-    const next = this.#neighbour(step);
-    if (next) location.replace(linkTo(next.id));
-  }
-
-  closed() {
-    const id = asked().get("entry");
-    history.replaceState(null, "", fragment(filterAsked()));
-    if (id) this.#list.focus(id);
-  }
-
-  async older() {
-    const before = this.#trail.entries.length;
-    await this.#trail.older();
-    const first = this.#trail.entries[before];
-    if (first) this.#list.focus(first.id);
-  }
-
-  /** Loads what is missing of the chart's day, leaving some requests to the auditor. */
-  async loadDay() {
-    byID("chart-load").disabled = true;
-    try {
-      while (this.#trail.hasOlder && this.#trail.known > chart.start) await this.#trail.older(20);
-    } finally {
-      byID("chart-load").disabled = false;
-    }
-  }
-
-  // --- the trail -----------------------------------------------------------------------------------------------------
-
-  async #ask() {
-    showFilter();
-    await this.#trail.start(filterAsked());
-    this.#watch();
-  }
-
-  #watch() {
-    this.#trail.watch(async () => {
-      while (document.hidden || !this.#isLive) await new Promise((resolve) => { this.#wake = resolve; });
-    }).catch(report);
-  }
-
-  #listen() {
-    const trail = this.#trail;
-    const shown = () => {
-      tell("error", null);
-      this.#state();
-      this.#drawChart();
-      byID("empty").hidden = trail.entries.length > 0;
-      byID("older").hidden = !trail.hasOlder;
-      const app = trail.entries[0]?.app_id;
-      if (app) tell("whose", `app_${app}`);
-    };
-    trail.addEventListener("reset", ({ detail }) => { this.#list.reset(detail); shown(); });
-    trail.addEventListener("older", ({ detail }) => { this.#list.older(detail); shown(); });
-    trail.addEventListener("newer", ({ detail }) => {
-      this.#list.newer(detail);
-      shown();
-      tell("announcer", detail.length === 1
-        ? `New attempt: ${detail[0].outcome}, ${detail[0].action}` : `${detail.length} new attempts`);
-    });
-    trail.addEventListener("polled", shown);
-    trail.addEventListener("waiting", ({ detail }) => say("state", detail));
-  }
-
-  #state() {
-    const { entries, hasOlder } = this.#trail;
-    const budget = this.#api.budget;
-    byID("state").textContent = [
-      `${count(entries.length)} loaded${hasOlder ? ", there are more" : ""}`,
-      this.#isLive ? "watching live" : "not live",
-      budget ? `${count(budget.remaining)} of ${count(budget.limit)} requests left` : null,
-    ].filter(Boolean).join(" · ");
-  }
-
-  #drawChart() {
-    const { entries, filter, known } = this.#trail;
-    const end = filter.to ? Date.parse(filter.to) - 1 : Date.now();
-    chart.show(entries, end, known);
-    const sum = entries.filter(({ occurred_at: time }) => Date.parse(time) >= chart.start)
-      .reduce((sum, entry) => sum + attempts(entry), 0);
-    byID("chart-note").textContent = `${count(sum)} attempts in 24 hours${known > chart.start ? ", as far as loaded" : ""}`;
-    byID("chart-load").hidden = known <= chart.start;
-  }
-
-  // --- one entry -----------------------------------------------------------------------------------------------------
-
-  async #open() {
-    const id = asked().get("entry");
-    this.#opening = id;
-    if (!id) {
-      if (this.#drawer.isOpen) this.#drawer.close();
-      return;
-    }
-    const index = this.#trail.find(id);
-    const entry = this.#trail.entries[index] ?? await this.#api.patiently(() => this.#api.entry(id));
-    if (this.#opening !== id) return;
-    const before = this.#trail.entries.find(({ seq }) => seq === entry.seq - 1) ?? null;
-    this.#drawer.show(entry, before, {
-      hasNewer: index > 0, hasOlder: index >= 0 && index < this.#trail.entries.length - 1,
-    });
-  }
-
-  #neighbour(step) {
-    const index = this.#trail.find(this.#drawer.entry?.id);
-    return index < 0 ? undefined : this.#trail.entries[index + step];
-  }
+  /** Says what went wrong, if it is of interest. */
+  report = (error) => {
+    if (error.name === "AbortError") return;
+    if (error instanceof Refusal && error.status === 401) return signOut(`${error.message}.`);
+    tell("error", inWords(error).text);
+    if (!(error instanceof Refusal)) console.error(error);
+  };
 }
-
-// --- the page --------------------------------------------------------------------------------------------------------
 
 let session = null;
+/** The page that is shown: itself, what its path names, and what ends its work. */
+let shown = null;
 
-const chart = new Chart((start) => {
-  const [from, to] = [start, start + 3_600_000].map((time) => new Date(time).toISOString().replace(".000", ""));
-  location.hash = fragment({ ...filterAsked(), from, to });
-});
-const drawer = new Drawer(() => session?.closed(), (filter) => fragment(filter));
+// --- pages -----------------------------------------------------------------------------------------------------------
 
-/** Shows what went wrong, if it is of interest. */
-function report(error) {
-  if (error.name === "AbortError") return;
-  if (error instanceof Refusal && error.status === 401) return signOut(`${error.message}.`);
-  tell("error", `${error.message}.`);
-  if (!(error instanceof Refusal)) console.error(error);
+/** Shows the page that the address asks for. */
+async function follow() {
+  if (!session) return;
+  const { path, query } = asked();
+  const { page, id } = find(PAGES, path) ?? {};
+  if (!page || !session.may(...page.needs)) return stray(path);
+  if (shown?.page === page && shown.id === id && page.follow) return attempt(() => page.follow());
+  const isNew = shown?.page !== page || shown.id !== id;
+  const focused = document.activeElement?.id;
+  leave();
+  shown = { page, id, work: new AbortController() };
+  if (isNew) tell("notice", null);
+  tell("error", null);
+  document.title = `${page.title} · Desk`;
+  const menu = page.parent ?? page.path;
+  for (const anchor of byID("menu").querySelectorAll("a")) {
+    if (anchor.hash === link(menu)) anchor.setAttribute("aria-current", "page");
+    else anchor.removeAttribute("aria-current");
+  }
+  const { signal } = shown.work;
+  const showing = attempt(() => page.show({ session, place: byID("page"), id, query, signal }));
+  if (isNew) scrollTo(0, 0);
+  await showing;
+  if (signal.aborted || document.querySelector("dialog[open]") !== null) return;
+  // To the heading, so that a screen reader reads on from there; or where it was.
+  const heading = document.querySelector("main h1:not([hidden] *)");
+  ((!isNew && focused && byID(focused)) || heading)?.focus({ preventScroll: true });
 }
 
-async function signIn(key, secret) {
-  const button = byID("login-form").querySelector("button");
-  button.disabled = true;
-  tell("login-error", null);
-  session = new Session(new TrailAPI(key, secret));
+async function attempt(work) {
+  const current = session;
   try {
-    // Shown first: a chart needs to know how wide it is.
-    show(true);
-    await session.begin();
-    return true;
+    await work();
   } catch (error) {
-    if (error.name === "AbortError") return false;
-    if (error instanceof Refusal && (error.status === 401 || error.status === 403)) {
-      const hint = error.status === 403 ? ": the key needs audit:read" : "";
-      signOut(`${error.message}${hint}.`);
-    } else {
-      report(error);
-    }
+    current.report(error);
+  }
+}
+
+function leave() {
+  shown?.work.abort(new DOMException("Another page was asked for", "AbortError"));
+  shown?.page.leave?.();
+  shown = null;
+  byID("page").replaceChildren();
+  delete byID("page").dataset.customer;
+  for (const dialog of document.querySelectorAll("dialog.sheet[open]")) dialog.close();
+}
+
+/** An address that leads nowhere, or where the key may not go. */
+function stray(path) {
+  const first = PAGES.find(({ needs }) => session.may(...needs));
+  if (path === "" && first) {
+    location.replace(link(first.path));
+    return;
+  }
+  leave();
+  byID("page").append(make("h1", { tabindex: -1 }, "Nothing here"), make("p", { class: "card" }, first
+    ? "There is no such page, or your key may not see it." : "Your key permits nothing that this desk shows."));
+  byID("page").querySelector("h1").focus();
+}
+
+// --- signing in and out ----------------------------------------------------------------------------------------------
+
+async function signIn({ key, secret, actor }) {
+  const submit = byID("login-form").querySelector("button");
+  submit.disabled = true;
+  tell("login-error", null);
+  const api = new API(key, secret, actor);
+  api.onWait = (sentence) => tell("login-error", sentence);
+  try {
+    session = new Session(api, JSON.parse((await api.read("/api/v0/key")).text));
+  } catch (error) {
+    // Here a 403 means that the address is wrong.
+    tell("login-error", error instanceof Refusal && error.status === 403
+      ? "Insufficient permissions: the key isn't accepted from here." : inWords(error).text);
+    byID("client-key").focus();
     return false;
   } finally {
-    button.disabled = false;
+    submit.disabled = false;
   }
+  api.onWait = (sentence) => tell("waiting", sentence);
+  byID("menu").replaceChildren(...PAGES.filter(({ path, parent, needs }) => !parent && !path.includes(":") && session.may(...needs))
+    .map(({ path, title }) => make("li", {}, make("a", { href: link(path) }, title))));
+  byID("whose").replaceChildren(value(session.key.name), ` · ${session.key.role}`, ...(actor ? [" · ", value(actor)] : []));
+  byID("whose").title = `${session.key.appId}${session.key.expires_at ? `, valid until ${session.key.expires_at}` : ""}`;
+  show(true);
+  await follow();
+  return true;
 }
 
 function signOut(reason = null) {
-  session?.end();
+  leave();
   session = null;
   sessionStorage.removeItem(KEPT);
   byID("client-secret").value = "";
-  byID("entries").replaceChildren();
-  byID("entry-body").replaceChildren();
-  byID("verification").hidden = true;
-  if (drawer.isOpen) drawer.close();
+  for (const id of ["notice", "error", "waiting"]) tell(id, null);
+  document.title = "Desk · customerd";
   show(false);
-  tell("whose", null);
   tell("login-error", reason);
   byID("client-key").focus();
 }
 
 function show(isSignedIn) {
   byID("login").hidden = isSignedIn;
-  byID("trail").hidden = !isSignedIn;
-  byID("actions").hidden = !isSignedIn;
+  for (const id of ["menu", "whose", "sign-out"]) byID(id).hidden = !isSignedIn;
 }
-
-// --- the filter ------------------------------------------------------------------------------------------------------
-
-function showFilter() {
-  const filter = filterAsked();
-  const form = byID("filter-form").elements;
-  for (const name of FILTERS) {
-    form[name].value = name === "from" || name === "to" ? filter[name].replace(/Z$/, "") : filter[name];
-  }
-  const given = FILTERS.filter((name) => filter[name]).map((name) => `${name.replace("_id", "")} ${filter[name]}`);
-  say("filter-summary", given.length > 0 ? given.join(" · ") : "none");
-}
-
-function applyFilter(event) {
-  event.preventDefault();
-  const form = byID("filter-form").elements;
-  const value = Object.fromEntries(FILTERS.map((name) => [name, form[name].value.trim()]));
-  for (const name of ["from", "to"]) {
-    if (value[name]) value[name] = `${value[name].length === 16 ? `${value[name]}:00` : value[name]}Z`;
-  }
-  location.hash = fragment(value);
-}
-
-// --- the keyboard ----------------------------------------------------------------------------------------------------
-
-const SHORTCUTS = {
-  j: () => session.move(1),
-  k: () => session.move(-1),
-  l: () => session.toggleLive(),
-  v: () => session.verify(),
-  "?": () => openHelp(),
-  "/": () => {
-    byID("filters").open = true;
-    byID("outcome").focus();
-  },
-};
-
-function openHelp() {
-  byID("help").showModal();
-  byID("help-title").focus();
-}
-
-function onKey(event) {
-  if (!session || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (event.target.closest("input, select, textarea")) {
-    if (event.key === "Escape") event.target.blur();
-    return;
-  }
-  const isModal = document.querySelector("dialog[open]") !== null;
-  const action = SHORTCUTS[event.key];
-  if (!action || isModal && !(drawer.isOpen && "jk".includes(event.key))) return;
-  event.preventDefault();
-  action();
-}
-
-// --- from the start --------------------------------------------------------------------------------------------------
-
-byID("outcome").append(...OUTCOMES.map((outcome) => make("option", { value: outcome }, outcome)));
-byID("filters").open = matchMedia("(min-width: 50rem)").matches;
 
 byID("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const [key, secret] = [byID("client-key").value.trim(), byID("client-secret").value.trim()];
-  if (!await signIn(key, secret)) return;
+  const given = Object.fromEntries([["key", "client-key"], ["secret", "client-secret"], ["actor", "actor-name"]].map(([name, id]) =>
+    [name, byID(id).value.trim()]));
+  if (!await signIn(given)) return;
   byID("client-secret").value = "";
-  if (byID("remember").checked) sessionStorage.setItem(KEPT, JSON.stringify({ key, secret }));
-  byID("entries").focus();
+  if (byID("remember").checked) sessionStorage.setItem(KEPT, JSON.stringify(given));
 });
-byID("filter-form").addEventListener("submit", applyFilter);
-byID("filter-form").addEventListener("reset", () => { location.hash = ""; });
 byID("sign-out").addEventListener("click", () => signOut());
-byID("live").addEventListener("click", () => session.toggleLive());
-byID("verify-start").addEventListener("click", () => session.verify());
-byID("older").addEventListener("click", () => session.older().catch(report));
-byID("chart-load").addEventListener("click", () => session.loadDay().catch(report));
-byID("entry-newer").addEventListener("click", () => session.move(-1));
-byID("entry-older").addEventListener("click", () => session.move(1));
-byID("help-open").addEventListener("click", openHelp);
-byID("help-close").addEventListener("click", () => byID("help").close());
-document.addEventListener("keydown", onKey);
-document.addEventListener("visibilitychange", () => session?.wake());
-addEventListener("hashchange", () => session?.follow().catch(report));
+byID("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  (document.querySelector("main h1:not([hidden] *)") ?? byID("main")).focus();
+});
+addEventListener("hashchange", follow);
 
 const kept = sessionStorage.getItem(KEPT);
-if (kept) {
-  const { key, secret } = JSON.parse(kept);
-  await signIn(key, secret);
-} else {
+if (!(kept && await signIn(JSON.parse(kept)))) {
   show(false);
   byID("client-key").focus();
 }

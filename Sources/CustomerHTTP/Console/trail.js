@@ -1,6 +1,7 @@
 // The attempts that are loaded: the newest ones first, and the older ones as far as they were asked for.
 
 import { pause } from "./api.js";
+import { kept, members, parts } from "./json.js";
 
 const PAGE = 50;
 /** Pages that a poll reads at most before it starts over from the newest. */
@@ -9,6 +10,23 @@ const MOST_PAGES = 5;
 const PACE = { least: 4, most: 30 };
 /** Requests of the key that polling leaves to the person who uses it. */
 const RESERVE = 20;
+
+/**
+ * A page of entries, newest first.
+ * @param {object} query - the parameters of GET /api/v0/audit
+ * @returns {Promise<{entries: object[], next: string|null}>}
+ */
+export async function entries(api, query, signal) {
+  return paged((await api.read("/api/v0/audit", query, signal)).text);
+}
+
+/** The same, asked for once. */
+export const entriesOnce = async (api, query, signal) => paged((await api.get("/api/v0/audit", query, signal)).text);
+
+function paged(text) {
+  const page = members(text);
+  return { entries: parts(page.get("data")).map(([, each]) => kept(each)), next: JSON.parse(page.get("next_cursor")) };
+}
 
 export class Trail extends EventTarget {
   entries = [];
@@ -85,7 +103,7 @@ export class Trail extends EventTarget {
   #onWait = (reason) => this.dispatchEvent(new CustomEvent("waiting", { detail: reason }));
 
   #page(cursor, signal, limit = PAGE) {
-    return this.#api.page({ ...this.filter, cursor, limit }, signal);
+    return entriesOnce(this.#api, { ...this.filter, cursor, limit }, signal);
   }
 
   async #poll(signal) {

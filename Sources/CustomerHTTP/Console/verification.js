@@ -2,6 +2,7 @@
 
 import { NotNow, Refusal } from "./api.js";
 import { ChainCheck, canCompute } from "./chain.js";
+import { entriesOnce } from "./trail.js";
 import { byID, clock, count, make, say, tell } from "./document.js";
 
 /** Requests that are left to the page itself while the chain is read. */
@@ -70,7 +71,7 @@ export class Verification {
   #page(cursor, signal) {
     const onWait = (reason) => say("verify-count", `${reason} …`);
     return this.#api.spare(RESERVE, signal, onWait).then(() =>
-      this.#api.patiently(() => this.#api.page({ limit: 100, proof: "true", cursor }, signal), signal, onWait));
+      this.#api.patiently(() => entriesOnce(this.#api, { limit: 100, proof: "true", cursor }, signal), signal, onWait));
   }
 
   /** What came after an entry, oldest first. */

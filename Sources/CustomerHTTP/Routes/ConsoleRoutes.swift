@@ -27,12 +27,14 @@ struct ConsoleRoutes: Sendable {
 
 /// A file of the console, embedded by the build plugin `EmbedText`.
 struct ConsoleAsset: Sendable {
-    private static let folder = "Sources/CustomerHTTP/Console/"
+    /// The second has what verifies a certificate, which the page of a certificate has as well.
+    private static let folders = ["Sources/CustomerHTTP/Console/", "Sources/AuditTrail/CertificatePage/"]
 
     /// By the name that follows `/console/`.
     static let all: [String: ConsoleAsset] = {
-        let files = EmbeddedText.files.filter { $0.key.hasPrefix(folder) }
-        let assets = files.map { path, text in (String(path.dropFirst(folder.count)), ConsoleAsset(path, text)) }
+        let assets = EmbeddedText.files.compactMap { path, text in
+            folders.first(where: path.hasPrefix).map { (String(path.dropFirst($0.count)), ConsoleAsset(path, text)) }
+        }
         return Dictionary(uniqueKeysWithValues: assets)
     }()
 

@@ -1,11 +1,11 @@
 import LibPQ
 
 extension ReadOperation {
-    /// A page of the customers that are in use, newest first.
+    /// A page of the customers that are in use, or of those that are archived, newest first.
     static let listCustomers = ReadOperation("/customers", [.readCustomers]) { request throws(Invalidity) in
         let search = try CustomerSearch(request.parameters)
         return Query { appID in
-            search.looksForText ? search.matches(of: appID) : search.all(of: appID)
+            search.isNarrow ? search.matches(of: appID) : search.all(of: appID)
         } _: { found throws(DatabaseError) in
             let row = try found.row()
             return search.page.answer(records: row["records"], total: try row.get("total"))
@@ -20,18 +20,33 @@ private struct CustomerSearch: Sendable {
     let name: String?
     /// A substring of the email address.
     let email: String?
+    /// The last digits of the phone number.
+    let phone: String?
+    let id: UUID?
+    /// Whether it shows the archived ones, and no others.
+    let isArchived: Bool
     let page: Page
 
     init(_ parameters: QueryParameters) throws(Invalidity) {
         status = try parameters.choice("status", of: CustomerStatus.self)
         name = try parameters.text("name")
         email = try parameters.text("email")
+        phone = try parameters.value("phone", orElse: .text(name: "phone", "must have a digit"), Self.lastDigits)
+        id = try parameters.uuid("id")
+        isArchived = try parameters.bool("archived")
         page = try Page(parameters)
     }
 
-    /// Without text to look for, the list is a range of an index; with it, all matches are to be gathered first.
-    var looksForText: Bool {
-        name != nil || email != nil
+    /// What is written between digits, and the zeros before them, which stand for a country, make no other number.
+    private static func lastDigits(_ text: String) -> String? {
+        let digits = text.filter { ("0"..."9").contains($0) }
+        let significant = digits.drop { $0 == "0" }
+        return digits.isEmpty ? nil : significant.isEmpty ? "0" : String(significant)
+    }
+
+    /// With nothing to look for, the list is a range of an index; otherwise, all matches are to be gathered first.
+    var isNarrow: Bool {
+        name != nil || email != nil || phone != nil || id != nil
     }
 
     /// Page and total each come from an index in order. Unprepared, so that it is planned for the status, if any.
@@ -41,16 +56,17 @@ private struct CustomerSearch: Sendable {
             SELECT (SELECT string_agg(service.record(page.c), ',' ORDER BY (page.c).created_at DESC, (page.c).id)
                     FROM (SELECT c
                           FROM public.customers AS c
-                          WHERE c.app_id = $1 AND c.archived_at IS NULL AND ($2::text IS NULL OR c.status = $2)
+                          WHERE c.app_id = $1 AND (c.archived_at IS NULL) <> $5 AND ($2::text IS NULL OR c.status = $2)
                           ORDER BY c.created_at DESC, c.id
                           OFFSET $3
                           LIMIT $4) AS page) AS records,
                    (SELECT count(*)
                     FROM public.customers AS c
-                    WHERE c.app_id = $1 AND c.archived_at IS NULL AND ($2::text IS NULL OR c.status = $2)) AS total
+                    WHERE c.app_id = $1 AND (c.archived_at IS NULL) <> $5 AND ($2::text IS NULL OR c.status = $2)) AS total
             """,
             [
                 .uuid(appID), .text(status?.rawValue), .int(page.skip), .int(page.take),
+                .bool(isArchived),
             ],
             prepared: false
         )
@@ -65,10 +81,13 @@ private struct CustomerSearch: Sendable {
                 SELECT c.id, c.created_at
                 FROM public.customers AS c
                 WHERE c.app_id = $1
-                  AND c.archived_at IS NULL
+                  AND (c.archived_at IS NULL) <> $7
                   AND ($2::text IS NULL OR c.status = $2)
                   AND ($3::text IS NULL OR c.searchable_name LIKE service.containing($3))
-                  AND ($4::text IS NULL OR c.searchable_email LIKE service.containing($4))),
+                  AND ($4::text IS NULL OR c.searchable_email LIKE service.containing($4))
+                  AND ($8::text IS NULL
+                       OR reverse(regexp_replace(c.phone_number, '[^0-9]', '', 'g')) LIKE reverse($8) || '%')
+                  AND ($9::uuid IS NULL OR c.id = $9)),
             page AS (
                 SELECT m.id
                 FROM matching AS m
@@ -82,7 +101,7 @@ private struct CustomerSearch: Sendable {
             """,
             [
                 .uuid(appID), .text(status?.rawValue), .text(name),
-                .text(email), .int(page.skip), .int(page.take),
+                .text(email), .int(page.skip), .int(page.take), .bool(isArchived), .text(phone), .uuid(id),
             ],
             prepared: false
         )

@@ -3,16 +3,7 @@ public import LibPQ
 /// The table of operations: all that a client can ask for under `/api/v0`. Routes are made of it, and openapi.json is
 /// checked against it.
 public struct Operations: Sendable {
-    public let reads: [ReadOperation] =
-        [
-            .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
-            .getBulk, .getBulkResults,
-        ]
-        + Dependents.allCases.map(ReadOperation.list)
-        + [
-            .listAuditEntries, .getCheckpoint, .getAuditEntry, .proveAuditEntry, .certifyAuditEntry, .listEvents,
-            .listWebhooks, .getWebhook, .listWebhookDeliveries, .pingWebhook,
-        ]
+    public let reads: [ReadOperation]
     public let writes: [WriteOperation]
 
     /// - Parameters:
@@ -23,6 +14,17 @@ public struct Operations: Sendable {
         unitOfWork: UnitOfWork, execution: Execution, pool: ConnectionPool, givenUp: GivenUpAttempts,
         restoreDays: Int, secrets: SecretBox?, webhookAddresses: WebhookAddresses
     ) {
+        reads =
+            [
+                .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
+                .getBulk, .getBulkResults,
+            ]
+            + Dependents.allCases.map(ReadOperation.list)
+            + [
+                .listAuditEntries, .getCheckpoint, .getAuditEntry, .proveAuditEntry, .certifyAuditEntry, .listEvents,
+                .listWebhooks, .getWebhook, .listWebhookDeliveries, .pingWebhook,
+                .describeKey(switchedOff: restoreDays > 0 ? [] : [.restoreCustomers]),
+            ]
         let create = CreateCustomer(unitOfWork: unitOfWork)
         let change = ChangeCustomer(unitOfWork: unitOfWork)
         let redact = RedactCustomer(unitOfWork: unitOfWork, pool: pool)
@@ -94,7 +96,7 @@ public struct ReadOperation: Sendable {
     enum Kind: Sendable {
         /// Reads the request, and says what to ask the database.
         case query(@Sendable (APIRequest) throws(Invalidity) -> Query)
-        /// The same, where it takes more than one statement.
+        /// The same, where it takes more than one statement, or the key that asks.
         case queries(@Sendable (APIRequest) throws(Invalidity) -> Queries)
         /// See ``ReadOperation/listEvents``.
         case events

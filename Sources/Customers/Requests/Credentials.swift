@@ -42,6 +42,11 @@ public enum Permission: String, Sendable, Hashable, CaseIterable {
     case restoreCustomers = "customers:restore"
     case readAudit = "audit:read"
     case manageWebhooks = "webhooks:manage"
+    /// What every key has.
+    case any
     /// What no role holds: an operation that needs it is switched off.
     case switchedOff = "switched-off"
+
+    /// Those that a key can be made with, or without.
+    public static let grantable = allCases.filter { $0 != .any && $0 != .switchedOff }
 }

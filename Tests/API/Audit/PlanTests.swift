@@ -40,9 +40,9 @@ struct PlanTests {
     private static func seed(app: String) -> String {
         """
         CREATE TEMPORARY TABLE apps AS SELECT unnest(ARRAY['\(app)', '\(newID())']::uuid[]) AS app_id;
-        INSERT INTO customers (app_id, id, first_name, last_name, email, created_at, status)
+        INSERT INTO customers (app_id, id, first_name, last_name, email, phone_number, created_at, status)
         SELECT a.app_id, md5(n || '/' || a.app_id)::uuid, 'Given' || n % 977, 'Family' || n % 991,
-               'mail' || n || '@example.com', now() - make_interval(secs => n),
+               'mail' || n || '@example.com', '+49 170 ' || n, now() - make_interval(secs => n),
                CASE WHEN n % 100 = 0 THEN 'BLACKLISTED' ELSE 'ACTIVE' END
         FROM apps AS a, generate_series(1, 25000) AS n;
         INSERT INTO invoices (app_id, customer_id) SELECT c.app_id, c.id FROM customers AS c;
@@ -65,6 +65,9 @@ struct PlanTests {
         ("/api/v0/customers?name=given12+family", "WITH matching", "customers_by_name"),
         ("/api/v0/customers?name=mily345", "WITH matching", "customers_by_name"),
         ("/api/v0/customers?email=mail2499", "WITH matching", "customers_by_email"),
+        ("/api/v0/customers?phone=2499", "WITH matching", "customers_by_phone"),
+        ("/api/v0/customers?archived=true", "string_agg(service.record(page.c)", "customers_by_archive"),
+        ("/api/v0/customers?id={id}", "WITH matching", "customers_pkey"),
         ("/api/v0/customers?status=BLACKLISTED", "string_agg(service.record(page.c)", "customers_by_status"),
         ("/api/v0/customers?skip=10000", "string_agg(service.record(page.c)", "customers_by_age"),
         ("/api/v0/customers/{id}/deletion-check", "JOIN ONLY public.invoices", "invoices_by_customer"),

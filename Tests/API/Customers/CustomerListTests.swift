@@ -102,6 +102,44 @@ struct CustomerListTests {
         #expect(try found.total == finds.count)
     }
 
+    static let phones: [(phone: String, finds: [String])] = [
+        ("0170 1234567", ["+49 170 1234567"]), ("+49 (170) 123-45-67", ["+49 170 1234567"]),
+        ("4567", ["+49 170 1234567", "00 1 999 4567"]), ("9994567", ["00 1 999 4567"]), ("170", []), ("00", []),
+        ("%67", ["+49 170 1234567", "00 1 999 4567"]),
+    ]
+
+    @Test("a phone number is found by its last digits, however it is written", arguments: phones)
+    func phone(phone: String, finds: [String]) async throws {
+        let tenant = try await Stage.current.tenant()
+        for number in ["+49 170 1234567", "00 1 999 4567", ""] {
+            try await tenant.insert(CustomerFixture { $0.phoneNumber = number })
+        }
+
+        let found = try await tenant.get(Self.path, [("phone", phone)])
+
+        #expect(try found.column("phone_number").compactMap { $0 }.sorted() == finds)
+    }
+
+    @Test("an id finds its customer among those in use, or among the archived")
+    func id() async throws {
+        let tenant = try await Stage.current.tenant()
+        let (used, archived) = (try await tenant.insert(), try await tenant.insert())
+        try await tenant.database.run("UPDATE customers SET archived_at = now() WHERE id = '\(archived.id)'")
+
+        func found(_ id: String, archived: String) async throws -> [String?] {
+            try await tenant.get(Self.path, [("id", id), ("archived", archived)]).column("id")
+        }
+
+        #expect(try await found(used.id, archived: "") == [used.id])
+        #expect(try await found(used.id, archived: "true") == [])
+        #expect(try await found(archived.id, archived: "false") == [])
+        #expect(try await found(archived.id, archived: "true") == [archived.id])
+        for query in [[], [(name: "name", value: "john")], [(name: "status", value: "ACTIVE")]] {
+            let all = try await tenant.get(Self.path, query + [("archived", "true")])
+            #expect(try all.column("id") == [archived.id] && all.total == 1)
+        }
+    }
+
     @Test("filters narrow each other, and empty ones don't count")
     func filtersTogether() async throws {
         let tenant = try await Stage.current.tenant()
@@ -171,6 +209,9 @@ struct CustomerListTests {
         ("name=a&name=a", "name must be given once"),
         ("n%61me=a&name=a", "name must be given once"),
         ("status=active", "status must be one of ACTIVE, BLACKLISTED, DEACTIVATED"),
+        ("phone=none", "phone must have a digit"),
+        ("id=1", "id must be a UUID"),
+        ("archived=yes", "archived must be one of true, false"),
         ("name=%00", "name must be percent-encoded UTF-8 text without U+0000"),
         ("name=%FF", "name must be percent-encoded UTF-8 text without U+0000"),
         ("email=%C3", "email must be percent-encoded UTF-8 text without U+0000"),

@@ -104,6 +104,27 @@ struct KeyRestrictionTests {
         #expect(try await tenant.outcomes() == ["SUCCEEDED", "FORBIDDEN", "FORBIDDEN"])
     }
 
+    @Test("a key is told what it may do, but not from elsewhere")
+    func description() async throws {
+        let tenant = try await tenant([
+            "--permission", "customers:read", "--permission", "audit:read", "--allow", "192.0.2.7",
+            "--expires", "2999-01-01T00:00:00Z",
+        ])
+
+        func described(_ address: String) async throws -> HTTPAnswer {
+            try await tenant.send(HTTPCall("GET", "/api/v0/key", headers: tenant.key.headers + from(address)))
+        }
+        let (answer, elsewhere) = (try await described("192.0.2.7"), try await described("192.0.2.8"))
+
+        let key = tenant.key.clientKey
+        #expect(
+            answer.body == """
+                {"client_key":"\(key)","name":"tests","role":"admin","permissions":["customers:read","audit:read"],\
+                "appId":"app_\(tenant.app)","expires_at":"2999-01-01T00:00:00Z"}
+                """)
+        #expect(elsewhere.body == HTTPAnswer.error(403, "Insufficient permissions", "Forbidden"))
+    }
+
     @Test("a rotation keeps all of it")
     func rotation() async throws {
         let tenant = try await tenant(

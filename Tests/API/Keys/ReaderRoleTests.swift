@@ -5,6 +5,7 @@ import Testing
 @Suite("Roles and reads", .unlimitedStage())
 struct ReaderRoleTests {
     private static let reads: [(path: String, roles: Set<String>)] = [
+        ("/api/v0/key", ["viewer", "editor", "admin", "auditor"]),
         ("/api/v0/customers", ["viewer", "editor", "admin"]),
         ("/api/v0/customers/{id}", ["viewer", "editor", "admin"]),
         ("/api/v0/customers/{id}/deletion-check", ["viewer", "editor", "admin"]),

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// How the auditor's page is served; Tests/System/console uses it in a browser.
+/// How the desk is served; Tests/System/console uses it in a browser.
 @Suite("The console's files", .unlimitedStage())
 struct ConsoleTests {
     static let files: [(path: String, contentType: String)] = [

@@ -45,7 +45,10 @@ struct DescriptionTests {
         let reads = Self.operations.reads.map { ("\($0.method) \($0.path)", $0.permissions) }
         let writes = Self.operations.writes.map { ("\($0.method) \($0.path)", $0.permissions) }
 
-        #expect(described == Dictionary(uniqueKeysWithValues: reads + writes).mapValues { Set($0.map(\.rawValue)) })
+        #expect(described == Dictionary(uniqueKeysWithValues: reads + writes).mapValues { needed in
+            // What every key has isn't named.
+            Set(needed.filter { $0 != .any }.map(\.rawValue))
+        })
     }
 
     @Test("operation ids are unique")

@@ -1,49 +1,17 @@
-"""The auditor's page in headless Chromium; Tests/System/console runs this."""
+"""The audit trail in the desk; Tests/System/console runs this."""
 
 import json
-import os
-import unittest
 import uuid
 
-from chromium import Browser
-from setting import URL, App, Key
+from console_case import ConsoleCase
+from setting import App
 
 
-class ConsoleTests(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.browser = Browser(os.environ["CONSOLE_CHROMIUM"])
-        cls.addClassCleanup(cls.browser.close)
-
-    def open(self, path="/console", **options):
-        """A page that must stay without an error, a violation of its policy, a foreign request or a secret in a URL."""
-        page = self.browser.page(URL + path, **options)
-        page.expected = []
-        self.addCleanup(page.close)
-        self.addCleanup(self.check, page)
-        return page
-
-    def check(self, page):
-        # A refusal is logged by the browser itself, whatever the page makes of it.
-        unexpected = [error for error in page.errors if not any(part in error for part in page.expected)]
-        self.assertEqual(unexpected, [])
-        page.requests.append(page.evaluate("location.href"))
-        for url in page.requests:
-            # Chromium draws the buttons of a date field that way.
-            self.assertTrue(url.startswith((URL + "/", "data:image/svg+xml;")), url)
-            self.assertNotIn("cs_", url)
-
-    def sign_in(self, key, path="/console", **options):
-        page = self.open(path, **options)
-        self.enter(page, key)
+class TrailTests(ConsoleCase):
+    def trail(self, key, query="", **options):
+        page = self.sign_in(key, f"/trail{query}", **options)
         page.wait("!document.querySelector('#trail').hidden && document.querySelector('#state').innerText.includes('loaded')")
         return page
-
-    def enter(self, page, key, secret=None):
-        page.wait("document.activeElement?.id === 'client-key'")
-        page.fill("#client-key", key.client_key)
-        page.fill("#client-secret", secret or key.secret)
-        page.press("Enter")
 
     def rows(self, page):
         return page.evaluate("[...document.querySelectorAll('#entries .badge')].map((badge) => badge.innerText)")
@@ -54,57 +22,11 @@ class ConsoleTests(unittest.TestCase):
             + json.dumps(json.dumps(rows, separators=(",", ":")))
         )
 
-    def assert_fits(self, page):
-        wide = page.evaluate(
-            "[...document.querySelectorAll('body *')].filter((element) => !element.closest('.scroll, .sr, svg')"
-            " && element.getBoundingClientRect().right > document.documentElement.clientWidth + 1)"
-            ".map((element) => element.outerHTML.slice(0, 120))"
-        )
-        self.assertEqual(wide, [])
-        self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), page.evaluate("innerWidth"))
-
-    # --- signing in ---------------------------------------------------------------------------------------------------
-
-    def test_a_wrong_secret_and_a_key_without_audit_read_are_told_apart(self):
-        app = App()
-        viewer = Key(app.id, "viewer", "front desk")
-        page = self.open()
-        page.expected = ["401", "403"]
-
-        self.enter(page, app.auditor, secret="cs_wrong")
-        page.wait_text("#login-error", "Invalid API credentials")
-        self.enter(page, viewer)
-        page.wait_text("#login-error", "Insufficient permissions: the key needs audit:read")
-        self.enter(page, app.auditor)
-
-        page.wait("!document.querySelector('#trail').hidden")
-        page.wait_text("#empty", "No attempt matches.")
-
-    def test_credentials_outlive_a_reload_only_if_asked_to_and_never_signing_out(self):
-        app = App()
-        page = self.sign_in(app.auditor)
-        self.assertEqual(page.evaluate("sessionStorage.length + localStorage.length"), 0)
-        page.open(URL + "/console?again")
-        page.wait("!document.querySelector('#login').hidden")
-
-        page.fill("#client-key", app.auditor.client_key)
-        page.fill("#client-secret", app.auditor.secret)
-        page.click("#remember")
-        page.click("#login-form button")
-        page.wait("sessionStorage.length === 1")
-        page.open(URL + "/console?once-more")
-        page.wait("!document.querySelector('#trail').hidden")
-        self.assertEqual(page.evaluate("localStorage.length"), 0)
-
-        page.click("#sign-out")
-        page.wait("!document.querySelector('#login').hidden && sessionStorage.length === 0")
-        self.assertEqual(page.evaluate("document.querySelector('#client-secret').value"), "")
-
     # --- watching -----------------------------------------------------------------------------------------------------
 
     def test_attempts_appear_as_they_happen(self):
         app = App()
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         self.assertEqual(self.rows(page), [])
 
         app.office.delete(app.customer("Ada", "Lovelace"), x_actor_id="bob@example.com")
@@ -120,7 +42,7 @@ class ConsoleTests(unittest.TestCase):
     def test_no_value_becomes_markup(self):
         app = App()
         app.office.delete(app.customer('<img src="x" onerror="1">', "<b>"), x_audit_reason="<script>1</script>")
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
 
         page.press("j")
         page.press("Enter")
@@ -131,7 +53,7 @@ class ConsoleTests(unittest.TestCase):
     def test_no_character_acts_or_hides(self):
         app = App()
         app.office.delete(app.customer("A\u202eda", "Love\u200blace"))
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
 
         self.wait_rows(page, ["SUCCEEDED"])
         self.assertIn("AU+202Eda LoveU+200Blace", page.text("#entries li"))
@@ -143,7 +65,7 @@ class ConsoleTests(unittest.TestCase):
     def test_it_waits_for_the_rate_limit_of_its_key(self):
         app = App()
         app.office.delete(app.customer())
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         page.expected = ["429"]
         while app.auditor.request("GET", "/api/v0/audit?limit=1")[0] != 429:
             pass
@@ -161,7 +83,7 @@ class ConsoleTests(unittest.TestCase):
         app.office.delete(kept)
         app.office.delete(str(uuid.uuid4()))
         app.office.delete(app.customer())
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         self.wait_rows(page, ["SUCCEEDED", "NOT_FOUND", "REFUSED"])
 
         page.press("/")
@@ -176,14 +98,14 @@ class ConsoleTests(unittest.TestCase):
         page.fill("#customer", kept.upper())
         page.click("#filter-form button[type=submit]")
         self.wait_rows(page, ["REFUSED"])
-        page.evaluate("location.hash = '#actor=nobody'")
+        page.evaluate("location.hash = '#/trail?actor=nobody'")
         page.wait_text("#empty", "No attempt matches.")
         self.assertEqual(page.evaluate("document.querySelector('#actor').value"), "nobody")
 
     def test_an_hour_of_the_chart_filters_by_time(self):
         app = App()
         app.office.delete(app.customer())
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         self.wait_rows(page, ["SUCCEEDED"])
 
         page.click(".table summary")
@@ -196,7 +118,7 @@ class ConsoleTests(unittest.TestCase):
         app = App()
         for _ in range(60):
             app.office.delete(str(uuid.uuid4()))
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         page.wait("document.querySelectorAll('#entries li').length === 50")
 
         page.click("#older")
@@ -211,7 +133,7 @@ class ConsoleTests(unittest.TestCase):
         app = App()
         app.office.delete(app.customer("Grace", "Hopper"), x_audit_reason="asked to be forgotten")
         app.office.delete(str(uuid.uuid4()))
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         self.wait_rows(page, ["NOT_FOUND", "SUCCEEDED"])
 
         page.press("j")
@@ -240,7 +162,7 @@ class ConsoleTests(unittest.TestCase):
         app.office.delete(customer)
         _, entry = app.entry(customer)
 
-        page = self.sign_in(app.auditor, f"/console#outcome=REFUSED&entry={entry}")
+        page = self.trail(app.auditor, f"?outcome=REFUSED&entry={entry}")
 
         page.wait_text("#entry-title", "Entry 1")
         self.assertEqual(self.rows(page), [])
@@ -267,7 +189,7 @@ class ConsoleTests(unittest.TestCase):
 
     def test_a_whole_chain_verifies_and_each_way_to_tamper_is_found(self):
         app = self.busy_app()
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
 
         self.assertIn("The chain is intact: entries 1 to 120.", self.verify(page))
         page.click("#verify-close")
@@ -306,7 +228,7 @@ class ConsoleTests(unittest.TestCase):
         app = App()
         for _ in range(5):
             app.office.delete(str(uuid.uuid4()))
-        page = self.sign_in(app.auditor)
+        page = self.trail(app.auditor)
         self.assertIn("The chain is intact: entries 1 to 5.", self.verify(page))
 
         app.tamper(f"DELETE FROM audit.entries WHERE app_id = '{app.id}' AND seq > 3")
@@ -319,9 +241,7 @@ class ConsoleTests(unittest.TestCase):
 
     def test_a_phone_shows_all_of_it_without_overflow(self):
         app = self.busy_app()
-        page = self.open(width=390, height=844, scale=2, dark=True)
-        self.assert_fits(page)
-        self.enter(page, app.auditor)
+        page = self.trail(app.auditor, width=390, height=844, scale=2, dark=True)
         page.wait("document.querySelectorAll('#entries li').length === 50")
         self.assert_fits(page)
         page.click("#filters summary")
@@ -338,28 +258,3 @@ class ConsoleTests(unittest.TestCase):
         self.assert_fits(page)
         page.click("#entry-close")
         page.wait("!document.querySelector('#entry').open")
-
-    def test_everything_that_can_be_pressed_has_a_name_and_a_place_in_the_order(self):
-        app = App()
-        app.office.delete(app.customer())
-        page = self.sign_in(app.auditor)
-        self.wait_rows(page, ["SUCCEEDED"])
-
-        nodes = [node for node in page.call("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
-        pressed = [node for node in nodes if node.get("role", {}).get("value") in ("button", "link", "textbox", "combobox")]
-        nameless = [node for node in pressed if not node.get("name", {}).get("value")]
-        self.assertGreater(len(pressed), 10)
-        self.assertEqual(nameless, [])
-
-        page.evaluate("document.querySelector('.skip').focus()")
-        order = []
-        for _ in range(12):
-            page.press("Tab")
-            order.append(page.evaluate("document.activeElement.id || document.activeElement.className || ''"))
-            self.assertTrue(page.evaluate("document.activeElement.matches(':focus-visible')"), order)
-        for earlier, later in (("live", "verify-start"), ("verify-start", "sign-out"), ("sign-out", "outcome")):
-            self.assertLess(order.index(earlier), order.index(later), order)
-
-
-if __name__ == "__main__":
-    unittest.main()
