@@ -296,10 +296,20 @@ public struct CheckpointComparison: Sendable {
     }
 
     /// - Returns: a verdict that counts the entries under the new checkpoints, and as verified those of the chains that
-    ///   are consistent; of the others, those under the old checkpoint.
+    ///   are consistent; of the others, those under the old checkpoint. Nothing to compare is a break, too.
     /// - Throws: ``DatabaseError``.
     public func callAsFunction(
-        from old: [TreeHead], to new: [TreeHead], deadline: ContinuousClock.Instant
+        from old: Checkpoints, to new: Checkpoints, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> ChainVerdict {
+        let verdict = try await compare(old.heads, new.heads, deadline).weighing(new).weighing(old)
+        guard verdict.chains == 0, verdict.broken == nil else { return verdict }
+        var nothing = verdict
+        nothing.breakAt(nil, nil, "there is no checkpoint to compare")
+        return nothing
+    }
+
+    private func compare(
+        _ old: [TreeHead], _ new: [TreeHead], _ deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> ChainVerdict {
         var verdict = ChainVerdict()
         let before = Dictionary(grouping: old, by: \.appID)
@@ -344,7 +354,7 @@ public struct CheckpointComparison: Sendable {
 }
 
 extension ChainVerdict {
-    fileprivate mutating func breakAt(_ app: String, _ seq: Int?, _ reason: String) {
+    fileprivate mutating func breakAt(_ app: String?, _ seq: Int?, _ reason: String) {
         broken = broken ?? Break(appID: app, seq: seq, reason: reason)
     }
 }
