@@ -246,6 +246,7 @@ PARTS = {
     "reads": Bench.reads,
     "growth": growth.customers,
     "trail": growth.trail,
+    "folding": proofs.folding,
     "proofs": proofs.proofs,
     "bloat": growth.bloat,
 }

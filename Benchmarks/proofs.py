@@ -2,17 +2,22 @@
 
 import dataclasses
 import pathlib
+import re
 import tempfile
 import time
 
 import load
 import report
+from goals import cpu
 from measured import APP, run
 
 # An hour of a deletion a second.
 NEW_ENTRIES = 3_600
 # How long the chain is at the first checkpoint, as a share of all.
 OLD_SHARE = 10
+
+CONNECTIONS = 32
+ROUNDS_OF_FOLDING = 12
 
 
 def proofs(bench):
@@ -45,6 +50,39 @@ def proofs(bench):
         "incremental_ms": sorted(s * 1000 for s in incremental),
     }  # fmt: skip
     show(bench.results["proofs"])
+
+
+def folding(bench):
+    """What the tree adds to a deletion: the same load with and without it, in turn, many short rounds of both."""
+    with_tree = bench.cluster.sql("SELECT pg_get_functiondef('service.append(uuid, jsonb, int)'::regprocedure)")
+    without, found = re.subn(r"PERFORM service\.fold_tiles\(.*?\);", "NULL;", with_tree)
+    if found != 1:
+        raise SystemExit("bench: service.append doesn't fold the tiles where this part looks for it")
+    functions = {"with": with_tree, "without": without}
+    measured = {name: [] for name in functions}
+    try:
+        for round_number in range(max(ROUNDS_OF_FOLDING, bench.options.rounds)):
+            # Each goes first as often as the other: what runs second finds other things in the caches.
+            for name in sorted(functions, reverse=round_number % 2):
+                bench.cluster.sql(functions[name])
+                figures, cost, _ = bench.scenario("delete", CONNECTIONS)
+                measured[name].append((figures, cost))
+    finally:
+        bench.cluster.sql(with_tree)
+    rows = [
+        {"name": name, "rate": load.median([figures for figures, _ in runs])[0].per_second}
+        | load.per_request([(cost, figures.requests) for figures, cost in runs])
+        for name, runs in measured.items()
+    ]
+    bench.results["folding"] = rows
+    print(f"\nA deletion with the tree and without it, {CONNECTIONS} connections, medians of {len(measured['with'])} rounds")
+    print(
+        report.table(
+            ["tree", "per second", "CPU ms", "of it PostgreSQL", "WAL"],
+            [[r["name"], f"{r['rate']:,.0f}", f"{cpu(r):.4f}", f"{r['backend_cpu_ms']:.4f}", f"{r['wal_bytes']:,.0f}"]
+             for r in rows],
+        )
+    )  # fmt: skip
 
 
 def begin(bench):

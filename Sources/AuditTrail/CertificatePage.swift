@@ -8,11 +8,12 @@ extension Certificate {
     public func page(publicKey: String) -> String {
         let script = Self.file("js")
         let style = Self.file("css")
-        return [
-            ("style-hash", Self.hash(style)), ("script-hash", Self.hash(script)), ("id", Self.escaped(row[.id] ?? "")),
-            ("key", Self.escaped(publicKey)), ("style", style), ("certificate", Self.block(json.text)),
-            ("script", script),
-        ].reduce(Self.file("html")) { page, part in page.replacing("{\(part.0)}", with: part.1, maxReplacements: 1) }
+        let parts = [
+            "style-hash": Self.hash(style), "script-hash": Self.hash(script), "id": Self.escaped(row[.id] ?? ""),
+            "key": Self.escaped(publicKey), "style": style, "certificate": Self.block(json.text), "script": script,
+        ]
+        // All at once: what is disclosed could look like the place of another part.
+        return Self.file("html").replacing(/\{([a-z-]+)\}/) { match in parts[String(match.1)] ?? String(match.0) }
     }
 
     private static func file(_ ending: String) -> String {
