@@ -221,7 +221,7 @@ struct KeptCheckpoints: Sendable {
 
     private func rows(_ sql: String, _ parameters: [Parameter]) async throws(DatabaseError) -> [Kept] {
         var kept: [Kept] = []
-        for row in try await connection.query(Statement(sql, parameters, prepared: false), deadline: deadline).rows {
+        for row in try await connection.query(Statement(sql, parameters), deadline: deadline).rows {
             guard let app = row[0], let size = row.int(1), let root = row.bytes(2), let note = row[3], let key = row[4]
             else { throw .unexpected("a column of audit.checkpoints is NULL") }
             let head = TreeHead(appID: app, size: size, root: root)

@@ -185,7 +185,7 @@ private struct WitnessServer: Service {
                 }
         } catch let error as IOError {
             throw ValidationError("Can't listen on \(host):\(port): \(Errno(rawValue: error.errnoCode)).")
-        } catch is SocketAddressError {
+        } catch is SocketAddressError.UnknownHost {
             throw ValidationError("Can't listen on \(host):\(port): no such host is known.")
         }
     }
