@@ -119,7 +119,10 @@ extension Audit {
             if let out { try TextFile.write(notes, to: out) }
             let summary = out.map { "Signed the roots of \(checkpoints.count.counted("chain", "chains")): \($0)" }
             output.print(
-                ["checkpoints": .array(checkpoints.map(\.json)), "missing_cosignatures": .array(missing.map { .string($0) })], else: summary ?? String(notes.dropLast())
+                [
+                    "checkpoints": .array(checkpoints.map(\.json)),
+                    "missing_cosignatures": .array(missing.map { .string($0) }),
+                ], else: summary ?? String(notes.dropLast())
             )
         }
     }

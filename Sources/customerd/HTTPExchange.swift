@@ -63,7 +63,8 @@ struct HTTPExchange {
         case let error as NIOSSLExtraError where error == .failedToValidateHostname:
             return "its certificate is for another name"
         // BoringSSL tells the reason in its text only.
-        case is NIOSSLError where "\(cause)".contains("CERTIFICATE_VERIFY_FAILED"): return "its certificate isn't trusted"
+        case is NIOSSLError where "\(cause)".contains("CERTIFICATE_VERIFY_FAILED"):
+            return "its certificate isn't trusted"
         case is NIOSSLError, is BoringSSLError: return "no connection with TLS comes about"
         default: return "\(cause)"
         }

@@ -24,7 +24,8 @@ struct EveryProofTests {
         }
     }
 
-    @Test("sizes 0 to 600 and around 256², every index: accepted by Swift, Python and Go, and refused with a bit flipped")
+    @Test(
+        "sizes 0 to 600 and around 256², every index: accepted by Swift, Python and Go, and refused with a bit flipped")
     func everyProof() async throws {
         let place = try TemporaryDirectory()
         let tree = Tree(size: Self.large.max() ?? 0)
@@ -42,7 +43,9 @@ struct EveryProofTests {
             }
             return try await group.reduce(Count(), +)
         }
-        print("Swift: \(count.inclusion) inclusion and \(count.consistency) consistency proofs accepted, \(count.wrong) refused")
+        print(
+            "Swift: \(count.inclusion) inclusion and \(count.consistency) consistency proofs accepted, \(count.wrong) refused"
+        )
         // 1 + 2 + … + 600, and 65,535 + 65,536 + 65,537; from 0 and from the whole tree, too.
         #expect(count.inclusion == 180_300 + 196_608)
         #expect(count.consistency == 180_901 + 196_608 + 3 * 1)
@@ -50,9 +53,11 @@ struct EveryProofTests {
 
         let files = try FileManager.default.contentsOfDirectory(atPath: place.url.path).map { place.path($0) }
         async let python = Program.succeed(
-            ["python3", projectFile("Tests/Unit/AuditTrail/every_proof.py"), projectFile("scripts/verify-audit.py")] + files)
+            ["python3", projectFile("Tests/Unit/AuditTrail/every_proof.py"), projectFile("scripts/verify-audit.py")]
+                + files)
         async let go = Self.judgeInGo(files)
-        let expected = "\(count.inclusion) inclusion and \(count.consistency) consistency proofs accepted, \(count.wrong) refused\n"
+        let expected =
+            "\(count.inclusion) inclusion and \(count.consistency) consistency proofs accepted, \(count.wrong) refused\n"
         #expect(try await python == expected)
         if let go = try await go { #expect(go == expected) }
     }
@@ -67,7 +72,10 @@ struct EveryProofTests {
             return nil
         }
         return try await Program.succeed(
-            ["GO111MODULE=off", "GOFLAGS=", "GOPATH=/usr/share/gocode", "GOCACHE=\(projectFile(".data/go"))", "go", "run"]
+            [
+                "GO111MODULE=off", "GOFLAGS=", "GOPATH=/usr/share/gocode", "GOCACHE=\(projectFile(".data/go"))", "go",
+                "run",
+            ]
                 + [projectFile("Tests/Unit/AuditTrail/every_proof.go")] + files)
     }
 

@@ -247,7 +247,8 @@ struct WitnessTests {
         let other = try SelfSignedCertificate()
         for options in [[], ["--witness-ca", other.certificate]] {
             let unknown = try await running.sign(fixture, "unknown", options)
-            #expect(unknown.status == 1 && unknown.errors.contains("its certificate isn't trusted"), "\(unknown.errors)")
+            #expect(
+                unknown.status == 1 && unknown.errors.contains("its certificate isn't trusted"), "\(unknown.errors)")
         }
         let stranger = try await CheckpointKey(name: "witness.example/w")
         let wrong = try await running.sign(fixture, "wrong", trusted + ["--witness-key", stranger.publicKey])
@@ -286,7 +287,8 @@ struct WitnessTests {
         try place.write("mixed", "\(key.publicKey)\n\n\(secret)")
         let usual = ["--key": key.path, "--state": place.path("state"), "--listen": "127.0.0.1:0"]
         for (option, value, reason) in [
-            ("--log-key", "mixed", "in line 3"), ("--log-key", "none", "can't be read"), ("--key", "logs", "signing key"),
+            ("--log-key", "mixed", "in line 3"), ("--log-key", "none", "can't be read"),
+            ("--key", "logs", "signing key"),
             ("--listen", "127.0.0.1", "host:port"), ("--listen", "nowhere.invalid:0", "no such host"),
             ("--listen", "203.0.113.7:1", "Can't listen"), ("--state", "logs", "can't be used"),
             ("--tls-key", "logs", "need each other"),
