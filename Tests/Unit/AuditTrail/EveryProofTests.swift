@@ -53,7 +53,10 @@ struct EveryProofTests {
 
         let files = try FileManager.default.contentsOfDirectory(atPath: place.url.path).map { place.path($0) }
         async let python = Program.succeed(
-            ["python3", projectFile("Tests/Unit/AuditTrail/every_proof.py"), projectFile("scripts/verify-audit.py")]
+            [
+                "python3", "-B", projectFile("Tests/Unit/AuditTrail/every_proof.py"),
+                projectFile("scripts/verify-audit.py"),
+            ]
                 + files)
         async let go = Self.judgeInGo(files)
         let expected =

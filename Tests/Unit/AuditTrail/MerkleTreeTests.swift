@@ -119,7 +119,8 @@ struct MerkleTreeTests {
     @Test("Python reads the same vectors")
     func python() async throws {
         let answer = try await Program.succeed([
-            "python3", projectFile("Tests/Unit/AuditTrail/merkle_vectors.py"), projectFile("scripts/verify-audit.py"),
+            "python3", "-B", projectFile("Tests/Unit/AuditTrail/merkle_vectors.py"),
+            projectFile("scripts/verify-audit.py"),
             Vectors.path,
         ])
         #expect(answer.hasPrefix("all"))

@@ -6,17 +6,11 @@ Of each proof a file holds: `i` or `c`; the size of the tree, the index of the l
 number of hashes, four bytes each, big-endian; the hashes. The data of a leaf is the decimal text of its index.
 """
 
-import importlib.util
 import random
 import struct
 import sys
 
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("verify_audit", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from verifier import load
 
 
 class Tree:
