@@ -15,6 +15,7 @@ import goals
 import growth
 import inner
 import load
+import proofs
 import report
 from measured import APP, HERE, ROOT, Cluster, Service, run, spent
 
@@ -245,11 +246,13 @@ PARTS = {
     "reads": Bench.reads,
     "growth": growth.customers,
     "trail": growth.trail,
+    "folding": proofs.folding,
+    "proofs": proofs.proofs,
     "bloat": growth.bloat,
 }
 
 # These parts set their own amounts of data.
-FROM_NOTHING = {"reads", "growth", "bloat"}
+FROM_NOTHING = {"reads", "growth", "proofs", "bloat"}
 
 
 def main():
@@ -261,7 +264,7 @@ def main():
     parser.add_argument("--customers", type=int, default=1_000_000, help="for the reads (1000000)")
     parser.add_argument("--growth", type=lambda s: tuple(map(int, s.split(","))), default=(10_000, 1_000_000, 10_000_000))
     parser.add_argument("--tenants", type=lambda s: tuple(map(int, s.split(","))), default=(1, 20, 200))
-    parser.add_argument("--trail", type=int, default=10_000_000, help="entries for the part trail (10000000)")
+    parser.add_argument("--trail", type=int, default=10_000_000, help="entries for the parts trail and proofs (10000000)")
     parser.add_argument("--requests", type=int, default=360_000, help="for the part bloat (360000)")
     parser.add_argument("--pool", type=int, default=10, help="CUSTOMERD_POOL_SIZE (10)")
     parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")

@@ -20,6 +20,20 @@ def of(results):
         name = f"CPU of a deletion at {last['customers']:,} customers, of that at {first['customers']:,}"
         goals.append((name, cpu(last) / cpu(first), "≤", 1.3))
         goals.append(("sequential scans on the way", sum(row["scans"] for row in rows), "≤", 0))
+    if rows := results.get("folding"):
+        found = {row["name"]: row for row in rows}
+        goals += [
+            ("CPU of a deletion with the tree, of that without", cpu(found["with"]) / cpu(found["without"]), "≤", 1.03),
+            ("deletions a second with the tree, of those without", found["with"]["rate"] / found["without"]["rate"], "≥", 0.97),
+        ]
+    if found := results.get("proofs"):
+        p99 = {row["name"]: row["p99"] for row in found["http"]}
+        goals += [
+            (f"p99 of a proof at {found['entries']:,} entries, ms", p99["proof"], "≤", 10),
+            ("p99 of a certificate there, ms", max(p99.values()), "≤", 20),
+            ("consistency of two checkpoints there, ms", found["consistency_ms"][-1], "≤", 50),
+            ("a checkpoint after 3,600 more entries, ms", found["incremental_ms"][-1], "≤", 1000),
+        ]
     return [
         {"goal": name, "measured": measured, "sign": sign, "wanted": wanted, "reached": SIGNS[sign](measured, wanted)}
         for name, measured, sign, wanted in goals

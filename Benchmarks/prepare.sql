@@ -81,6 +81,51 @@ $$;
 COMMENT ON PROCEDURE bench.fill_trail IS
     'Entries of a hundred other apps, each like the last deletion of this one; their hashes are copies.';
 
+CREATE FUNCTION bench.follow(e audit.entries) RETURNS audit.entries
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    e.seq := e.seq + 1;
+    e.id := gen_random_uuid();
+    e.customer_id := gen_random_uuid();
+    e.occurred_at := e.occurred_at + interval '1 second';
+    e.recorded_at := e.recorded_at + interval '1 second';
+    e.previous_hash := e.hash;
+    e.hash := audit.hash(e);
+    RETURN e;
+END
+$$;
+COMMENT ON FUNCTION bench.follow IS
+    'The next entry of a chain, about another customer. It has the salts of the one before, so that its commitments hold, too.';
+
+CREATE PROCEDURE bench.lengthen_chain(p_app uuid, p_size bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    c_at_once CONSTANT bigint := 400 * 256;
+    v_last    audit.entries;
+    v_end     bigint;
+BEGIN
+    SELECT e.* INTO v_last FROM audit.entries AS e WHERE e.app_id = p_app ORDER BY e.seq DESC LIMIT 1;
+    WHILE v_last.seq < p_size LOOP
+        v_end := least((v_last.seq / c_at_once + 1) * c_at_once, p_size);
+        WITH RECURSIVE chain (entry) AS (
+            SELECT v_last
+            UNION ALL
+            SELECT bench.follow(chain.entry)
+            FROM chain
+            WHERE (chain.entry).seq < v_end
+        )
+        INSERT INTO audit.entries SELECT (chain.entry).* FROM chain OFFSET 1;
+        PERFORM service.fold_tiles(p_app, tile.last)
+        FROM generate_series((v_last.seq / 256 + 1) * 256, v_end, 256) AS tile (last);
+        SELECT e.* INTO v_last FROM audit.entries AS e WHERE e.app_id = p_app AND e.seq = v_end;
+        UPDATE audit.heads AS h SET seq = v_last.seq, hash = v_last.hash WHERE h.app_id = p_app;
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE bench.lengthen_chain IS
+    'A true chain of so many entries, with its tree: each entry like the last one, hashed onto the one before.';
+
 -- Floor (b): a complete deletion in one call and one commit.
 CREATE FUNCTION bench.delete_at_once(
     p_app uuid, p_key text, p_digest bytea, p_attempt uuid, p_idempotency_key uuid, p_customer uuid) RETURNS text

@@ -9,11 +9,14 @@ extension Certificate {
         // One script, since a page by itself has nothing to import from.
         let script = Self.file("verify.js").replacing("\nexport ", with: "\n") + Self.file("certificate.js")
         let style = Self.file("certificate.css")
-        return [
-            ("style-hash", Self.hash(style)), ("script-hash", Self.hash(script)), ("id", Self.escaped(row[.id] ?? "")),
-            ("key", Self.escaped(publicKey)), ("style", style), ("certificate", Self.block(json.text)),
-            ("script", script),
-        ].reduce(Self.file("certificate.html")) { page, part in page.replacing("{\(part.0)}", with: part.1, maxReplacements: 1) }
+        let parts = [
+            "style-hash": Self.hash(style), "script-hash": Self.hash(script), "id": Self.escaped(row[.id] ?? ""),
+            "key": Self.escaped(publicKey), "style": style, "certificate": Self.block(json.text), "script": script,
+        ]
+        // All at once: what is disclosed could look like the place of another part.
+        return Self.file("certificate.html").replacing(/\{([a-z-]+)\}/) { match in
+            parts[String(match.1)] ?? String(match.0)
+        }
     }
 
     private static func file(_ name: String) -> String {

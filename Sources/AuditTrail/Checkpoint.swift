@@ -221,7 +221,7 @@ struct KeptCheckpoints: Sendable {
 
     private func rows(_ sql: String, _ parameters: [Parameter]) async throws(DatabaseError) -> [Kept] {
         var kept: [Kept] = []
-        for row in try await connection.query(Statement(sql, parameters, prepared: false), deadline: deadline).rows {
+        for row in try await connection.query(Statement(sql, parameters), deadline: deadline).rows {
             guard let app = row[0], let size = row.int(1), let root = row.bytes(2), let note = row[3], let key = row[4]
             else { throw .unexpected("a column of audit.checkpoints is NULL") }
             let head = TreeHead(appID: app, size: size, root: root)
@@ -296,10 +296,20 @@ public struct CheckpointComparison: Sendable {
     }
 
     /// - Returns: a verdict that counts the entries under the new checkpoints, and as verified those of the chains that
-    ///   are consistent; of the others, those under the old checkpoint.
+    ///   are consistent; of the others, those under the old checkpoint. Nothing to compare is a break, too.
     /// - Throws: ``DatabaseError``.
     public func callAsFunction(
-        from old: [TreeHead], to new: [TreeHead], deadline: ContinuousClock.Instant
+        from old: Checkpoints, to new: Checkpoints, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> ChainVerdict {
+        let verdict = try await compare(old.heads, new.heads, deadline).weighing(new).weighing(old)
+        guard verdict.chains == 0, verdict.broken == nil else { return verdict }
+        var nothing = verdict
+        nothing.breakAt(nil, nil, "there is no checkpoint to compare")
+        return nothing
+    }
+
+    private func compare(
+        _ old: [TreeHead], _ new: [TreeHead], _ deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> ChainVerdict {
         var verdict = ChainVerdict()
         let before = Dictionary(grouping: old, by: \.appID)
@@ -344,7 +354,7 @@ public struct CheckpointComparison: Sendable {
 }
 
 extension ChainVerdict {
-    fileprivate mutating func breakAt(_ app: String, _ seq: Int?, _ reason: String) {
+    fileprivate mutating func breakAt(_ app: String?, _ seq: Int?, _ reason: String) {
         broken = broken ?? Break(appID: app, seq: seq, reason: reason)
     }
 }

@@ -20,7 +20,7 @@ public struct TileExport: Sendable {
         case written(size: Int)
         /// Nothing of the chain was signed yet, so there is no tree to publish.
         case noCheckpoint
-        /// The entries don't have the root that was signed; the checkpoint wasn't written.
+        /// The entries don't have the root that was signed, or don't continue what was published; no checkpoint was written.
         case broken(String)
     }
 
@@ -29,13 +29,23 @@ public struct TileExport: Sendable {
         try await ChainReader(connection: connection, deadline: deadline).chains(app)
     }
 
-    /// - Parameter write: takes a path within the tree and what the file holds. The checkpoint comes last.
+    /// - Parameters:
+    ///   - published: the tree that is already there. Nothing is written that doesn't continue it: a reader who has seen it
+    ///     would take the log for forged.
+    ///   - write: takes a path within the tree and what the file holds. The checkpoint comes last.
     public func callAsFunction(
-        of chain: String, write: (String, [UInt8]) throws -> Void
+        of chain: String, continuing published: TreeHead? = nil, write: (String, [UInt8]) throws -> Void
     ) async throws -> Outcome {
         let kept = KeptCheckpoints(connection: connection, deadline: deadline)
         guard let checkpoint = try await kept.newest(of: chain) else { return .noCheckpoint }
         if let fault = checkpoint.fault { return .broken(fault) }
+        if let published, try await !continues(published, to: checkpoint.head) {
+            return .broken(
+                """
+                the checkpoint of \(checkpoint.head.size) entries doesn't continue the one of \(published.size) that is \
+                already there
+                """)
+        }
         let size = checkpoint.head.size
         var edge = TreeEdge()
         // The hashes of the tile that is being filled on each level.
@@ -67,6 +77,13 @@ public struct TileExport: Sendable {
         }
         try write("checkpoint", Array(checkpoint.note.utf8))
         return .written(size: size)
+    }
+
+    private func continues(_ old: TreeHead, to new: TreeHead) async throws(DatabaseError) -> Bool {
+        let tree = TreeReader(connection: connection, app: new.appID, deadline: deadline)
+        guard old.size <= new.size, let proof = try await tree.consistencyProof(from: old.size, to: new.size)
+        else { return false }
+        return MerkleTree.isConsistent(old: (old.size, old.root), new: (new.size, new.root), proof: proof)
     }
 
     /// `tile/L/x001/x234/067`, of a partial tile with `.p/W` after it.

@@ -8,7 +8,7 @@ struct TreeReader: Sendable {
     let app: String
     let deadline: ContinuousClock.Instant
 
-    /// The hashes from which those over such leaves are computed. What the database lacks is left out.
+    /// The hashes from which those over such leaves are computed. Where the database lacks some, they are left out.
     func tree(for paths: [Range<Int>]) async throws(DatabaseError) -> MerkleTree {
         let needed = MerkleTree.hashes(for: paths)
         let leaves = needed.filter { $0.level == 0 }
@@ -21,17 +21,22 @@ struct TreeReader: Sendable {
                     Self.array(leaves.map(\.indices.upperBound)),
                     Self.array(nodes.map(\.level)), Self.array(nodes.map(\.indices.lowerBound)),
                     Self.array(nodes.map(\.indices.upperBound)),
-                ],
-                prepared: false
+                ]
             ),
             deadline: deadline
         ).rows
         var tree = MerkleTree()
         for row in rows {
-            guard let level = row.int(0), let index = row.int(1), let hash = row.bytes(2) else {
-                throw .unexpected("a hash of the tree is NULL")
+            guard let level = row.int(0), let first = row.int(1), let size = row.int(2) else {
+                throw .unexpected("hashes of a tile have no place")
             }
-            tree.insert(level == 0 ? MerkleHash.leaf(hash) : hash, at: Subtree(level: level, index: index))
+            // Where one is missing, the bytes don't say which.
+            guard let hashes = row.bytes(3), hashes.count == size * 32 else { continue }
+            for index in 0..<size {
+                let hash = Array(hashes[index * 32..<index * 32 + 32])
+                tree.insert(
+                    level == 0 ? MerkleHash.leaf(hash) : hash, at: Subtree(level: level, index: first + index))
+            }
         }
         return tree
     }
@@ -75,7 +80,7 @@ struct TreeReader: Sendable {
             MerkleTree.includes(leaf: leaf, at: last, size: head.size, root: head.root, proof: proof)
         else { return nil }
         let rows = try await connection.query(
-            Statement(Self.hash, [.text(app), .int(head.size)], prepared: false), deadline: deadline
+            Statement(Self.hash, [.text(app), .int(head.size)]), deadline: deadline
         ).rows
         guard let hash = rows.first?.bytes(0), MerkleHash.leaf(hash) == leaf else { return nil }
         return ProvenStart(head: ChainHead(appID: app, seq: head.size, hash: hash), edge: edge)
@@ -91,25 +96,27 @@ struct TreeReader: Sendable {
 
     // MARK: - Statements
 
-    /// A subquery for each range, ordered and limited to a tile, so that each is a walk along the key: as plain joins they
-    /// would be estimated as a share of the whole chain, and read all of it.
+    /// The hashes of each range one after another: a row for each hash would take longer to send than to find. A subquery
+    /// for each range, ordered and limited to a tile, so that each is a walk along the key: as plain joins they would be
+    /// estimated as a share of the whole chain, and read all of it.
     private static let hashes = """
-        SELECT 0, leaf.index, leaf.hash
+        SELECT 0, r.first, r.after - r.first,
+               (SELECT string_agg(leaf.hash, '')
+                FROM (SELECT e.hash
+                      FROM audit.entries AS e
+                      WHERE e.app_id = $1::uuid AND e.seq > r.first AND e.seq <= r.after
+                      ORDER BY e.seq
+                      LIMIT 256) AS leaf)
         FROM unnest($2::bigint[], $3::bigint[]) AS r (first, after)
-        CROSS JOIN LATERAL (SELECT e.seq - 1 AS index, e.hash
-                            FROM audit.entries AS e
-                            WHERE e.app_id = $1::uuid AND e.seq > r.first AND e.seq <= r.after
-                            ORDER BY e.seq
-                            LIMIT 256) AS leaf
         UNION ALL
-        SELECT node.level, node.index, node.hash
+        SELECT r.level, r.first, r.after - r.first,
+               (SELECT string_agg(node.hash, '')
+                FROM (SELECT n.hash
+                      FROM audit.nodes AS n
+                      WHERE n.app_id = $1::uuid AND n.level = r.level AND n.index >= r.first AND n.index < r.after
+                      ORDER BY n.index
+                      LIMIT 256) AS node)
         FROM unnest($4::int[], $5::bigint[], $6::bigint[]) AS r (level, first, after)
-        CROSS JOIN LATERAL (SELECT n.level, n.index, n.hash
-                            FROM audit.nodes AS n
-                            WHERE n.app_id = $1::uuid AND n.level = r.level
-                              AND n.index >= r.first AND n.index < r.after
-                            ORDER BY n.index
-                            LIMIT 256) AS node
         """
 
     private static let hash = """

@@ -7,7 +7,7 @@ import Crypto
 public struct Witness: Sendable {
     /// What a witness remembers: of each log the last checkpoint that it has cosigned.
     public protocol Store: Sendable {
-        /// The note under a name that ``Witness`` chose; nil while there is none.
+        /// What stands under a name that ``Witness`` chose; nil while there is none.
         func read(_ name: String) throws -> String?
         /// Replaces the note atomically and durably.
         func write(_ name: String, _ note: String) throws
@@ -36,10 +36,18 @@ public struct Witness: Sendable {
         (self.signer, self.logs, self.store) = (signer, logs, store)
     }
 
+    /// What was remembered is damaged. Without it there is nothing to compare with, so nothing is cosigned.
+    public struct Damaged: Error, CustomStringConvertible {
+        /// As the store knows it.
+        public let name: String
+
+        public var description: String { "What was cosigned last is damaged: \(name) isn't a checkpoint." }
+    }
+
     /// Answers a request. The caller never runs two at a time.
     ///
     /// - Parameter time: now, in seconds since 1970.
-    /// - Throws: what the store throws; then nothing was cosigned.
+    /// - Throws: what the store throws, and ``Damaged``; then nothing was cosigned.
     public func answer(method: String, path: String, body: String, time: UInt64) throws -> Answer {
         switch (method, path) {
         case ("POST", "/add-checkpoint"): return try addCheckpoint(body, time)
@@ -62,7 +70,7 @@ public struct Witness: Sendable {
         guard submission.old <= new.size else { return Answer(400, "the old size is greater than the new one\n") }
 
         let name = Self.name(of: new.origin)
-        let last = try store.read(name).map { try CheckpointBody(SignedNote.notes(in: $0)[0].text) }
+        let last = try remembered(name)?.body
         guard submission.old == last?.size ?? 0 else {
             return Answer(409, "\(last?.size ?? 0)\n", contentType: "text/x.tlog.size")
         }
@@ -80,9 +88,18 @@ public struct Witness: Sendable {
     private func checkpoint(_ path: String) throws -> Answer {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[1].utf8.count == 64, [UInt8](hex: String(parts[1])) != nil,
-            let note = try store.read(String(parts[1]))
+            let note = try remembered(String(parts[1]))?.note
         else { return Answer(404, "not found\n") }
         return Answer(200, note)
+    }
+
+    /// The last checkpoint that was cosigned under a name; nil while there is none.
+    private func remembered(_ name: String) throws -> (note: String, body: CheckpointBody)? {
+        guard let contents = try store.read(name) else { return nil }
+        guard let notes = try? SignedNote.notes(in: contents), notes.count == 1,
+            let body = try? CheckpointBody(notes[0].text), Self.name(of: body.origin) == name
+        else { throw Damaged(name: name) }
+        return (contents, body)
     }
 
     /// SHA-256 of the origin in hex.

@@ -27,11 +27,12 @@ public struct WitnessRequest: Sendable {
     private static let mostSignatures = 8
 
     private let connection: Connection
+    private let keys: [WitnessKey]
     private let deadline: ContinuousClock.Instant
 
-    public init(connection: Connection, deadline: ContinuousClock.Instant) {
-        self.connection = connection
-        self.deadline = deadline
+    /// - Parameter keys: of the witnesses whose cosignatures count; none to take any from who is asked.
+    public init(connection: Connection, keys: [WitnessKey] = [], deadline: ContinuousClock.Instant) {
+        (self.connection, self.keys, self.deadline) = (connection, keys, deadline)
     }
 
     /// - Parameter send: posts a body to the witness's `add-checkpoint`; it throws why the witness can't be reached.
@@ -72,17 +73,24 @@ public struct WitnessRequest: Sendable {
     }
 
     /// Takes the answer's signatures, except such as would stand beside one of the same name: a wrong one under the name of
-    /// the log would spoil the note.
+    /// the log would spoil the note. If the keys of witnesses are known, a signature must be one of theirs and right.
     private func cosigned(_ checkpoint: Checkpoint, _ body: String) -> Outcome {
         let known = Set(checkpoint.note.signatures.map(\.keyName))
         let answered = try? SignedNote.notes(in: checkpoint.note.text + "\n" + body)
-        let new = answered?.first?.signatures.filter { !known.contains($0.keyName) } ?? []
-        guard answered?.count == 1, (1...Self.mostSignatures).contains(new.count) else {
-            return .unavailable("answered without a cosignature")
+        let new = answered?.first?.signatures.filter { !known.contains($0.keyName) && isAcceptable($0, of: checkpoint) }
+        guard let new, answered?.count == 1, (1...Self.mostSignatures).contains(new.count) else {
+            return .unavailable("answered without a\(keys.isEmpty ? "" : " valid") cosignature")
         }
         var cosigned = checkpoint
         cosigned.add(new)
         return .cosigned(cosigned)
+    }
+}
+
+extension WitnessRequest {
+    private func isAcceptable(_ signature: SignedNote.Signature, of checkpoint: Checkpoint) -> Bool {
+        let note = SignedNote(text: checkpoint.note.text, signatures: [signature])
+        return keys.isEmpty || keys.contains { $0.cosigned(note) == true }
     }
 }
 

@@ -109,9 +109,9 @@ extension Audit {
                 let (old, new) = (try checkpoints(from), try checkpoints(to))
                 let verdict = try await CommandRunner.connected(as: "audit verify") { _, connection in
                     let compare = CheckpointComparison(connection: connection)
-                    return try await compare(from: old.heads, to: new.heads, deadline: Audit.deadline)
+                    return try await compare(from: old, to: new, deadline: Audit.deadline)
                 }
-                return try report(verdict.weighing(new).weighing(old), new)
+                return try report(verdict, new)
             }
             let signed = try checkpoint.map(checkpoints)
             let verdict = try await verdict(signed?.heads ?? [])

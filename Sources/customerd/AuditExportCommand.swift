@@ -65,7 +65,8 @@ extension Audit {
             var written = 0
             for app in try await export.chains(chain.app) {
                 let directory = chain.app == nil ? "\(tiles)/\(app)" : tiles
-                let outcome = try await export(of: app) { path, bytes in
+                let published = try published("\(directory)/checkpoint", app)
+                let outcome = try await export(of: app, continuing: published) { path, bytes in
                     try TextFile.write(bytes, to: "\(directory)/\(path)")
                 }
                 switch outcome {
@@ -75,11 +76,20 @@ extension Audit {
                 case .noCheckpoint:
                     StandardError.print("Nothing of the chain of app \(app) was signed yet.")
                 case .broken(let reason):
-                    StandardError.print("The chain of app \(app) is BROKEN: \(reason).")
-                    throw ExitCode.failure
+                    throw NegativeAnswer("The chain of app \(app) is BROKEN: \(reason).")
                 }
             }
-            if written == 0 { throw ExitCode.failure }
+            if written == 0 { throw NegativeAnswer("Nothing was written: there is no checkpoint.") }
+        }
+
+        /// The tree that a checkpoint in a file is of; nil if there is no such file.
+        private func published(_ path: String, _ app: String) throws(FileError) -> TreeHead? {
+            guard FileManager.default.fileExists(atPath: path) else { return nil }
+            let checkpoints = Checkpoints(try TextFile.read(path), app: nil, verifier: nil)
+            guard checkpoints.fault == nil, checkpoints.heads.count == 1, checkpoints.heads[0].appID == app else {
+                throw FileError(path: path, problem: "isn't overwritten: it isn't the checkpoint of app \(app)")
+            }
+            return checkpoints.heads[0]
         }
     }
 }

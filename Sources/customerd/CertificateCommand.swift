@@ -48,8 +48,9 @@ extension Audit {
                 return try await proofs.certificate(of: entry, app: nil, disclosing: disclose)
             }
             switch found {
-            case .noEntry: try fail("There is no entry \(entry.text)")
-            case .noCheckpoint: try fail("No checkpoint covers the entry yet; run `customerd audit checkpoint`")
+            case .noEntry: throw NegativeAnswer("There is no entry \(entry.text).")
+            case .noCheckpoint:
+                throw NegativeAnswer("No checkpoint covers the entry yet; run `customerd audit checkpoint`.")
             case .found((let certificate, let publicKey)):
                 let text = html ? certificate.page(publicKey: publicKey) : certificate.json.text + "\n"
                 if out == "-" { return try StandardOutput.write(Array(text.utf8)) }
@@ -58,12 +59,6 @@ extension Audit {
                     ["certificate": .string(out), "entry": .string(entry.text)],
                     else: "Wrote the certificate of entry \(entry.text): \(out)")
             }
-        }
-
-        private func fail(_ reason: String) throws -> Never {
-            StandardError.print("\(reason).")
-            if output.json { print((["error": .string(reason)] as JSON).text) }
-            throw ExitCode.failure
         }
     }
 }

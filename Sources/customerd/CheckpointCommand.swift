@@ -1,6 +1,7 @@
 import ArgumentParser
 import AuditTrail
 import LibPQ
+import NIOSSL
 
 extension Audit {
     struct SignCheckpoint: AsyncParsableCommand {
@@ -36,6 +37,21 @@ extension Audit {
             )
         )
         var witness: [String] = []
+        @Option(
+            help: ArgumentHelp(
+                """
+                Take only cosignatures of this witness: its public key, or a file with it; may be given again.
+                """,
+                valueName: "key"
+            )
+        )
+        var witnessKey: [String] = []
+        @Option(
+            help: ArgumentHelp(
+                "Trust these authorities in PEM for witnesses with https, instead of the system's.", valueName: "file"
+            )
+        )
+        var witnessCa: String?
         @Flag(help: "Verify only the entries after the checkpoints in --out.")
         var incremental = false
         @OptionGroup var chain: ChainOption
@@ -49,27 +65,25 @@ extension Audit {
             for url in witness where WitnessAddress(url) == nil {
                 throw ValidationError("--witness must be a URL with http or https, not \"\(url)\".")
             }
+            guard !witness.isEmpty || witnessKey.isEmpty && witnessCa == nil else {
+                throw ValidationError("--witness-key and --witness-ca need --witness.")
+            }
         }
 
         func run() async throws {
             let signer = try KeyFile.signer(key, pemName: name)
+            let witnesses = try Witnesses(urls: witness, keys: witnessKey, authorities: witnessCa)
             let previous = try readPrevious(signedBy: incremental ? signer.verifier : nil)
             try await CommandRunner.connected(as: "audit checkpoint") { _, connection in
                 let sign = CheckpointSigner(connection: connection, signer: signer)
                 let (verdict, signed) = try await sign(
                     app: chain.app, previous: previous, incremental: incremental, deadline: Audit.deadline
                 )
-                guard verdict.broken == nil else {
-                    StandardError.print("Nothing was signed. \(verdict.text())")
-                    throw ExitCode.failure
-                }
-                guard !signed.isEmpty else {
-                    StandardError.print("Nothing was signed: there are no entries.")
-                    throw ExitCode.failure
-                }
-                let (checkpoints, missing) = try await cosigned(signed, connection)
+                guard verdict.broken == nil else { throw NegativeAnswer("Nothing was signed. \(verdict.text())") }
+                guard !signed.isEmpty else { throw NegativeAnswer("Nothing was signed: there are no entries.") }
+                let (checkpoints, missing) = try await witnesses.cosign(signed, connection)
                 try await keep(checkpoints, sign)
-                try publish(checkpoints)
+                try publish(checkpoints, missing)
                 for reason in missing { StandardError.print("A cosignature is missing: \(reason).") }
                 if !missing.isEmpty { throw ExitCode.failure }
             }
@@ -86,28 +100,6 @@ extension Audit {
             }
         }
 
-        /// - Returns: the checkpoints with the cosignatures of all witnesses that answered, and which ones didn't.
-        private func cosigned(
-            _ checkpoints: [Checkpoint], _ connection: Connection
-        ) async throws -> (checkpoints: [Checkpoint], missing: [String]) {
-            var cosigned: [Checkpoint] = []
-            var missing: [String] = []
-            for var checkpoint in checkpoints {
-                for address in witness.compactMap(WitnessAddress.init) {
-                    let ask = WitnessRequest(connection: connection, deadline: Audit.deadline)
-                    switch try await ask(checkpoint, { try await address.addCheckpoint($0) }) {
-                    case .cosigned(let witnessed): checkpoint = witnessed
-                    case .refused(let reason):
-                        StandardError.print("Nothing was signed: the witness \(address) refuses, \(reason).")
-                        throw ExitCode.failure
-                    case .unavailable(let reason): missing.append("the witness \(address) \(reason)")
-                    }
-                }
-                cosigned.append(checkpoint)
-            }
-            return (cosigned, missing)
-        }
-
         private func readPrevious(signedBy verifier: NoteVerifier?) throws -> [TreeHead] {
             guard let out, FileManager.default.fileExists(atPath: out) else { return [] }
             let contents = try TextFile.read(out)
@@ -122,12 +114,15 @@ extension Audit {
             return previous.heads
         }
 
-        private func publish(_ checkpoints: [Checkpoint]) throws {
+        private func publish(_ checkpoints: [Checkpoint], _ missing: [String]) throws {
             let notes = checkpoints.map(\.text).joined(separator: "\n")
             if let out { try TextFile.write(notes, to: out) }
             let summary = out.map { "Signed the roots of \(checkpoints.count.counted("chain", "chains")): \($0)" }
             output.print(
-                ["checkpoints": .array(checkpoints.map(\.json))], else: summary ?? String(notes.dropLast())
+                [
+                    "checkpoints": .array(checkpoints.map(\.json)),
+                    "missing_cosignatures": .array(missing.map { .string($0) }),
+                ], else: summary ?? String(notes.dropLast())
             )
         }
     }
@@ -156,6 +151,53 @@ extension Audit {
             try KeyFile.make(key, signer)
             output.print(["name": .string(name), "public_key": .string(publicKey)], else: publicKey)
         }
+    }
+}
+
+/// The witnesses that a command asks.
+private struct Witnesses {
+    private let addresses: [WitnessAddress]
+    private let keys: [WitnessKey]
+    private let tls: TLSConfiguration
+
+    /// - Parameters:
+    ///   - urls: of the witnesses.
+    ///   - keys: those whose cosignatures count, or files with them; none to take any.
+    ///   - authorities: a file with those that vouch for a witness with `https`; nil for the system's.
+    init(urls: [String], keys: [String], authorities: String?) throws {
+        addresses = urls.compactMap(WitnessAddress.init)
+        self.keys = try keys.map { try KeyFile.witness($0) }
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.minimumTLSVersion = .tlsv12
+        if let authorities {
+            let pem = try TextFile.read(authorities)
+            guard let certificates = try? NIOSSLCertificate.fromPEMBytes(Array(pem.utf8)), !certificates.isEmpty else {
+                throw FileError(path: authorities, problem: "holds no certificate in PEM form")
+            }
+            tls.trustRoots = .certificates(certificates)
+        }
+        self.tls = tls
+    }
+
+    /// - Returns: the checkpoints with the cosignatures of all witnesses that answered, and which ones didn't.
+    func cosign(
+        _ checkpoints: [Checkpoint], _ connection: Connection
+    ) async throws -> (checkpoints: [Checkpoint], missing: [String]) {
+        let ask = WitnessRequest(connection: connection, keys: keys, deadline: Audit.deadline)
+        var cosigned: [Checkpoint] = []
+        var missing: [String] = []
+        for var checkpoint in checkpoints {
+            for address in addresses {
+                switch try await ask(checkpoint, { try await address.addCheckpoint($0, tls) }) {
+                case .cosigned(let witnessed): checkpoint = witnessed
+                case .refused(let reason):
+                    throw NegativeAnswer("Nothing was signed: the witness \(address) refuses, \(reason).")
+                case .unavailable(let reason): missing.append("the witness \(address) \(reason)")
+                }
+            }
+            cosigned.append(checkpoint)
+        }
+        return (cosigned, missing)
     }
 }
 

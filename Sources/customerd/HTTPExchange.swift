@@ -58,7 +58,16 @@ struct HTTPExchange {
     /// Without the addresses that were tried: the sentence names them already.
     private static func reason(_ error: any Error) -> String {
         let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
-        return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
+        switch cause {
+        case let error as IOError: return String(cString: strerror(error.errnoCode))
+        case let error as NIOSSLExtraError where error == .failedToValidateHostname:
+            return "its certificate is for another name"
+        // BoringSSL tells the reason in its text only.
+        case is NIOSSLError where "\(cause)".contains("CERTIFICATE_VERIFY_FAILED"):
+            return "its certificate isn't trusted"
+        case is NIOSSLError, is BoringSSLError: return "no connection with TLS comes about"
+        default: return "\(cause)"
+        }
     }
 
     private func answer(_ method: HTTPMethod, _ path: String, _ body: String?) async throws -> (

@@ -37,9 +37,11 @@ enum KeyFile {
     /// The verifier keys in a file, one a line.
     static func verifiers(_ path: String) throws(FileError) -> [NoteVerifier] {
         var keys: [NoteVerifier] = []
-        for line in try TextFile.read(path).split(whereSeparator: \.isNewline) {
+        let lines = try TextFile.read(path).split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        for (number, line) in lines.enumerated() where !line.isEmpty {
+            // The line isn't quoted: it may be a key that signs.
             guard let key = try? NoteVerifier(String(line)), key.name != nil else {
-                throw FileError(path: path, problem: "has a line that isn't a verifier key: \(line)")
+                throw FileError(path: path, problem: "has something else than a verifier key in line \(number + 1)")
             }
             keys.append(key)
         }

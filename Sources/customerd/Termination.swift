@@ -29,7 +29,7 @@ struct Termination {
             self.init(code: Self.badUsage, message: "\(variable): \(error)")
         } else if let error = Self.databaseError(in: error) {
             self.init(error)
-        } else if error is ReapplyError {
+        } else if error is ReapplyError || error is NegativeAnswer {
             self.init(code: Self.negative, message: "\(error)")
         } else if error is HealthError {
             self.init(code: Self.unreachable, message: "\(error)")

@@ -1,6 +1,8 @@
 import ArgumentParser
 import AuditTrail
+import CustomerHTTP
 import Logging
+import NIOCertificateReloading
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -21,6 +23,8 @@ extension Audit {
             discussion: """
                 It speaks C2SP tlog-witness over HTTP, and remembers the last checkpoint of each log in the directory \
                 of --state. Run it where the operator of the logs has no access. It needs no database.
+
+                With --tls-certificate and --tls-key it speaks HTTPS; renewed files are taken up within a minute.
                 """
         )
 
@@ -32,9 +36,18 @@ extension Audit {
         var listen: String
         @Option(help: ArgumentHelp("A file with the public keys of the logs, one a line.", valueName: "file"))
         var logKey: String
+        @Option(help: ArgumentHelp("Speak HTTPS with this certificate chain in PEM.", valueName: "file"))
+        var tlsCertificate: String?
+        @Option(help: ArgumentHelp("The private key of that certificate in PEM.", valueName: "file"))
+        var tlsKey: String?
         @OptionGroup var output: OutputOptions
 
+        private static let reloadInterval = Duration.seconds(60)
+
         func validate() throws {
+            guard (tlsCertificate == nil) == (tlsKey == nil) else {
+                throw ValidationError("--tls-certificate and --tls-key need each other.")
+            }
             guard address != nil else {
                 throw ValidationError("--listen must be host:port, not \"\(listen)\".")
             }
@@ -56,9 +69,14 @@ extension Audit {
             let store = try WitnessDirectory(state)
             let witness = AuditTrail.Witness(signer: signer, logs: logs, store: store)
             guard let (host, port) = address else { return }
-            let server = WitnessServer(desk: WitnessDesk(witness: witness), host: host, port: port) { address in
+            var logger = Logger(label: "customerd") { _ in SwiftLogNoOpLogHandler() }
+            logger.logLevel = .critical
+            let (tls, reloader) = try secure(logger)
+            let desk = WitnessDesk(witness: witness)
+            let server = WitnessServer(desk: desk, host: host, port: port, tls: tls) { address in
+                let scheme = tls == nil ? "http" : "https"
                 let url =
-                    "http://\(address.ipAddress.map { $0.contains(":") ? "[\($0)]" : $0 } ?? host):\(address.port ?? port)"
+                    "\(scheme)://\(address.ipAddress.map { $0.contains(":") ? "[\($0)]" : $0 } ?? host):\(address.port ?? port)"
                 let publicKey = signer.witnessKey.text
                 output.print(
                     ["public_key": .string(publicKey), "url": .string(url)],
@@ -66,11 +84,25 @@ extension Audit {
                 // The program that started it waits for this line.
                 fflush(nil)
             }
-            var logger = Logger(label: "customerd") { _ in SwiftLogNoOpLogHandler() }
-            logger.logLevel = .critical
-            let group = ServiceGroup(configuration: .init(services: [.init(service: server)], logger: logger))
+            let services: [any Service] = [server] + (reloader.map { [$0] } ?? [])
+            let group = ServiceGroup(
+                configuration: .init(services: services.map { .init(service: $0) }, logger: logger))
             await stop.handOver(to: group)
             try await group.run()
+        }
+
+        /// What connections are secured with, and what takes up renewed files; neither without files.
+        private func secure(_ logger: Logger) throws -> (tls: NIOSSLContext?, reloader: (any Service)?) {
+            guard let tlsCertificate, let tlsKey else { return (nil, nil) }
+            let files = CertificateFiles(chain: tlsCertificate, key: tlsKey, interval: Self.reloadInterval)
+            do {
+                var configuration = try files.configuration()
+                let reloader = files.reloader(logger)
+                configuration.setCertificateReloader(reloader)
+                return (try NIOSSLContext(configuration: configuration), reloader)
+            } catch let error as CertificateError {
+                throw ValidationError("\(error)")
+            }
         }
     }
 }
@@ -106,6 +138,7 @@ private struct WitnessServer: Service {
     let desk: WitnessDesk
     let host: String
     let port: Int
+    let tls: NIOSSLContext?
     let isListening: @Sendable (SocketAddress) -> Void
 
     typealias Connection = NIOAsyncChannel<HTTPServerRequestPart, HTTPServerResponsePart>
@@ -143,12 +176,17 @@ private struct WitnessServer: Service {
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .bind(host: host, port: port) { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        if let tls {
+                            try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                        }
                         try channel.pipeline.syncOperations.configureHTTPServerPipeline()
                         return try Connection(wrappingChannelSynchronously: channel)
                     }
                 }
         } catch let error as IOError {
             throw ValidationError("Can't listen on \(host):\(port): \(Errno(rawValue: error.errnoCode)).")
+        } catch is SocketAddressError.UnknownHost {
+            throw ValidationError("Can't listen on \(host):\(port): no such host is known.")
         }
     }
 
@@ -257,12 +295,13 @@ struct WitnessAddress: CustomStringConvertible {
 
     var description: String { url.absoluteString }
 
-    func addCheckpoint(_ body: String) async throws -> WitnessRequest.Answer {
+    /// - Parameter tls: for `https`.
+    func addCheckpoint(_ body: String, _ tls: TLSConfiguration) async throws -> WitnessRequest.Answer {
         let isSecure = url.scheme == "https"
         let isAddress = host.contains(":") || host.allSatisfy { $0.isNumber || $0 == "." }
         let exchange = HTTPExchange(
             host: host, port: url.port ?? (isSecure ? 443 : 80),
-            tls: isSecure ? try NIOSSLContext(configuration: .makeClientConfiguration()) : nil,
+            tls: isSecure ? try NIOSSLContext(configuration: tls) : nil,
             serverName: isAddress ? nil : host)
         let prefix = url.path().hasSuffix("/") ? String(url.path().dropLast()) : url.path()
         let (status, answer) = try await exchange(.POST, "\(prefix)/add-checkpoint", body: body, within: .seconds(15))

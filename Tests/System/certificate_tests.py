@@ -69,8 +69,11 @@ class CertificateTests(unittest.TestCase):
         page = self.open("disclosed.html")
         self.assertEqual(self.state(page), "valid")
         shown = page.text("#disclosed")
-        for text in ("Zoë </script>", "asked <b>by</b> letter", "192.0.2.17"):
+        for text in ("Zoë </script>", "asked <b>by</b> letter", "192.0.2.17", "{script} {certificate} {key}"):
             self.assertIn(text, shown)
+        # A line for each member, and the digits that were hashed.
+        self.assertIn('\n  "last_spent": 9999999999999999.99\n}', shown)
+        self.assertIn("example.com/trail", page.text("#signing"))
         self.assertEqual(page.evaluate("document.querySelectorAll('#checks li').length"), 5)
 
     def test_verifies_where_the_browser_lacks_ed25519(self):

@@ -1,5 +1,10 @@
 // Shows a certificate, and what verify.js says of it, which comes before this in the page: nothing is loaded from elsewhere.
 
+const LABELS = {
+  before_image: "Customer before", reason: "Reason", error_message: "Message", actor_claimed: "Claimed actor",
+  ip: "Address", user_agent: "User agent", request: "Request",
+};
+
 async function verify(certificate) {
   const verdict = document.getElementById("verdict");
   if (!canVerify()) {
@@ -33,6 +38,36 @@ function list(element, pairs) {
   }
 }
 
+/** JSON with a line for each member. Its text stays what it is: parsing would round numbers. */
+function indented(json) {
+  let [text, depth] = ["", 0];
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[^"]/gs)) {
+    if (token === "}" || token === "]") depth -= 1;
+    const isOpen = text.endsWith("{") || text.endsWith("[");
+    if ((isOpen || text.endsWith(",")) && token === " ") continue;
+    if (isOpen !== (token === "}" || token === "]") || text.endsWith(",")) text += `\n${"  ".repeat(depth)}`;
+    if (token === "{" || token === "[") depth += 1;
+    text += token;
+  }
+  return text;
+}
+
+/** What a part says, as a reader wants it. */
+function disclosure(name, value) {
+  return [LABELS[name], value !== null && (name === "before_image" || name === "request") ? indented(value) : value];
+}
+
+/** Which checkpoint the proof is against. What witnesses say of it is shown, but not verified here. */
+function signing({ proof, entry }) {
+  const { origin, size, signatures } = parsedProof(proof);
+  const names = signatures.map(({ name }) => name);
+  const signer = origin.slice(0, -entry.app_id.length - 1);
+  return [
+    ["Signed by", signer], ["Entries covered", size],
+    ["Cosignatures", names.filter((name) => name !== signer).join(", ") || null],
+  ];
+}
+
 function show(certificate) {
   const { entry, disclosed } = certificate;
   document.getElementById("title").textContent = `${entry.action} · ${entry.outcome}`;
@@ -48,9 +83,14 @@ function show(certificate) {
   for (const [part, names] of Object.entries(PARTS)) {
     if (!disclosed[part]) continue;
     section.hidden = false;
-    list(section.querySelector("dl"), names.map((name) => [name, disclosed[part][name]]));
+    list(section.querySelector("dl"), names.map((name) => disclosure(name, disclosed[part][name])));
   }
   document.getElementById("proof").textContent = certificate.proof;
+  try {
+    list(document.getElementById("signing"), signing(certificate));
+  } catch {
+    // A proof that can't be read is told of by the checks.
+  }
 }
 
 const certificate = JSON.parse(document.getElementById("certificate").textContent);

@@ -1,7 +1,7 @@
-import Logging
+public import Logging
 import Metrics
-import NIOCertificateReloading
-import NIOSSL
+public import NIOCertificateReloading
+public import NIOSSL
 import X509
 
 /// PEM files that TLS is served with: a certificate chain and its private key.
@@ -18,7 +18,7 @@ public struct CertificateFiles: Sendable {
     }
 
     /// TLS 1.2 or later (RFC 8996), with what the files hold now.
-    func configuration() throws(CertificateError) -> TLSConfiguration {
+    public func configuration() throws(CertificateError) -> TLSConfiguration {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: try certificates().map { .certificate($0) },
             privateKey: .privateKey(try privateKey())
@@ -60,7 +60,7 @@ public struct CertificateFiles: Sendable {
 
 extension CertificateFiles {
     /// What reads the files again and again while it runs: a handshake gets the last pair that fitted together.
-    func reloader(_ logger: Logger) -> TimedCertificateReloader {
+    public func reloader(_ logger: Logger) -> TimedCertificateReloader {
         let expiry = Gauge(label: "customerd_tls_certificate_expiry_timestamp_seconds")
         let reloader = TimedCertificateReloader(
             configuration: .init(

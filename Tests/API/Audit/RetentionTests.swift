@@ -1,3 +1,4 @@
+import Foundation
 import LibPQ
 import TestSupport
 import Testing
@@ -54,6 +55,31 @@ struct RetentionTests {
             "SELECT app_id, request FROM audit.entries WHERE action = 'trail.retention' ORDER BY app_id")
         #expect(declarations.map { $0["request"] } == [#"{"days": 30, "up_to": 1}"#, #"{"days": 30, "up_to": 1200}"#])
         #expect(try await Trail.verify(stage.database).isClean)
+    }
+
+    @Test("isn't in a certificate, which is valid without it")
+    func certificate() async throws {
+        let stage = try await Stage.open(
+            ["CUSTOMERD_CONTEXT_RETENTION_DAYS": "30"], isStarted: false, prepare: Self.old)
+        try await stage.restart()
+        try await eventually("the old contexts were erased", within: .seconds(60)) {
+            try await count(stage, "context_salt IS NULL") == "1201"
+        }
+        let key = try await CheckpointKey()
+        try await stage.database.customerd(["audit", "checkpoint", "--key", key.path])
+
+        for (seq, isErased) in [(7, true), (1205, false)] {
+            let id = try #require(
+                try await stage.database.value(
+                    "SELECT id FROM audit.entries WHERE app_id = '\(Self.app)' AND seq = \(seq)"))
+            let file = FileManager.default.temporaryDirectory.appendingPathComponent("certificate-\(newID())")
+            defer { try? FileManager.default.removeItem(at: file) }
+            try await stage.database.customerd(
+                ["audit", "certificate", "--entry", id, "--disclose", "subject,context", "--out", file.path])
+            let text = try String(contentsOf: file, encoding: .utf8)
+            #expect(text.contains("192.0.2.1") != isErased && text.contains(#""context":{"#) != isErased)
+            try await Customerd.succeed(["audit", "verify", "--certificate", file.path, "--public-key", key.publicKey])
+        }
     }
 
     @Test("is kept by default")

@@ -27,27 +27,25 @@ struct MerkleTreeTests {
         }
     }
 
-    @Test("sizes up to 600: each leaf is proven by its proof, and by none in which a bit is flipped")
-    func everyInclusion() throws {
+    @Test("a leaf is proven by its proof, and by none that is longer, shorter, changed or that of another")
+    func inclusion() throws {
         var random = SeededGenerator(seed: 1)
         let leaves = Self.leaves(600)
         let tree = Prover(Self.tree(leaves))
         var edge = TreeEdge()
-        var proven = 0
         for size in 1...leaves.count {
             edge.append(leaf: leaves[size - 1])
             let root = try tree.root(size)
             #expect(edge.root == root)
-            // Every index of every size up to one more than a tile; then some of each, the last ones among them.
             let indices =
-                size <= 257
+                size <= 66
                 ? Array(0..<size)
-                : [0, 255, 256, size - 2, size - 1] + (0..<12).map { _ in .random(in: 0..<size, using: &random) }
+                : [0, 255, 256, size - 2, size - 1].filter { $0 < size }
+                    + (0..<4).map { _ in .random(in: 0..<size, using: &random) }
             for index in indices {
                 var proof = try tree.inclusion(index, size)
                 let leaf = leaves[index]
                 #expect(MerkleTree.includes(leaf: leaf, at: index, size: size, root: root, proof: proof))
-                proven += 1
                 let other = index == 0 ? size : index - 1
                 #expect(!MerkleTree.includes(leaf: leaf, at: other, size: size, root: root, proof: proof))
                 #expect(!MerkleTree.includes(leaf: leaf, at: index, size: size, root: root, proof: proof + [leaf]))
@@ -57,18 +55,17 @@ struct MerkleTreeTests {
                 #expect(!MerkleTree.includes(leaf: leaf, at: index, size: size, root: root, proof: proof))
             }
         }
-        print("inclusion proofs: \(proven) accepted, each with a flipped bit refused")
     }
 
-    @Test("sizes up to 600: each tree is the beginning of each larger one, and of no other tree")
-    func everyConsistency() throws {
+    @Test("a tree is the beginning of each larger one by its proof, and by none that is longer, shorter or changed")
+    func consistency() throws {
         var random = SeededGenerator(seed: 2)
         let leaves = Self.leaves(600)
         let tree = Prover(Self.tree(leaves))
         let roots = try (0...leaves.count).map(tree.root)
         for new in 0...leaves.count {
             let sizes =
-                new <= 130
+                new <= 66
                 ? Array(0...new)
                 : [0, 1, 128, 256, new - 1, new].filter { $0 <= new } + [.random(in: 0...new, using: &random)]
             for old in sizes {
@@ -122,7 +119,8 @@ struct MerkleTreeTests {
     @Test("Python reads the same vectors")
     func python() async throws {
         let answer = try await Program.succeed([
-            "python3", projectFile("Tests/Unit/AuditTrail/merkle_vectors.py"), projectFile("scripts/verify-audit.py"),
+            "python3", "-B", projectFile("Tests/Unit/AuditTrail/merkle_vectors.py"),
+            projectFile("scripts/verify-audit.py"),
             Vectors.path,
         ])
         #expect(answer.hasPrefix("all"))

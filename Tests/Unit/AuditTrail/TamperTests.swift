@@ -83,7 +83,8 @@ struct TamperTests {
         }
         try place.write("cases", cases.joined())
         let answers = try await Program.succeed([
-            "python3", projectFile("Tests/Unit/AuditTrail/alterations.py"), projectFile("scripts/verify-audit.py"),
+            "python3", "-B", projectFile("Tests/Unit/AuditTrail/alterations.py"),
+            projectFile("scripts/verify-audit.py"),
             place.path("export"), place.path("checkpoints"), place.path("cases"),
         ])
         return answers.split(separator: "\n").map(String.init)

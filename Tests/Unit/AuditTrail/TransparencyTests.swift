@@ -127,6 +127,8 @@ struct TransparencyTests {
         #expect(forwards == (try VerifierAnswer(#"{"entries":600,"verified":600}"#)))
         #expect(try await scene.run(["verify", "--from", new, "--to", old] + key).status == 1)
         #expect(try await scene.run(["verify", "--from", old] + key).status == 2)
+        let nothing = try await scene.verdict(["--from", old, "--to", new, "--app", newID()] + key)
+        #expect(nothing.reason == "there is no checkpoint to compare")
 
         // A history that was rewritten, checkpoints of it included, doesn't continue what was signed before.
         try await scene.fixture.alter(
@@ -181,8 +183,49 @@ struct TransparencyTests {
         _ = try await Program.succeed(script + ["--public-key", scene.key.publicKey])
         var tile = try Data(contentsOf: root.appendingPathComponent("tile/1/000.p/2"))
         tile[40] ^= 1
+        let signed = ["checkpoint", "tile/0/000"].map { root.appendingPathComponent($0) }
+        let before = try signed.map { try Data(contentsOf: $0) }
         try tile.write(to: root.appendingPathComponent("tile/1/000.p/2"))
         #expect(try await Program.run(script + ["--public-key", scene.key.publicKey]).status == 1)
+
+        // A longer tree continues what is there, which makes it right again.
+        try await scene.fixture.append(1, customers: 50, from: 600)
+        try await scene.sign()
+        try await scene.succeed(["export", "--tiles", scene.place.path("tiles")])
+        _ = try await Program.succeed(script + ["--public-key", scene.key.publicKey])
+        // What doesn't continue it, or is no tree of that chain, isn't written over it.
+        let longer = try Data(contentsOf: signed[0])
+        #expect(longer != before[0])
+        try await scene.fixture.alter(
+            """
+            DELETE FROM audit.checkpoints; DELETE FROM audit.nodes; DELETE FROM audit.entries; DELETE FROM audit.heads
+            """)
+        try await scene.fixture.append(700, customers: 40)
+        try await scene.sign("rewritten")
+        let refused = try await scene.run(["export", "--tiles", scene.place.path("tiles")])
+        #expect(refused.status == 1 && refused.errors.contains("doesn't continue"), "\(refused.errors)")
+        let other = try await scene.run(["export", "--tiles", scene.place.path("tiles/\(Self.app)"), "--app", newID()])
+        #expect(other.status == 2 && other.errors.contains("isn't overwritten"), "\(other.errors)")
+        #expect(try signed.map { try Data(contentsOf: $0) } == [longer, before[1]])
+        try await scene.fixture.drop()
+    }
+
+    @Test("a negative answer is exit 1 with the reason, as JSON where that was asked for")
+    func negativeAnswers() async throws {
+        let scene = try await Scene.make(3)
+        let key = ["--key", scene.key.path]
+        for (arguments, reason) in [
+            (["certificate", "--entry", newID(), "--out", "-"], "There is no entry"),
+            (["certificate", "--entry", try await scene.entry(2), "--out", "-"], "No checkpoint covers the entry"),
+            (["checkpoint", "--app", newID()] + key, "there are no entries"),
+        ] {
+            let ended = try await scene.run(arguments + ["--json"])
+            #expect(ended.status == 1 && ended.errors.contains(reason), "\(arguments): \(ended.errors)")
+            #expect(ended.output.hasPrefix("{\"error\":") && ended.output.hasSuffix("\"exit_code\":1}\n"))
+        }
+        try await scene.fixture.alter("UPDATE audit.entries SET actor_name = 'x' WHERE seq = 2")
+        let broken = try await scene.run(["checkpoint", "--json"] + key)
+        #expect(broken.status == 1 && broken.output.contains("Nothing was signed. The trail is BROKEN at entry 2"))
         try await scene.fixture.drop()
     }
 }

@@ -132,7 +132,8 @@ struct TreeTamperTests {
         let place = try TemporaryDirectory()
         let path = try place.write("certificates", certificates.joined(separator: "\n"))
         return try await Program.succeed([
-            "python3", projectFile("Tests/Unit/AuditTrail/certificates.py"), projectFile("scripts/verify-audit.py"),
+            "python3", "-B", projectFile("Tests/Unit/AuditTrail/certificates.py"),
+            projectFile("scripts/verify-audit.py"),
             path, try #require(scene.log.verifier.text), scene.witness.witnessKey.text,
         ])
     }

@@ -120,6 +120,26 @@ struct WitnessTests {
         #expect(scene.store.all == before)
     }
 
+    @Test("what it remembers was damaged: it cosigns nothing and shows nothing")
+    func damaged() throws {
+        let scene = try Scene()
+        #expect(try scene.add(scene.checkpoint(7, of: Self.leaves), old: 0).status == 200)
+        let (name, note) = try #require(scene.store.all.first)
+        let other = note.replacingOccurrences(of: Self.app, with: "00000000-0000-0000-0000-000000000000")
+        for contents in ["", "x", String(note.dropLast(20)), note + "\n" + note, other] {
+            scene.store.write(name, contents)
+            for old in [0, 7] {
+                #expect(throws: Witness.Damaged.self) {
+                    try scene.add(scene.checkpoint(7, of: Self.leaves), old: old)
+                }
+            }
+            #expect(throws: Witness.Damaged.self) {
+                try scene.witness.answer(method: "GET", path: "/\(name)/checkpoint", body: "", time: 0)
+            }
+            #expect(scene.store.all == [name: contents])
+        }
+    }
+
     @Test("a cosignature that was changed, or is another's, doesn't count")
     func cosignatures() throws {
         let scene = try Scene()
@@ -146,30 +166,151 @@ struct WitnessTests {
             uniqueKeysWithValues: names.map { ($0, try String(contentsOfFile: "\(directory)/\($0)", encoding: .utf8)) })
     }
 
+    /// `customerd audit witness`, which knows one log.
+    private struct RunningWitness {
+        let place: TemporaryDirectory
+        let log: CheckpointKey
+        let key: CheckpointKey
+        let program: [String]
+        let process: ChildProcess
+        let url: String
+
+        init(_ options: [String] = []) async throws {
+            (log, key) = (try await CheckpointKey(), try await CheckpointKey(name: "witness.example/w"))
+            place = try TemporaryDirectory()
+            try place.write("logs", log.publicKey + "\n")
+            program =
+                [
+                    Customerd.path, "audit", "witness", "--key", key.path, "--state", place.path("state"), "--listen",
+                    "127.0.0.1:0", "--log-key", place.path("logs"), "--json",
+                ] + options
+            let started = try ChildProcess(program, environment: Customerd.environment([:]))
+            try await eventually("the witness listens") { started.output.hasSuffix("\n") }
+            url = String(try #require(started.output.firstMatch(of: /"url":"([^"]+)"/)?.1))
+            process = started
+        }
+
+        func sign(
+            _ fixture: TrailFixture, _ name: String, witnessed: Bool = true, _ options: [String] = []
+        ) async throws -> Customerd.Ended {
+            let options = (witnessed ? ["--witness", url] : []) + options
+            return try await Customerd.run(
+                ["audit", "checkpoint", "--key", log.path, "--out", place.path(name)] + options,
+                ["DATABASE_URL": fixture.database.url()])
+        }
+
+        func verify(_ fixture: TrailFixture, _ name: String) async throws -> Customerd.Ended {
+            let keys = ["--public-key", log.publicKey, "--witness-key", key.publicKey]
+            return try await Customerd.run(
+                ["audit", "verify", "--checkpoint", place.path(name)] + keys,
+                ["DATABASE_URL": fixture.database.url()])
+        }
+
+        func stop() async {
+            process.send(signal: SIGTERM)
+            #expect(await process.exitStatus(within: .seconds(10)) == 0)
+        }
+    }
+
+    @Test("of the same checkpoint from many at once, one is cosigned and the others are told the size")
+    func simultaneous() async throws {
+        let running = try await RunningWitness()
+        let signer = try NoteSigner(String(contentsOfFile: running.log.path, encoding: .utf8), pemName: "")
+        let scene = try Scene()
+        let body = CheckpointSubmission(
+            old: 0, proof: [], note: try scene.checkpoint(7, of: Self.leaves, by: signer).note
+        ).text
+        let port = try #require(running.url.split(separator: ":").last.flatMap { Int($0) })
+
+        let answers = try await simultaneously(20) { _ in
+            try await HTTPCall("POST", "/add-checkpoint", body: body, fresh: true).send(to: port)
+        }
+
+        #expect(answers.count { $0.status == 200 && $0.body.hasPrefix("\u{2014} witness.example/w ") } == 1)
+        let others = answers.filter { $0.status == 409 && $0.body == "7\n" }
+        #expect(others.count == 19 && others[0].values(of: "content-type") == ["text/x.tlog.size"])
+        await running.stop()
+    }
+
+    @Test("over HTTPS the witness's certificate has to be valid, and its cosignature has to be that of the given key")
+    func secure() async throws {
+        let fixture = try await TrailFixture.make()
+        try await fixture.append(10, customers: 5)
+        let certificate = try SelfSignedCertificate()
+        let running = try await RunningWitness([
+            "--tls-certificate", certificate.certificate, "--tls-key", certificate.key,
+        ])
+        #expect(running.url.hasPrefix("https://127.0.0.1:"))
+        let trusted = ["--witness-ca", certificate.certificate]
+
+        // Authorities of the system don't know it, nor does another one.
+        let other = try SelfSignedCertificate()
+        for options in [[], ["--witness-ca", other.certificate]] {
+            let unknown = try await running.sign(fixture, "unknown", options)
+            #expect(
+                unknown.status == 1 && unknown.errors.contains("its certificate isn't trusted"), "\(unknown.errors)")
+        }
+        let stranger = try await CheckpointKey(name: "witness.example/w")
+        let wrong = try await running.sign(fixture, "wrong", trusted + ["--witness-key", stranger.publicKey])
+        #expect(wrong.status == 1 && wrong.errors.contains("without a valid cosignature"), "\(wrong.errors)")
+        #expect(try await running.verify(fixture, "wrong").status == 1)
+
+        let right = try await running.sign(fixture, "right", trusted + ["--witness-key", running.key.publicKey])
+        #expect(right.status == 0, "\(right.errors)")
+        #expect(try await running.verify(fixture, "right").status == 0)
+        let broken = try await running.sign(fixture, "broken", ["--witness-ca", running.log.path])
+        #expect(broken.status == 2 && broken.errors.contains("no certificate"), "\(broken.errors)")
+        await running.stop()
+        try await fixture.drop()
+    }
+
+    @Test("a certificate for another name isn't taken for the witness's")
+    func otherName() async throws {
+        let fixture = try await TrailFixture.make()
+        try await fixture.append(10, customers: 5)
+        let certificate = try SelfSignedCertificate(name: "elsewhere.example")
+        let running = try await RunningWitness([
+            "--tls-certificate", certificate.certificate, "--tls-key", certificate.key,
+        ])
+        let ended = try await running.sign(fixture, "checkpoint", ["--witness-ca", certificate.certificate])
+        #expect(ended.status == 1 && ended.errors.contains("its certificate is for another name"), "\(ended.errors)")
+        await running.stop()
+        try await fixture.drop()
+    }
+
+    @Test("settings with which a witness can't be: exit 2, and no key is shown")
+    func settings() async throws {
+        let key = try await CheckpointKey(name: "witness.example/w")
+        let place = try TemporaryDirectory()
+        try place.write("logs", key.publicKey)
+        let secret = try String(contentsOfFile: key.path, encoding: .utf8)
+        try place.write("mixed", "\(key.publicKey)\n\n\(secret)")
+        let usual = ["--key": key.path, "--state": place.path("state"), "--listen": "127.0.0.1:0"]
+        for (option, value, reason) in [
+            ("--log-key", "mixed", "in line 3"), ("--log-key", "none", "can't be read"),
+            ("--key", "logs", "signing key"),
+            ("--listen", "127.0.0.1", "host:port"), ("--listen", "nowhere.invalid:0", "no such host"),
+            ("--listen", "203.0.113.7:1", "Can't listen"), ("--state", "logs", "can't be used"),
+            ("--tls-key", "logs", "need each other"),
+        ] {
+            var options = usual.merging(["--log-key": place.path("logs")]) { $1 }
+            options[option] = option == "--listen" ? value : place.path(value)
+            let ended = try await Customerd.run(["audit", "witness", "--json"] + options.flatMap { [$0.key, $0.value] })
+            #expect(ended.status == 2 && ended.errors.contains(reason), "\(option) \(value): \(ended.errors)")
+            #expect(!(ended.errors + ended.output).contains("PRIVATE"), "\(option) \(value)")
+        }
+    }
+
     @Test("an operator who rewrites history: the witness refuses, nothing is signed, and verify wants its cosignature")
     func rewrittenHistory() async throws {
         let fixture = try await TrailFixture.make()
         try await fixture.append(300, customers: 50)
-        let place = try TemporaryDirectory()
-        let (log, cosigner) = (try await CheckpointKey(), try await CheckpointKey(name: "witness.example/w"))
-        try place.write("logs", log.publicKey + "\n")
-        let program = [
-            Customerd.path, "audit", "witness", "--key", cosigner.path, "--state", place.path("state"), "--listen",
-            "127.0.0.1:0", "--log-key", place.path("logs"), "--json",
-        ]
-        let started = try ChildProcess(program, environment: Customerd.environment([:]))
-        try await eventually("the witness listens") { started.output.hasSuffix("\n") }
-        let url = try #require(started.output.firstMatch(of: /"url":"([^"]+)"/)?.1)
-        let environment = ["DATABASE_URL": fixture.database.url()]
+        let running = try await RunningWitness()
+        let place = running.place
         func sign(_ name: String, witnessed: Bool = true) async throws -> Customerd.Ended {
-            let options = witnessed ? ["--witness", String(url)] : []
-            return try await Customerd.run(
-                ["audit", "checkpoint", "--key", log.path, "--out", place.path(name)] + options, environment)
+            try await running.sign(fixture, name, witnessed: witnessed)
         }
-        func verify(_ name: String) async throws -> Customerd.Ended {
-            let keys = ["--public-key", log.publicKey, "--witness-key", cosigner.publicKey]
-            return try await Customerd.run(["audit", "verify", "--checkpoint", place.path(name)] + keys, environment)
-        }
+        func verify(_ name: String) async throws -> Customerd.Ended { try await running.verify(fixture, name) }
         #expect(try await sign("first").status == 0)
         try await fixture.append(300, customers: 50, from: 300)
         #expect(try await sign("second").status == 0)
@@ -191,10 +332,9 @@ struct WitnessTests {
         #expect(try await sign("alone", witnessed: false).status == 0)
         let alone = try await verify("alone")
         #expect(alone.status == 1 && alone.output.contains("isn't cosigned"), "\(alone.output)")
-        let again = try await Customerd.run(program.dropFirst().map { $0 }, environment)
+        let again = try await Customerd.run(Array(running.program.dropFirst()))
         #expect(again.status == 2 && again.errors.contains("another witness"))
-        started.send(signal: SIGTERM)
-        #expect(await started.exitStatus(within: .seconds(10)) == 0)
+        await running.stop()
         let missing = try await sign("late")
         #expect(missing.status == 1 && missing.errors.contains("can't be reached"), "\(missing.errors)")
         #expect(try place.read("late").contains("\n700\n"))

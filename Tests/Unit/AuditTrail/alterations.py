@@ -8,18 +8,12 @@ it is walked once, and cases go on from a copy of the walk.
 """
 
 import copy
-import importlib.util
 import json
 import sys
 
+from verifier import load
+
 STEP = 100
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("verify_audit", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def take(walk, entry, head, part):

@@ -3,15 +3,9 @@
 usage: certificates.py VERIFIER FILE VKEY WITNESS-VKEY
 """
 
-import importlib.util
 import sys
 
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("verify_audit", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from verifier import load
 
 
 def main(verifier, path, key, witness):

@@ -3,16 +3,10 @@
 usage: merkle_vectors.py VERIFIER VECTORS
 """
 
-import importlib.util
 import json
 import sys
 
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("verify_audit", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from verifier import load
 
 
 def flipped(proof):
