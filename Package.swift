@@ -103,6 +103,7 @@ let package = Package(
         .target(
             name: "CustomerHTTP",
             dependencies: [
+                "AuditTrail",
                 "Customers",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -124,7 +125,9 @@ let package = Package(
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
-            exclude: ["Console", "OpenAPI/openapi.json", "embedded.txt"],
+            exclude: [
+                "Console", "OpenAPI/openapi.json", "OpenAPI/reference.css", "OpenAPI/reference.js", "embedded.txt",
+            ],
             swiftSettings: settings,
             plugins: ["EmbedText"]
         ),

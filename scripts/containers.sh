@@ -1,6 +1,8 @@
 # Shared by the scripts that use containers: the engine, and base images made on this machine. Sourced, never run.
 # shellcheck shell=bash
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck disable=SC2154 # lib.sh's
+source "$root/scripts/debian.sh"
 
 # The engine: Docker if its daemon answers, otherwise podman.
 engine=
@@ -115,17 +117,10 @@ make_bases() {
 
 # Like docker.io/library/debian:bookworm-slim: no documentation, no translations.
 make_debian() {
-    local place mirror security
+    local place
     step "Making $base with debootstrap"
     place=$(mktemp -d)
-    mirror=$(package_source "$suite")
-    security=$(package_source "$suite-security")
-    mirror=${mirror:-http://deb.debian.org/debian}
-    attend debootstrap --variant=minbase "$suite" "$place" "$mirror" >&2
-    printf 'deb %s %s main\n' \
-        "$mirror" "$suite" "$mirror" "$suite-updates" \
-        "${security:-http://deb.debian.org/debian-security}" "$suite-security" >"$place/etc/apt/sources.list"
-    apt-config dump | grep -E '^Acquire::https?::Proxy' >"$place/etc/apt/apt.conf.d/90proxy" || true
+    make_root "$suite" "$place"
     printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' \
         >"$place/etc/dpkg/dpkg.cfg.d/slim"
     # And no apt caches, which `apt-get update` would leave in every image.
@@ -140,13 +135,6 @@ APT
 }
 
 import() { tar -C "$1" --one-file-system --numeric-owner -c . | "$engine" import - "$2" >&2; }
-
-# Prints the URL from which this machine's apt gets a suite.
-package_source() {
-    # shellcheck disable=SC2016 # apt's variables
-    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-        awk -v suite="$1" '$1 == suite && $2 == "main" { print $3; exit }'
-}
 
 # Like docker.io/library/swift:…-bookworm, with the same packages, and with this machine's settings by which SwiftPM and
 # pip reach packages. None of those get into the image of the service.

@@ -41,37 +41,41 @@ package struct JSONReader {
     static let deepest = 16
     /// Values in the whole text, where its reader doesn't allow more. A body of 64 KiB holds fewer identifiers than that.
     package static let mostValues = 2048
-    /// Members of one object.
-    static let mostMembers = 64
+    /// Members of one object, where its reader doesn't allow more.
+    package static let mostMembers = 64
 
     private let bytes: UnsafeBufferPointer<UInt8>
     private let mostValues: Int
+    private let mostMembers: Int
     private var index = 0
     private var values = 0
     /// Bytes and names that were looked at, so that a test can tell that the effort is linear.
     private var steps = 0
 
-    /// - Parameter mostValues: more of them are refused.
+    /// - Parameters:
+    ///   - mostValues: more of them are refused.
+    ///   - mostMembers: more of them in one object are refused.
     package static func value(
-        of text: [UInt8], upTo mostValues: Int = Self.mostValues
+        of text: [UInt8], upTo mostValues: Int = Self.mostValues, members mostMembers: Int = Self.mostMembers
     ) throws(Malformed) -> Value {
-        try measured(text, upTo: mostValues).value.get()
+        try measured(text, upTo: mostValues, members: mostMembers).value.get()
     }
 
     /// The value, and the steps that it took to read it.
     package static func measured(
-        _ text: [UInt8], upTo mostValues: Int = Self.mostValues
+        _ text: [UInt8], upTo mostValues: Int = Self.mostValues, members mostMembers: Int = Self.mostMembers
     ) -> (value: Result<Value, Malformed>, steps: Int) {
         text.withUnsafeBufferPointer { bytes in
-            var reader = JSONReader(bytes: bytes, mostValues: mostValues)
+            var reader = JSONReader(bytes: bytes, mostValues: mostValues, mostMembers: mostMembers)
             let value = Result { () throws(Malformed) in try reader.text() }
             return (value, reader.steps)
         }
     }
 
-    private init(bytes: UnsafeBufferPointer<UInt8>, mostValues: Int) {
+    private init(bytes: UnsafeBufferPointer<UInt8>, mostValues: Int, mostMembers: Int) {
         self.bytes = bytes
         self.mostValues = mostValues
+        self.mostMembers = mostMembers
     }
 
     // MARK: - Values
@@ -122,8 +126,8 @@ package struct JSONReader {
             let name = try string()
             steps += name.utf8.count
             guard names.insert(name) else { throw malformed("a member occurs twice", at: start) }
-            guard members.count < Self.mostMembers else {
-                throw malformed("an object has more than \(Self.mostMembers) members", at: start)
+            guard members.count < mostMembers else {
+                throw malformed("an object has more than \(mostMembers) members", at: start)
             }
             guard take(":") else { throw malformed("a colon is expected") }
             members.append(.init(name: name, value: try value(level: level)))

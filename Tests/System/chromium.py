@@ -251,6 +251,15 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
+    def violations(self, axe):
+        """What axe-core, whose script is a file, finds wrong with the page as it is now: a line for each kind."""
+        with open(axe) as file:
+            self.evaluate(file.read() + "; true")
+        return self.evaluate(
+            "axe.run().then(({violations}) => violations.map(({id, help, nodes}) =>"
+            " `${id}: ${help}: ${nodes.map(({html}) => html.slice(0, 200)).slice(0, 3).join(' ')}`))"
+        )
+
     def screenshot(self, path):
         data = self.call("Page.captureScreenshot", format="png")["data"]
         with open(path, "wb") as file:

@@ -20,3 +20,11 @@ install_tools() {
     }
     touch "$place/complete"
 }
+
+# Sets $axe to the script of axe-core, which finds what in a page is in the way of people who can't see it well, or use it
+# without a mouse. PyPI has it within a package whose own dependencies aren't needed.
+install_axe() {
+    install_tools --no-deps axe-playwright-python==0.1.8
+    # shellcheck disable=SC2034 # for the checks
+    axe=$(echo "${tools%/bin}"/lib/python3*/site-packages/axe_playwright_python/axe.min.js)
+}

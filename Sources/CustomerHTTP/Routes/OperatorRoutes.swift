@@ -28,6 +28,10 @@ struct OperatorRoutes: Sendable {
                     body: .init(byteBuffer: Self.description)
                 )
             },
+            Route(.get, "/reference") { request, _ in
+                guard let page = ReferencePage.asset else { throw APIError.unforeseen }
+                return page.response(to: request)
+            },
             Route(.get, "/metrics") { _, _ in
                 Response(
                     status: .ok,

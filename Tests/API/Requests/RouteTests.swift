@@ -40,6 +40,7 @@ struct RouteTests {
             ("TRACE", "/api/v0/customers/550e8400-e29b-41d4-a716-446655440000", "DELETE"),
             ("PROPFIND", "/api/v0/customers/550e8400-e29b-41d4-a716-446655440000", "DELETE"),
             ("POST", "/health/live", "GET"), ("DELETE", "/metrics", "GET"), ("PUT", "/openapi.json", "GET"),
+            ("POST", "/reference", "GET"),
         ])
     func wrongMethod(method: String, path: String, allowed: String) async throws {
         let answer = try await HTTPCall(method, path).send(to: stage.service.port)
@@ -83,7 +84,8 @@ struct RouteTests {
         let paths = [
             "/api/v0/customers", one, one + "/deletion-check", one + "/invoices", one + "/payment-links",
             one + "/transactions", one + "/liquidation-addresses", "/api/v0/audit", "/api/v0/audit/\(newID())",
-            "/api/v0/customers/\(newID())", "/openapi.json", "/health/live", "/health/ready", "/console", "/nothing",
+            "/api/v0/customers/\(newID())", "/openapi.json", "/health/live", "/health/ready", "/console",
+            "/reference", "/nothing",
         ]
         for path in paths {
             let (head, get) = (try await ask("HEAD", path), try await ask("GET", path))
