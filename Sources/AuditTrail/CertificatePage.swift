@@ -7,7 +7,8 @@ extension Certificate {
     /// - Parameter publicKey: the verifier key of the checkpoint, which the page tells its reader to compare.
     public func page(publicKey: String) -> String {
         // One script, since a page by itself has nothing to import from.
-        let script = Self.file("verify.js").replacing("\nexport ", with: "\n") + Self.file("certificate.js")
+        let verify = Self.file("verify.js").replacing("\nexport ", with: "\n")
+        let script = verify + Self.file("certificate.js")
         let style = Self.file("certificate.css")
         let parts = [
             "style-hash": Self.hash(style), "script-hash": Self.hash(script), "id": Self.escaped(row[.id] ?? ""),

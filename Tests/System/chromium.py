@@ -165,8 +165,11 @@ class Page:
         request, is_answer = paused["request"], "responseStatusCode" in paused
         for fault in self.faults:
             method, path, times, what = fault
-            if times == 0 or method != request["method"] or path not in request["url"] or (what == "lose") != is_answer:
+            if times == 0 or method != request["method"] or path not in request["url"]:
                 continue
+            # The first one that isn't used up comes first.
+            if (what == "lose") != is_answer:
+                break
             fault[2] -= 1
             if what == "lose":
                 self.send("Fetch.failRequest", requestId=paused["requestId"], errorReason="ConnectionReset")

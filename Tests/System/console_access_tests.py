@@ -80,6 +80,52 @@ class AccessTests(ConsoleCase):
         page.click("#new-webhook")
         self.assert_accessible(page, "a new webhook")
 
+    def test_axe_finds_nothing_in_what_pages_become(self):
+        app, pages = self.furnished()
+        deleted, unsigned = app.customer("Grace", "Hopper"), app.customer("Mary", "Shaw")
+        app.office.delete(deleted)
+        app.office.delete(unsigned)
+        entry = sql(f"SELECT id FROM audit.entries WHERE customer_id = '{unsigned}'")
+        customer = next(path for path in pages if path.startswith("/customers/"))
+        run = next(path for path in pages if path.startswith("/bulk/"))
+
+        def search(page):
+            page.fill("#search", "nobody")
+            page.press("Enter")
+            page.wait_text("#found", "No customer")
+
+        def read_list(page):
+            page.fill("#list", f"id\n{deleted}\nnonsense\n")
+            page.click(".rejected summary")
+
+        def verify(page):
+            page.press("v")
+            page.wait_text("#verify-result", "The chain is intact")
+            page.click(".table summary")
+
+        def decide_bulk(page):
+            page.click("#bulk-delete")
+            page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+
+        states = (
+            (f"/customers/{deleted}", "#act-restore", lambda page: None),
+            (f"/customers/{uuid.uuid4()}", "#page .notes", lambda page: None),
+            (customer, "#transactions", lambda page: page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")),
+            ("/customers", "#search", search), ("/scheduled?status=CANCELLED", "#schedules", lambda page: None), ("/bulk", "#list", read_list),
+            (run, "#bulk-delete", decide_bulk), (f"/entries/{entry}/certificate", "#page code", lambda page: None),
+            ("/trail", "#entries li", verify), ("/trail?actor=nobody", "#empty", lambda page: page.press("?")),
+        )
+        for width in (1280, 390):
+            page = self.sign_in(app.office, "/customers", width=width, dark=width < 600)
+            for path, selector, steps in states:
+                with self.subTest(path, width=width):
+                    self.visit(page, path, selector)
+                    steps(page)
+                    self.assert_accessible(page, path)
+                    self.assert_fits(page, path)
+                    page.press("Escape")
+                    page.wait("document.querySelector('dialog[open]') === null")
+
     def test_axe_finds_nothing_where_something_goes_wrong(self):
         app, _ = self.furnished()
         customer = app.customer("Grace", "Hopper")

@@ -133,6 +133,7 @@ class WebhookTests(ConsoleCase):
         page.fill("#field-typed", self.receiver.host)
         page.click("#decide")
         page.wait_text("#page", "Nowhere yet.")
+        self.assertEqual(page.text("#notice"), "The webhook is deleted.")
         actions = sql(f"SELECT string_agg(action, ', ' ORDER BY seq) FROM audit.entries WHERE app_id = '{self.app.id}'")
         self.assertEqual(actions, "webhook.create, webhook.rotate_secret, webhook.delete")
 

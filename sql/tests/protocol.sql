@@ -1,6 +1,6 @@
 -- The protocol's functions by themselves: fences, receipts, take-overs, recovery, purge.
 BEGIN;
-SELECT plan(45);
+SELECT plan(47);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-000000000001'::uuid $$;
 CREATE FUNCTION pg_temp.attempt(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -26,6 +26,11 @@ VALUES (pg_temp.app(), 'ck_test', sha256('s'), 'test', 'admin');
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, secret => 'wrong')), 'UNAUTHENTICATED', 'a wrong secret is refused');
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, permissions => '{}')), 'FORBIDDEN', 'an empty list of permissions permits nothing');
 SELECT ok(NOT service.permits(role, '{}'), role || ' isn''t permitted an empty list') FROM unnest('{viewer,editor,admin,auditor,none}'::text[]) AS role;
+SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, permissions => '{any,switched-off}')), 'FORBIDDEN', 'what is switched off is permitted to nobody');
+SELECT is(
+    (SELECT service.describe_key(pg_temp.app(), k.id, '{customers:restore}')::jsonb -> 'permissions'
+     FROM service.api_keys AS k WHERE k.client_key = 'ck_test'),
+    '["customers:read","customers:write","customers:delete","audit:read","webhooks:manage"]', 'a key is told what it may do');
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1)), 'RUN', 'the first request under a key runs');
 SELECT is((SELECT verdict FROM pg_temp.admit(2, 1)), 'RUNNING', 'the second learns that the first is still running');
 SELECT is((SELECT verdict FROM pg_temp.admit(3, 1, '\x02')), 'MISMATCH', 'another request is refused before that');

@@ -23,6 +23,8 @@ class Session {
   key;
   /** What pages keep while one is signed in. */
   memory = {};
+  /** What the next page says first. */
+  arrival = null;
 
   constructor(api, key) {
     this.api = api;
@@ -33,10 +35,16 @@ class Session {
     return permissions.every((permission) => this.key.permissions.includes(permission));
   }
 
-  /** Says what was done, at the top of the page. */
+  /** Says what was done, at the top of the page; null for nothing. */
   say(sentence) {
     tell("notice", sentence);
-    this.announce(sentence);
+    if (sentence) this.announce(sentence);
+  }
+
+  /** Goes to another page, which says what was done. */
+  go(address, sentence) {
+    this.arrival = sentence;
+    location.hash = address;
   }
 
   /** Says something to those who don't see the page. */
@@ -70,7 +78,10 @@ async function follow() {
   const focused = document.activeElement?.id;
   leave();
   shown = { page, id, work: new AbortController() };
-  if (isNew) tell("notice", null);
+  if (isNew) {
+    session.say(session.arrival);
+    session.arrival = null;
+  }
   tell("error", null);
   document.title = `${page.title} · Desk`;
   const menu = page.parent ?? page.path;

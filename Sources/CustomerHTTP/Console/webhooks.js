@@ -56,7 +56,7 @@ function create(session) {
       const { id, secret } = JSON.parse(text);
       // Shown there, since leaving a page closes its dialogs.
       session.memory.secret = secret;
-      location.hash = link(`/webhooks/${id}`);
+      session.go(link(`/webhooks/${id}`), "The webhook is made.");
     },
   });
 }
@@ -155,10 +155,7 @@ export const webhook = {
             title: ["Delete ", value(host)], verb: "Delete", isDangerous: true, fields: [typed(host, "the address of the receiver")],
             foresee: plan("Nothing is sent there any more. The history of its deliveries goes as well."),
             request: () => ({ method: "DELETE", path }),
-            done() {
-              location.hash = link("/webhooks");
-              session.say("The webhook is deleted.");
-            },
+            done: () => session.go(link("/webhooks"), "The webhook is deleted."),
           }, "risky")))),
         make("div", { class: "column" }, card("Deliveries", list))));
 

@@ -54,6 +54,21 @@ struct ConsoleTests {
         #expect(page.firstMatch(of: /<style|style=|<script(?![^>]*src=)|\son[a-z]+=/) == nil)
     }
 
+    @Test("each module imports modules that are there")
+    func modules() async throws {
+        var (known, next): (Set<String>, [String]) = (["main.js"], ["main.js"])
+
+        while let module = next.popLast() {
+            let answer = try await get("/console/\(module)")
+            #expect(answer.status == 200, "\(module)")
+            let imported = answer.body.matches(of: /from "\.\/(?<name>[^"]+)"/).map { String($0.name) }
+            next += Set(imported).subtracting(known)
+            known.formUnion(imported)
+        }
+
+        #expect(known.isSuperset(of: ["api.js", "customer.js", "trail.js", "verify.js"]))
+    }
+
     @Test(
         "another name is an unknown route",
         arguments: ["/console/none.js", "/console/..%2Fopenapi.json", "/console/a/b"])

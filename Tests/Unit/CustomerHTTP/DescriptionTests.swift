@@ -45,10 +45,11 @@ struct DescriptionTests {
         let reads = Self.operations.reads.map { ("\($0.method) \($0.path)", $0.permissions) }
         let writes = Self.operations.writes.map { ("\($0.method) \($0.path)", $0.permissions) }
 
-        #expect(described == Dictionary(uniqueKeysWithValues: reads + writes).mapValues { needed in
-            // What every key has isn't named.
-            Set(needed.filter { $0 != .any }.map(\.rawValue))
-        })
+        // What every key has isn't named.
+        let needed = Dictionary(uniqueKeysWithValues: reads + writes).mapValues { permissions in
+            Set(permissions.filter { $0 != .any }.map(\.rawValue))
+        }
+        #expect(described == needed)
     }
 
     @Test("operation ids are unique")
