@@ -15,7 +15,7 @@ public final class PrivateCluster: Sendable {
     /// The cluster of this test process.
     public static let shared: PrivateCluster = {
         if let url = ProcessInfo.processInfo.environment["CUSTOMERD_TEST_PG"], !url.isEmpty {
-            return PrivateCluster(running: url)
+            return PrivateCluster(at: url)
         }
         do {
             return try PrivateCluster()
@@ -31,7 +31,10 @@ public final class PrivateCluster: Sendable {
     /// How it is started and stopped; nil if the cluster isn't ours.
     private let script: Script?
 
-    private init(running url: String) {
+    /// A cluster that someone else runs.
+    ///
+    /// - Parameter url: a superuser's, of the database `postgres`. Several hosts stand in its query, as `host` and `port`.
+    public init(at url: String) {
         superuserURL = url
         socketPath = Self.socketPath(in: url)
         script = nil

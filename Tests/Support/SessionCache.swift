@@ -12,20 +12,23 @@ final class SessionCache: Sendable {
     }
 
     /// Opens a session, with patience: the machine may be busy with many tests.
-    static func connect(_ conninfo: String) async throws -> Connection {
-        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: .seconds(120))
-        let connection = try await Connection.connect(settings, deadline: .now + .seconds(120))
+    static func connect(_ conninfo: String, within limit: Duration = .seconds(120)) async throws -> Connection {
+        // One of several hosts that says nothing leaves time for the others.
+        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: limit / 3)
+        let deadline = ContinuousClock.now + limit
+        let connection = try await Connection.connect(settings, deadline: deadline)
         // The program's own sessions find built-in objects only; tests name tables of the schema public without it.
-        try await connection.script("SET search_path = public", deadline: .now + .seconds(120))
+        try await connection.script("SET search_path = public", deadline: deadline)
         return connection
     }
 
-    func query(_ statement: Statement) async throws -> QueryResult {
+    func query(_ statement: Statement, within limit: Duration) async throws -> QueryResult {
         await slots.take()
         defer { slots.giveBack() }
-        let connection = try await take()
+        let deadline = ContinuousClock.now + limit
+        let connection = try await take(within: limit)
         do {
-            let result = try await connection.query(statement, deadline: .now + .seconds(120))
+            let result = try await connection.query(statement, deadline: deadline)
             idle.withLockedValue { $0.append(connection) }
             return result
         } catch {
@@ -41,10 +44,10 @@ final class SessionCache: Sendable {
         }) { await connection.close() }
     }
 
-    private func take() async throws -> Connection {
+    private func take(within limit: Duration) async throws -> Connection {
         while let connection = idle.withLockedValue({ $0.popLast() }) {
             if connection.isUsable { return connection }
         }
-        return try await Self.connect(conninfo)
+        return try await Self.connect(conninfo, within: limit)
     }
 }

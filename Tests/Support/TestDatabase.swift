@@ -61,10 +61,13 @@ public struct TestDatabase: Sendable {
 
     /// Runs a statement as superuser.
     ///
+    /// - Parameter limit: how long that may take; the machine may be busy with many tests.
     /// - Returns: the rows by column; NULLs are left out.
     @discardableResult
-    public func rows(_ sql: String, _ parameters: [Parameter] = []) async throws -> [[String: String]] {
-        let result = try await sessions.query(Statement(sql, parameters))
+    public func rows(
+        _ sql: String, _ parameters: [Parameter] = [], within limit: Duration = .seconds(120)
+    ) async throws -> [[String: String]] {
+        let result = try await sessions.query(Statement(sql, parameters), within: limit)
         return result.rows.map { row in
             let values = result.columns.indices.compactMap { index in
                 row[index].map { (result.columns[index], $0) }

@@ -3,8 +3,7 @@ import Foundation
 import LibPQ
 import TestSupport
 
-/// Where a run takes place: a cluster that flushes to disk, two instances of the service, one of them behind a gate, and
-/// some apps with a few customers each.
+/// Where a run takes place: a database, two instances of the service, and some apps with a few customers each.
 struct Arena: Sendable {
     struct App: Sendable {
         var id: String
@@ -14,28 +13,43 @@ struct Arena: Sendable {
 
     static let appCount = 3
 
-    let cluster: PrivateCluster
+    /// What the run itself may break: a cluster that flushes to disk, and a gate before it, behind which one of the instances
+    /// is.
+    struct Breakable: Sendable {
+        let cluster: PrivateCluster
+        let gate: TCPGate
+    }
+
+    /// nil when whoever runs it breaks a server outside.
+    let breakable: Breakable?
     let database: TestDatabase
-    let gate: TCPGate
     let instances: [Instance]
     let apps: [App]
     let initial: [Subject: CustomerRecord]
     let roster: Roster
 
-    /// - Parameter seed: decides the ids, so that they are the same in every run.
-    static func open(seed: UInt64) async throws -> Arena {
-        let cluster = try await aside { try PrivateCluster(settings: ["fsync = on"]) }
+    /// - Parameters:
+    ///   - seed: decides the ids, so that they are the same in every run.
+    ///   - server: a server outside, as the URL of a superuser; a cluster of the run's own when nil.
+    static func open(seed: UInt64, on server: String?) async throws -> Arena {
+        let breakable: Breakable? =
+            if server == nil { try await aside { try makeBreakable() } } else { nil }
+        guard let cluster = breakable?.cluster ?? server.map({ PrivateCluster(at: $0) }) else {
+            throw NeverHappened("there was a cluster")
+        }
         let database = try await TestDatabase.migrated(in: cluster)
-        guard let socketPath = cluster.socketPath else { throw NeverHappened("the cluster had a socket") }
-        let gate = try TCPGate(before: socketPath)
         let settings = [
             "CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "3", "CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_POOL_SIZE": "6",
             "CUSTOMERD_RATE_LIMIT": "100", "CUSTOMERD_RATE_WINDOW_SECONDS": "5", "LOG_LEVEL": "warning",
         ]
-        let gated = "postgresql://customerd_service@127.0.0.1:\(gate.port)/\(database.name)?sslmode=disable"
+        let gated = breakable.map {
+            "postgresql://customerd_service@127.0.0.1:\($0.gate.port)/\(database.name)?sslmode=disable"
+        }
         let instances = [
             Instance(name: "0", database: database, settings: settings),
-            Instance(name: "1", database: database, settings: settings.merging(["DATABASE_URL": gated]) { $1 }),
+            Instance(
+                name: "1", database: database,
+                settings: settings.merging(gated.map { ["DATABASE_URL": $0] } ?? [:]) { $1 }),
         ]
         for instance in instances { try await instance.start() }
 
@@ -59,8 +73,14 @@ struct Arena: Sendable {
             places.append(customers)
         }
         return Arena(
-            cluster: cluster, database: database, gate: gate, instances: instances, apps: apps, initial: initial,
+            breakable: breakable, database: database, instances: instances, apps: apps, initial: initial,
             roster: Roster(places: places))
+    }
+
+    private static func makeBreakable() throws -> Breakable {
+        let cluster = try PrivateCluster(settings: ["fsync = on"])
+        guard let socketPath = cluster.socketPath else { throw NeverHappened("the cluster had a socket") }
+        return Breakable(cluster: cluster, gate: try TCPGate(before: socketPath))
     }
 
     private static func insert(
@@ -82,7 +102,7 @@ struct Arena: Sendable {
         return record
     }
 
-    /// Ends what still runs.
+    /// Ends what still runs. A server outside keeps its database.
     ///
     /// - Returns: what must hold whatever happened, as after every test, and doesn't; nothing is right.
     func close() async throws -> [String] {
@@ -93,7 +113,7 @@ struct Arena: Sendable {
         }
         let problems = try await database.brokenInvariants(logs: logs)
         await database.closeSessions()
-        try await aside { try cluster.remove() }
+        if let breakable { try await aside { try breakable.cluster.remove() } }
         return problems
     }
 }

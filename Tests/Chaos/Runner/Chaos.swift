@@ -1,6 +1,7 @@
 import ArgumentParser
 import ChaosJudge
 import Foundation
+import TestSupport
 
 /// Random clients and random faults against two instances of the service; then the whole history is judged.
 ///
@@ -13,8 +14,15 @@ struct Chaos: AsyncParsableCommand {
     @Option(help: "Decides what clients ask for and what goes wrong when.")
     var seed: UInt64 = 1
 
-    @Option(help: "How long clients go on.")
+    @Option(help: "How long clients go on; with --server, until the end of standard input.")
     var seconds = 20
+
+    @Option(
+        help: """
+            A server outside, as the URL of a superuser and the database postgres. Whoever runs this breaks it, and tells of \
+            it on standard input: "began NAME" and "over NAME", a line each.
+            """)
+    var server: String?
 
     @Option(help: "How many clients there are.")
     var clients = 8
@@ -31,8 +39,15 @@ struct Chaos: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let run = Run(seed: seed, seconds: seconds, clients: clients)
-        let outcome = try await run()
+        let place: Run.Place = server.map { .outside(server: $0) } ?? .inside(seconds: seconds)
+        let run = Run(seed: seed, clients: clients, place: place)
+        let outcome = try await run { arena in
+            // For whoever is to break what the clients use.
+            guard server != nil else { return }
+            print("database: \(arena.database.name)")
+            print("instances: \(arena.instances.map { String($0.port) }.joined(separator: " "))")
+            fflush(nil)
+        }
         if log { print(outcome.log) }
         let report = Report(run: run, outcome: outcome)
         if history { print(report.history) }

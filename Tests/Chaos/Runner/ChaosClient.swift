@@ -17,11 +17,11 @@ struct ChaosClient: Sendable {
         return SeededGenerator(seed: own)
     }
 
-    /// Runs until the time is over; what it insists on may take somewhat longer.
-    func run(until end: ContinuousClock.Instant) async {
+    /// Runs until the course is over; what it insists on may take somewhat longer.
+    func run(along course: any Course) async {
         var generator = Self.generator(seed: seed, client: number)
         var count = 0
-        while ContinuousClock.now < end {
+        while !course.isOver {
             let step = Step(using: &generator, tenants: arena.apps.count)
             count += 1
             await perform(step, name: "\(number)-\(count)")
@@ -151,13 +151,16 @@ struct ChaosClient: Sendable {
 
     // MARK: - Past the service
 
+    /// A server that says nothing keeps a client from asking others no longer than the service does.
+    private static let patience = Duration.seconds(3)
+
     private func addInvoice(_ step: Step) async {
         let app = arena.apps[step.tenant].id
         let customer = arena.roster.customer(of: step.tenant, at: step.place)
         let outcome = await change(.add, invoice: step.key, of: Subject(app: app, id: customer)) {
             _ = try await arena.database.rows(
                 "INSERT INTO invoices (app_id, id, customer_id) VALUES ($1, $2, $3)",
-                [.text(app), .text(step.key), .text(customer)])
+                [.text(app), .text(step.key), .text(customer)], within: Self.patience)
         }
         if outcome == .done { arena.roster.note(invoice: step.key, of: customer, tenant: step.tenant) }
     }
@@ -168,7 +171,8 @@ struct ChaosClient: Sendable {
         guard let known = arena.roster.takeInvoice(of: customer, tenant: step.tenant, step.choice) else { return }
         _ = await change(.remove, invoice: known.invoice, of: Subject(app: app, id: known.customer)) {
             _ = try await arena.database.rows(
-                "DELETE FROM invoices WHERE app_id = $1 AND id = $2", [.text(app), .text(known.invoice)])
+                "DELETE FROM invoices WHERE app_id = $1 AND id = $2", [.text(app), .text(known.invoice)],
+                within: Self.patience)
         }
     }
 

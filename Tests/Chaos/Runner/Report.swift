@@ -8,8 +8,25 @@ struct Report: Sendable {
     private static let shown = 5
 
     var text: String {
-        (["seed \(run.seed), \(run.seconds) s, \(run.clients) clients"] + operations + faults + summary + failures)
-            .joined(separator: "\n")
+        ([headline] + operations + faults + summary + outages + failures).joined(separator: "\n")
+    }
+
+    private var headline: String {
+        switch run.place {
+        case .inside(let seconds): "seed \(run.seed), \(seconds) s, \(run.clients) clients"
+        case .outside: "seed \(run.seed), \(run.clients) clients, a server outside"
+        }
+    }
+
+    /// What each fault cost, as a table in Markdown, where faults come one at a time.
+    private var outages: [String] {
+        guard case .outside = run.place else { return [] }
+        let head = "fault | requests | 503 | no answer | s without service | longest wait of a client, s | lost entries"
+        return ["", "| \(head) |", "|---|" + String(repeating: "--:|", count: 6)]
+            + Outage.all(outcome.faults, in: outcome.history).map { outage in
+                "| \(outage.fault) | \(outage.requests) | \(outage.unavailable) | \(outage.unanswered)"
+                    + " | \(outage.withoutService.seconds) | \(outage.longestWait.seconds) | \(outage.lostEntries) |"
+            }
     }
 
     /// Every call with its entry, a line each.
@@ -44,7 +61,7 @@ struct Report: Sendable {
     }
 
     private var faults: [String] {
-        ["faults: \(outcome.faults.count)", "  " + Self.counts(outcome.faults.map(\.kind.rawValue))]
+        ["faults: \(outcome.faults.count)", "  " + Self.counts(outcome.faults.map(\.name))]
     }
 
     private var summary: [String] {
@@ -71,8 +88,13 @@ struct Report: Sendable {
         let violations = outcome.verdict.violations
         guard !violations.isEmpty else { return [] }
         let kinds = Self.counts(violations.map(\.kind.rawValue))
-        let faults = outcome.faults.map { "  \($0.began.seconds)–\($0.over.seconds) s  \($0.kind.rawValue)" }
+        let faults = outcome.faults.map { "  \($0.began.seconds)–\($0.over.seconds) s  \($0.name)" }
         return ["", kinds] + violations.prefix(Self.shown).map { "\n\($0)" } + ["", "what went wrong when:"] + faults
-            + ["", "to replay: scripts/chaos --seed \(run.seed) --seconds \(run.seconds) --clients \(run.clients)"]
+            + replay
+    }
+
+    private var replay: [String] {
+        guard case .inside(let seconds) = run.place else { return [] }
+        return ["", "to replay: scripts/chaos --seed \(run.seed) --seconds \(seconds) --clients \(run.clients)"]
     }
 }

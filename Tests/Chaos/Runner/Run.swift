@@ -3,45 +3,53 @@ import TestSupport
 
 /// One run from its seed to its verdict.
 struct Run: Sendable {
+    /// Where faults come from, and with them the end of the run.
+    enum Place: Sendable, Hashable {
+        /// From the seed, for some seconds, in a cluster of the run's own.
+        case inside(seconds: Int)
+        /// From whoever runs it, who breaks this server and tells of it: the URL of a superuser.
+        case outside(server: String)
+
+        fileprivate var server: String? { if case .outside(let server) = self { server } else { nil } }
+    }
+
     let seed: UInt64
-    let seconds: Int
     let clients: Int
+    let place: Place
 
     struct Outcome: Sendable {
         var history: History
         var verdict: Judge.Verdict
-        var faults: [Saboteur.Caused]
+        var faults: [Fault]
         /// What took how long.
         var phases: [(name: String, duration: Duration)]
         /// Warnings and errors that the instances logged.
         var log: String
     }
 
-    func callAsFunction() async throws -> Outcome {
+    /// - Parameter ready: is called when the clients are about to begin.
+    func callAsFunction(ready: (Arena) -> Void = { _ in }) async throws -> Outcome {
         var clock = PhaseClock()
-        let arena = try await Arena.open(seed: seed)
+        let arena = try await Arena.open(seed: seed, on: place.server)
         clock.end("preparing")
         let recorder = Recorder()
-        let end = ContinuousClock.now + .seconds(seconds)
-        let saboteurs = [true, false].map {
-            Saboteur(arena: arena, recorder: recorder, seed: seed, ofInstances: $0)
-        }
+        let course = course(in: arena, recorder)
+        ready(arena)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<clients {
                 let client = ChaosClient(number: number, seed: seed, arena: arena, recorder: recorder)
-                group.addTask { await client.run(until: end) }
+                group.addTask { await client.run(along: course) }
             }
-            for saboteur in saboteurs { group.addTask { try await saboteur.run(until: end) } }
+            group.addTask { try await course.run() }
             try await group.waitForAll()
         }
-
         clock.end("running")
 
         let evidence = Evidence(arena.database)
         _ = try await evidence.settle(within: .seconds(60))
         var history = recorder.history
         history.initial = arena.initial
-        let faults = saboteurs.flatMap(\.faults).sorted { $0.began < $1.began }
+        let faults = course.faults
         history.faultsOver = faults.map(\.over)
         history.ended = recorder.now
         clock.end("settling")
@@ -58,6 +66,13 @@ struct Run: Sendable {
             log += await instance.log
         }
         return Outcome(history: history, verdict: verdict, faults: faults, phases: clock.phases, log: log)
+    }
+
+    private func course(in arena: Arena, _ recorder: Recorder) -> any Course {
+        guard case .inside(let seconds) = place, let breakable = arena.breakable else {
+            return ToldCourse(recorder: recorder)
+        }
+        return SeededCourse(arena: arena, breakable: breakable, recorder: recorder, seed: seed, seconds: seconds)
     }
 }
 

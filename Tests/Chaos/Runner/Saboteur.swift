@@ -1,3 +1,4 @@
+import ChaosJudge
 import LibPQ
 import NIOConcurrencyHelpers
 import TestSupport
@@ -5,28 +6,25 @@ import TestSupport
 /// Makes things go wrong, one after the other, as its generator tells it. Two of them are at work: one at the
 /// instances, one at the database and the way there, so that faults meet.
 final class Saboteur: Sendable {
-    private let arena: Arena
+    private let instances: [Instance]
+    private let database: TestDatabase
+    private let breakable: Arena.Breakable
     private let recorder: Recorder
     private let isOfInstances: Bool
     private let seed: UInt64
-    private let done = NIOLockedValueBox<[Caused]>([])
+    private let done = NIOLockedValueBox<[Fault]>([])
 
-    /// A fault that came.
-    struct Caused: Sendable {
-        var kind: ChaosFault.Kind
-        var began: Int64
-        var over: Int64
-    }
-
-    init(arena: Arena, recorder: Recorder, seed: UInt64, ofInstances: Bool) {
-        self.arena = arena
+    init(arena: Arena, breakable: Arena.Breakable, recorder: Recorder, seed: UInt64, ofInstances: Bool) {
+        instances = arena.instances
+        database = arena.database
+        self.breakable = breakable
         self.recorder = recorder
         self.seed = seed
         isOfInstances = ofInstances
     }
 
     /// What went wrong, and when.
-    var faults: [Caused] { done.withLockedValue { $0 } }
+    var faults: [Fault] { done.withLockedValue { $0 } }
 
     static func generator(seed: UInt64, ofInstances: Bool) -> SeededGenerator {
         SeededGenerator(seed: seed ^ (ofInstances ? 0xFA17_0001 : 0xFA17_0002))
@@ -41,12 +39,14 @@ final class Saboteur: Sendable {
             try await Task.sleep(for: .milliseconds(fault.pause))
             let began = recorder.now
             try await cause(fault)
-            done.withLockedValue { $0.append(Caused(kind: fault.kind, began: began, over: recorder.now)) }
+            let caused = Fault(name: fault.kind.rawValue, began: began, over: recorder.now)
+            done.withLockedValue { $0.append(caused) }
         }
     }
 
     private func cause(_ fault: ChaosFault) async throws {
-        let instance = arena.instances[fault.instance]
+        let instance = instances[fault.instance]
+        let gate = breakable.gate
         let stay = Duration.milliseconds(fault.duration)
         switch fault.kind {
         case .killInstance:
@@ -58,7 +58,7 @@ final class Saboteur: Sendable {
             try await instance.start()
         case .terminateBackends:
             // Sessions of ours that an earlier fault has ended are no reason to stop.
-            _ = try? await arena.database.rows(
+            _ = try? await database.rows(
                 """
                 SELECT pg_terminate_backend(pid)
                 FROM pg_stat_activity
@@ -66,21 +66,21 @@ final class Saboteur: Sendable {
                 """,
                 [.int(fault.remainder)])
         case .stopDatabase:
-            let cluster = arena.cluster
+            let cluster = breakable.cluster
             try await aside { try cluster.stop(mode: "immediate") }
             try await Task.sleep(for: stay)
             try await aside { try cluster.start() }
         case .cutGate:
-            arena.gate.cut()
+            gate.cut()
         case .refuseGate:
-            arena.gate.refuse()
-            arena.gate.cut()
+            gate.refuse()
+            gate.cut()
             try await Task.sleep(for: stay)
-            arena.gate.release()
+            gate.release()
         case .stallReplies, .stallRequests:
-            if fault.kind == .stallReplies { arena.gate.holdReplies() } else { arena.gate.holdRequests() }
+            if fault.kind == .stallReplies { gate.holdReplies() } else { gate.holdRequests() }
             try await Task.sleep(for: stay)
-            arena.gate.release()
+            gate.release()
         }
     }
 }
