@@ -295,7 +295,8 @@ struct WitnessTests {
         ] {
             var options = usual.merging(["--log-key": place.path("logs")]) { $1 }
             options[option] = option == "--listen" ? value : place.path(value)
-            let ended = try await Customerd.run(["audit", "witness", "--json"] + options.flatMap { [$0.key, $0.value] })
+            let ended = try await Customerd.run(
+                ["audit", "witness", "--json"] + options.flatMap { [$0.key, $0.value] })
             #expect(ended.status == 2 && ended.errors.contains(reason), "\(option) \(value): \(ended.errors)")
             #expect(!(ended.errors + ended.output).contains("PRIVATE"), "\(option) \(value)")
         }
