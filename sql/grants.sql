@@ -14,12 +14,14 @@ FROM (VALUES
     ('service', 'SELECT', 'table', '{
         public.invoices, public.payment_links, public.transactions, public.liquidation_addresses,
         audit.*,
-        service.migrations, service.applied_functions, service.privileges, service.dependents, service.redactions}'),
+        service.migrations, service.applied_functions, service.privileges, service.redactions}'),
     ('service', 'EXECUTE', 'function', '{
         service.rfc3339, service.record, service.further_columns, service.image, service.image_with_columns,
         service.etag, service.redacted, service.redacted_record, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
-        service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening, service.fold, service.containing,
+        service.audit_entry, service.audit_salts, service.audit_proof, service.is_under_redaction, service.events, service.listening,
+        service.fold, service.containing,
+        service.is_distributed, service.nodes, service.home, service.app_of, service.shard, service.logical_table,
         service.authorize, service.describe_key, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
         service.append, service.append_each, service.release, service.overdue, service.recover, service.purge, service.audit_lag,
         service.cascading, service.refusal, service.key_closure, service.has_acting_keys, service.reached_rows,

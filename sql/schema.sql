@@ -3,6 +3,7 @@
 -- tables/: versioned. Never edited once released; a change is a new file with the next number.
 -- functions/: current. Applied again whenever their text changes. One file a step of the protocol (docs/protocol.md);
 -- the head of each says who calls it and which locks it takes in which order.
+-- distribution.sql: spreads the tables over the nodes of a distributed database. Applied every time, after the tables.
 -- grants.sql: who may do what. Applied last, every time.
 
 \ir tables/0001_customers.sql
@@ -11,6 +12,9 @@
 \ir tables/0004_deletions.sql
 \ir tables/0005_webhooks.sql
 
+\ir distribution.sql
+
+\ir functions/nodes.sql
 \ir functions/canonical.sql
 \ir functions/rendering.sql
 \ir functions/guards.sql

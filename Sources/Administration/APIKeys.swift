@@ -125,8 +125,12 @@ public struct APIKeys: Sendable {
         let permissions = restrictions.permissions.isEmpty ? nil : Array(Set(restrictions.permissions)).sorted()
         let addresses = restrictions.allowedAddresses.isEmpty ? nil : restrictions.allowedAddresses
         let asked = try await rows(
-            "SELECT service.permits($1, $2), $3::timestamptz > clock_timestamp()",
-            [.text(role.rawValue), .list(permissions), .text(end)], app: app, deadline: deadline
+            """
+            SELECT service.permits($1, $2),
+                   $3::timestamptz > clock_timestamp(),
+                   (SELECT array_agg(DISTINCT network(a.block::inet)) FROM unnest($4::text[]) AS a (block))
+            """,
+            [.text(role.rawValue), .list(permissions), .text(end), .list(addresses)], app: app, deadline: deadline
         ).first
         if permissions != nil, asked?.bool(0) != true { throw .beyondRole(role.rawValue) }
         if end != nil, asked?.bool(1) != true { throw .expiryIsPast }
@@ -138,14 +142,13 @@ public struct APIKeys: Sendable {
                      permissions)
                 VALUES ($1, $2, $3, $4, $5,
                         coalesce($7::timestamptz, clock_timestamp() + make_interval(secs => $6)), $8::int,
-                        (SELECT array_agg(DISTINCT network(a.block::inet)) FROM unnest($9::text[]) AS a (block)),
-                        $10)
+                        $9::cidr[], $10)
                 RETURNING \(Self.columns))
             \(Self.append(action: "key.create"))
             """,
             [
                 .uuid(app), .text(key.clientKey), .bytes(Credentials.digest(key.secret)), .text(name),
-                .text(role.rawValue), .int(lifetime), .text(end), .int(restrictions.rateLimit), .list(addresses),
+                .text(role.rawValue), .int(lifetime), .text(end), .int(restrictions.rateLimit), .text(asked?[2]),
                 .list(permissions),
             ],
             app: app,
@@ -204,11 +207,10 @@ public struct APIKeys: Sendable {
                 UPDATE service.api_keys
                 SET secret_digest = $2,
                     previous_secret_digest = CASE WHEN $3::int > 0 THEN secret_digest END,
-                    previous_secret_expires_at =
-                        CASE WHEN $3::int > 0 THEN clock_timestamp() + make_interval(secs => $3::int) END
+                    previous_secret_expires_at = now() + make_interval(secs => nullif(greatest($3::int, 0), 0))
                 WHERE client_key = $1
                   AND revoked_at IS NULL
-                  AND (expires_at > clock_timestamp() OR expires_at IS NULL)
+                  AND (expires_at > now() OR expires_at IS NULL)
                 RETURNING \(Self.columns))
             \(Self.append(action: "key.rotate"))
             """,
@@ -236,7 +238,7 @@ public struct APIKeys: Sendable {
             """
             WITH changed AS (
                 UPDATE service.api_keys
-                SET revoked_at = clock_timestamp()
+                SET revoked_at = now()
                 WHERE client_key = $1
                   AND revoked_at IS NULL
                 RETURNING id, revoked_at, \(Self.columns))

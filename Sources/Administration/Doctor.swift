@@ -183,8 +183,15 @@ extension Doctor {
     /// A chain whose head is missing or wrong takes no further entries.
     private func chains() async throws(DatabaseError) -> [Finding] {
         guard try await exists("audit.entries"), try await exists("audit.heads") else { return [] }
-        let findings = try await rows(
+        // Nodes can't be asked for one app after the other: there, all entries are read.
+        let lasts =
+            try await connection.isDistributed(deadline: deadline)
+            ? """
+            SELECT DISTINCT ON (e.app_id) e.app_id, e.seq, e.hash
+            FROM audit.entries AS e
+            ORDER BY e.app_id, e.seq DESC
             """
+            : """
             -- From one app to the next by the primary key, without reading all entries.
             WITH RECURSIVE apps (app_id) AS (
                 (SELECT e.app_id
@@ -199,15 +206,19 @@ extension Doctor {
                         LIMIT 1)
                 FROM apps AS a
                 WHERE a.app_id IS NOT NULL)
+            SELECT a.app_id, e.seq, e.hash
+            FROM apps AS a
+            CROSS JOIN LATERAL (
+                SELECT e.seq, e.hash
+                FROM audit.entries AS e
+                WHERE e.app_id = a.app_id
+                ORDER BY e.seq DESC
+                LIMIT 1) AS e
+            """
+        let findings = try await rows(
+            """
             SELECT coalesce(last.app_id, h.app_id), h.seq, last.seq
-            FROM (SELECT a.app_id, e.seq, e.hash
-                  FROM apps AS a
-                  CROSS JOIN LATERAL (
-                      SELECT e.seq, e.hash
-                      FROM audit.entries AS e
-                      WHERE e.app_id = a.app_id
-                      ORDER BY e.seq DESC
-                      LIMIT 1) AS e) AS last
+            FROM (\(lasts)) AS last
             FULL JOIN audit.heads AS h ON h.app_id = last.app_id
             WHERE (h.seq, h.hash) IS DISTINCT FROM (last.seq, last.hash)
               AND NOT (h.seq = 0 AND last.seq IS NULL)
@@ -238,12 +249,8 @@ extension Doctor {
             """
             SELECT w.app_id, w.id, w.failures, service.rfc3339(w.failing_since), d.error
             FROM service.webhooks AS w
-            LEFT JOIN LATERAL (
-                SELECT o.error
-                FROM service.webhook_deliveries AS o
-                WHERE o.app_id = w.app_id AND o.webhook_id = w.id
-                ORDER BY o.number DESC
-                LIMIT 1) AS d ON true
+            LEFT JOIN service.webhook_deliveries AS d
+                ON d.app_id = w.app_id AND d.webhook_id = w.id AND d.slot = w.deliveries % 1000
             WHERE w.status = 'ENABLED' AND w.failing_since < now() - interval '10 minutes'
             ORDER BY w.failing_since
             """

@@ -83,14 +83,19 @@ public struct Migrator: Sendable {
         }
         guard encoding == "UTF8" else { throw .encoding(encoding ?? "an unknown encoding") }
         if let report = try await examine(deadline) { return report }
-        try await transaction("", deadline) { () throws(MigrationError) in
-            try await PrepareRoles(roles: roles, connection: connection, deadline: deadline)()
+        let hasNodes = try await wrapping { () throws(DatabaseError) in
+            try await connection.isDistributed(deadline: deadline)
         }
-        return try await transaction("SET LOCAL ROLE \(roles.owner.quotedIdentifier);", deadline) {
+        try await transaction(hasNodes ? PrepareNodes.withoutPropagation : "", deadline) { () throws(MigrationError) in
+            try await PrepareRoles(roles: roles, connection: connection, deadline: deadline)()
+            if hasNodes { try await PrepareNodes(roles: roles, connection: connection, deadline: deadline)() }
+        }
+        let asOwner = "SET LOCAL ROLE \(roles.owner.quotedIdentifier);"
+        return try await transaction(asOwner + (hasNodes ? PrepareNodes.sequentially : ""), deadline) {
             () throws(MigrationError) in
             // Another migrator may have been faster.
             if let report = try await examine(deadline) { return report }
-            return try await apply(deadline)
+            return try await apply(hasNodes: hasNodes, deadline)
         }
     }
 
@@ -141,38 +146,46 @@ public struct Migrator: Sendable {
         return Report(applied: [], version: applied.version, isNewer: true)
     }
 
-    private func apply(_ deadline: ContinuousClock.Instant) async throws(MigrationError) -> Report {
+    private func apply(
+        hasNodes: Bool, _ deadline: ContinuousClock.Instant
+    ) async throws(MigrationError) -> Report {
         try await script(Self.record, deadline)
         let present = try await appliedSchema(deadline)
         let tables = present.missing(from: schema)
         for file in tables {
             try await apply(
-                file, deadline,
+                file, hasNodes: hasNodes, deadline,
                 recordedBy: """
                     INSERT INTO service.migrations (version, name, checksum)
                     VALUES ($1, $2, $3)
                     """, [.int(file.version), .text(file.name), .bytes(file.checksum)])
         }
-        // A tables file may have dropped functions, so all of them are made again after one.
-        let functions = tables.isEmpty ? present.outdated(in: schema) : schema.functions
+        for file in schema.distribution { try await apply(file, hasNodes: hasNodes, deadline, recordedBy: nil, []) }
+        // A tables file may have dropped functions, so all of them are made again after one. So may the distribution,
+        // which then notes it.
+        let functions = tables.isEmpty ? try await appliedSchema(deadline).outdated(in: schema) : schema.functions
         for file in functions {
             try await apply(
-                file, deadline,
+                file, hasNodes: hasNodes, deadline,
                 recordedBy: """
                     INSERT INTO service.applied_functions (name, checksum)
                     VALUES ($1, $2)
                     ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = excluded.applied_at
                     """, [.text(file.name), .bytes(file.checksum)])
         }
-        for file in schema.grants { try await apply(file, deadline, recordedBy: nil, []) }
+        for file in schema.grants { try await apply(file, hasNodes: hasNodes, deadline, recordedBy: nil, []) }
         return Report(applied: tables + functions, version: schema.version, isNewer: false)
     }
 
     private func apply(
-        _ file: SchemaFile, _ deadline: ContinuousClock.Instant, recordedBy record: String?, _ parameters: [Parameter]
+        _ file: SchemaFile, hasNodes: Bool, _ deadline: ContinuousClock.Instant, recordedBy record: String?,
+        _ parameters: [Parameter]
     ) async throws(MigrationError) {
         do {
-            try await connection.script(file.sql(for: roles), deadline: deadline)
+            let sql = file.sql(for: roles)
+            for part in hasNodes ? SQLScript(sql).statements : [sql] {
+                try await connection.script(part, deadline: deadline)
+            }
             guard let record else { return }
             _ = try await connection.query(Statement(record, parameters, prepared: false), deadline: deadline)
         } catch {

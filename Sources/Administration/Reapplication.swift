@@ -69,14 +69,14 @@ public struct Reapplication: Sendable {
             let rows = try await connection.query(
                 Statement(
                     """
-                    SELECT i.id
-                    FROM unnest($1::uuid[]) AS i (id)
-                    WHERE NOT EXISTS (SELECT FROM audit.entries AS e WHERE e.id = i.id)
+                    SELECT e.id
+                    FROM audit.entries AS e
+                    WHERE e.app_id = ANY ($1::uuid[]) AND e.id = ANY ($2::uuid[])
                     """,
-                    [.array(batch.map(\.id))], prepared: false),
+                    [.array(Array(Set(batch.map(\.appID)))), .array(batch.map(\.id))], prepared: false),
                 deadline: deadline
             ).rows
-            let forgotten = Set(rows.compactMap { $0[0] })
+            let forgotten = Set(batch.map(\.id)).subtracting(rows.compactMap { $0[0] })
             for step in batch {
                 guard forgotten.contains(step.id), counts(step) else {
                     report.unchanged += 1

@@ -5,6 +5,8 @@ public struct SchemaFile: Sendable, Hashable {
     public enum Kind: Sendable, Hashable {
         /// Tables, types, indexes, constraints: applied once, never edited after a release.
         case tables(version: Int)
+        /// Spreads the tables over the nodes of a distributed database: applied after the tables, each time.
+        case distribution
         /// Functions, views and triggers: applied again whenever their text changes.
         case functions
         /// Who may do what: applied last, each time.
@@ -29,6 +31,8 @@ public struct SchemaFile: Sendable, Hashable {
             self.init(.tables(version: version), name: name, sql: sql)
         } else if name.wholeMatch(of: /functions\/\w+/) != nil {
             self.init(.functions, name: name, sql: sql)
+        } else if name == "distribution" {
+            self.init(.distribution, name: name, sql: sql)
         } else if name == "grants" {
             self.init(.grants, name: name, sql: sql)
         } else {
@@ -81,6 +85,7 @@ public struct Schema: Sendable {
         files.compactMap(\.version).max() ?? 0
     }
 
+    var distribution: [SchemaFile] { files.filter { $0.kind == .distribution } }
     var functions: [SchemaFile] { files.filter { $0.kind == .functions } }
     var grants: [SchemaFile] { files.filter { $0.kind == .grants } }
 

@@ -71,7 +71,10 @@ struct ChainReader {
     /// - Parameter app: the only chain to read; nil for all.
     func chains(_ app: UUID?) async throws -> [String] {
         if let app { return [app.text] }
-        return try await snapshot { try await query(Self.chains).compactMap { $0[0] } }
+        let isDistributed = try await connection.isDistributed(deadline: deadline)
+        return try await snapshot {
+            try await query(isDistributed ? Self.chainsOfNodes : Self.chains).compactMap { $0[0] }
+        }
     }
 
     /// What other tables say about the lengths of chains, and `audit.heads` before the entries are read.
@@ -173,6 +176,17 @@ struct ChainReader {
         SELECT c.app_id
         FROM chains AS c
         WHERE c.app_id IS NOT NULL
+        UNION
+        SELECT h.app_id
+        FROM audit.heads AS h
+        ORDER BY 1
+        """
+
+    /// The same where the nodes each know some of the chains: they read all entries.
+    private static let chainsOfNodes = """
+        SELECT e.app_id
+        FROM audit.entries AS e
+        GROUP BY e.app_id
         UNION
         SELECT h.app_id
         FROM audit.heads AS h

@@ -62,7 +62,7 @@ public struct EntryProofs: Sendable {
 
     private func material(_ id: UUID, _ app: UUID?) async throws(DatabaseError) -> Found<Material> {
         let rows = try await connection.query(
-            Statement(Self.entry, [.uuid(id), .uuid(app)]), deadline: deadline
+            Statement(Self.entry(inKnownChain: app != nil), [.uuid(id), .uuid(app)]), deadline: deadline
         ).rows
         guard let row = rows.first else { return .noEntry }
         let entry = ChainRow(row)
@@ -81,16 +81,20 @@ public struct EntryProofs: Sendable {
         return .found(Material(row: entry, isRedacted: isRedacted, proof: proof, publicKey: kept.publicKey))
     }
 
-    private static let entry = """
+    /// - Parameter isKnown: whether $2 is the chain; else it is NULL. In a distributed database a known one is asked for on its
+    ///   node alone.
+    private static func entry(inKnownChain isKnown: Bool) -> String {
+        """
         SELECT \(ChainReader.columns),
                EXISTS (SELECT
                        FROM audit.entries AS r
-                       WHERE r.app_id = e.app_id
+                       WHERE r.app_id = \(isKnown ? "$2::uuid" : "e.app_id")
                          AND r.customer_id = e.customer_id
                          AND r.seq > e.seq
                          AND r.action = 'customer.redact'
                          AND r.outcome = 'SUCCEEDED')
         FROM audit.entries AS e
-        WHERE e.id = $1::uuid AND ($2::uuid IS NULL OR e.app_id = $2)
+        WHERE e.id = $1::uuid AND \(isKnown ? "e.app_id = $2::uuid" : "$2::uuid IS NULL")
         """
+    }
 }

@@ -164,6 +164,7 @@ extension Failure {
             constraintName: constraint,
             referencingTable: table,
             message: [error.message, isKey ? error.detail : nil].compactMap { $0 }.joined(separator: ". ")
+                .withoutSuffix(of: error, named: constraint)
         )
     }
 
@@ -174,5 +175,20 @@ extension Failure {
             constraintName: error.serverError?.constraint,
             message: error.serverError?.message ?? "\(error)"
         )
+    }
+}
+
+extension String {
+    /// A message without the numbers that the names of shards end with (102008 and up), where both the constraint and its
+    /// table have one.
+    fileprivate func withoutSuffix(of error: ServerError, named constraint: String) -> String {
+        guard
+            let reported = error.constraint, let table = error.table,
+            let suffix = reported.firstMatch(of: /_[0-9]{6,}$/)?.output, reported.dropLast(suffix.count) == constraint,
+            table.hasSuffix(suffix)
+        else { return self }
+        // The table that is referred to has a number of its own.
+        return replacing(reported, with: constraint).replacing(table, with: table.dropLast(suffix.count))
+            .replacing(/(on table "[^"]*)_[0-9]{6,}"/) { "\($0.output.1)\"" }
     }
 }

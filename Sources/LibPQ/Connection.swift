@@ -73,7 +73,7 @@ public actor Connection {
 
     private func pinParameters(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
         do throws(DatabaseError) {
-            try await script(SessionParameter.script, deadline: deadline)
+            try await script(SessionParameter.script(ofNode: settings.node != nil), deadline: deadline)
         } catch {
             close()
             throw error == .deadlineExceeded

@@ -31,7 +31,11 @@ public final class ConnectionPool: Sendable {
     }
 
     let settings: ConnectionSettings
-    private let configuration: PoolConfiguration
+    let configuration: PoolConfiguration
+    /// The pools to the nodes, if the database has several; then this one has a single connection.
+    let placement: (any Placement)?
+    let branches = NIOLockedValueBox<[Node: ConnectionPool]>([:])
+    let name: String
     let logger: Logger
     let state: NIOLockedValueBox<State>
     let inUseGauge: Gauge
@@ -39,14 +43,21 @@ public final class ConnectionPool: Sendable {
     /// The longest time that cleaning up after a caller or checking an idle connection may take.
     let tidyTimeout: Duration = .seconds(2)
 
-    /// - Parameter name: the value of the dimension `pool` of the metrics `db_pool_in_use` and `db_pool_waiting`.
+    /// - Parameters:
+    ///   - placement: where the rows of each group are, if the database is spread over several nodes; nil for one server.
+    ///   - name: the value of the dimension `pool` of the metrics `db_pool_in_use` and `db_pool_waiting`.
     public init(
-        settings: ConnectionSettings, configuration: PoolConfiguration, logger: Logger, name: String = "main"
+        settings: ConnectionSettings, configuration: PoolConfiguration, placement: (any Placement)? = nil,
+        logger: Logger, name: String = "main"
     ) {
         self.settings = settings
         self.configuration = configuration
+        self.placement = placement
+        self.name = name
         self.logger = logger
-        state = NIOLockedValueBox(State(machine: PoolStateMachine(configuration: configuration)))
+        var own = configuration
+        if placement != nil { own.size = 1 }
+        state = NIOLockedValueBox(State(machine: PoolStateMachine(configuration: own)))
         inUseGauge = Gauge(label: "db_pool_in_use", dimensions: [("pool", name)])
         waitingGauge = Gauge(label: "db_pool_waiting", dimensions: [("pool", name)])
     }
@@ -58,15 +69,24 @@ public final class ConnectionPool: Sendable {
         state.withLockedValue { $0.machine.statistics }
     }
 
-    /// Whether a connection is open, idle or on loan.
+    /// Whether a connection is open, idle or on loan; to any node, if there are several.
     public var isReachable: Bool {
-        statistics.isReachable
+        statistics.isReachable || branches.withLockedValue { $0.values.contains(where: \.isReachable) }
     }
 
     // MARK: - Maintenance
 
     /// Keeps the pool full and its connections alive, until the task is canceled; then shuts the pool down.
     public func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            for node in placement?.nodes ?? [] {
+                group.addTask { await self.branch(node).run() }
+            }
+            await runAlone()
+        }
+    }
+
+    private func runAlone() async {
         update { state in
             defer { armNext(&state) }
             return state.machine.maintain(true, now: .now)
@@ -92,6 +112,7 @@ public final class ConnectionPool: Sendable {
             if case .close(let connection) = effect { await connection.close() } else { perform(effect) }
         }
         for attempt in attempts { await attempt.value }
+        for branch in branches.withLockedValue({ $0.values }) { await branch.shutdown() }
     }
 
     // MARK: - Leases
@@ -109,13 +130,14 @@ public final class ConnectionPool: Sendable {
         deadline: ContinuousClock.Instant,
         _ body: @Sendable (Connection) async throws(DatabaseError) -> R
     ) async throws(DatabaseError) -> R {
-        let lease = try await lease(for: group, atMost: limit, deadline: deadline)
+        let pool = try await home(of: group, deadline: deadline)
+        let lease = try await pool.lease(for: group, atMost: limit, deadline: deadline)
         do throws(DatabaseError) {
             let result = try await body(lease.connection)
-            giveBack(lease)
+            pool.giveBack(lease)
             return result
         } catch {
-            giveBack(lease)
+            pool.giveBack(lease)
             throw error
         }
     }
@@ -153,9 +175,10 @@ public final class ConnectionPool: Sendable {
         deadline: ContinuousClock.Instant
     ) async -> TransactionOutcome {
         do throws(DatabaseError) {
-            let lease = try await lease(for: group, atMost: limit, deadline: deadline)
+            let pool = try await home(of: group, deadline: deadline)
+            let lease = try await pool.lease(for: group, atMost: limit, deadline: deadline)
             let outcome = await lease.connection.transaction(statements, deadline: deadline)
-            giveBack(lease)
+            pool.giveBack(lease)
             return outcome
         } catch {
             return .rolledBack(error, completed: [])

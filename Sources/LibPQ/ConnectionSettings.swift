@@ -11,6 +11,8 @@ public struct ConnectionSettings: Sendable {
     public var preparesStatements: Bool
     /// How long to wait for one host before the next is tried. libpq's own `connect_timeout` has no effect.
     public var connectTimeout: Duration
+    /// The server to connect to, in place of the hosts of the connection string.
+    public var node: Node?
 
     public init(
         conninfo: String = "",
@@ -77,8 +79,12 @@ public struct SessionParameter: Sendable, Hashable {
     /// Sets all of them, for this transaction only.
     static let statement = "SELECT \(settings(isLocal: true))"
 
-    /// Sets all of them, for the session.
-    static let script = "SELECT \(settings(isLocal: false))"
+    /// Sets all of them, for the session. On a node of a distributed database, a statement about an app's rows calls
+    /// functions that read and write others of the app's, on the same node; Citus lets them do so.
+    static func script(ofNode isNode: Bool) -> String {
+        let nested = "pg_catalog.set_config('citus.allow_nested_distributed_execution', 'on', false)"
+        return "SELECT \(settings(isLocal: false))\(isNode ? ", \(nested)" : "")"
+    }
 
     /// The function by its schema: the search_path isn't pinned yet.
     private static func settings(isLocal: Bool) -> String {

@@ -70,6 +70,7 @@ struct Connector: Sendable {
             PQConnection.Keyword("dbname", settings.conninfo),
             PQConnection.Keyword("client_encoding", "UTF8"),
         ]
+            + (settings.node.map { [PQConnection.Keyword("host", $0.host), .init("port", "\($0.port)")] } ?? [])
     }
 
     private func establish(_ transfer: PQTransfer) async -> Establishment {

@@ -155,12 +155,14 @@ extension Trip {
         return .rolledBack(.server(error), completed: completed)
     }
 
-    /// An error raised by COMMIT comes before the commit record; the end of the session may come after it.
+    /// An error raised by COMMIT comes before the commit record; the end of the session may come after it. So may an
+    /// internal error: a node that commits for another says by it that the other's answer never came.
     private static func outcome(
         commitError error: ServerError, completed: [QueryResult]
     ) -> TransactionOutcome {
         let isCertain =
-            !error.endsSession && error.sqlstate.errorClass != "08" && error.sqlstate != .completionUnknown
+            !error.endsSession && error.sqlstate != .completionUnknown
+            && !["08", "XX"].contains(error.sqlstate.errorClass)
         return isCertain ? .rolledBack(.server(error), completed: completed) : .inDoubt(.connectionLost(error))
     }
 }

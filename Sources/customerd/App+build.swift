@@ -7,12 +7,17 @@ import ServiceLifecycle
 /// The composition root: the only place where the parts are assembled.
 struct App: Sendable {
     private let settings: Settings
+    /// Where apps are, if the database is distributed.
+    private let homes: Homes?
     private let prometheus: PrometheusRegistry
     private let logger: Logger
 
-    /// - Parameter metrics: the registry that swift-metrics was bootstrapped with.
-    init(settings: Settings, metrics prometheus: PrometheusRegistry, logger: Logger) {
+    /// - Parameters:
+    ///   - nodes: those of a distributed database; none for a single server.
+    ///   - metrics: the registry that swift-metrics was bootstrapped with.
+    init(settings: Settings, nodes: [Node], metrics prometheus: PrometheusRegistry, logger: Logger) {
         self.settings = settings
+        homes = nodes.isEmpty ? nil : Homes(nodes, settings: Self.connection(settings), logger: logger)
         self.prometheus = prometheus
         self.logger = logger
     }
@@ -25,7 +30,7 @@ struct App: Sendable {
         let strangers = pool("audit-strangers", size: 1)
         let held = pool("audit-held", size: 1)
         let recovering = pool("recovery", size: 1)
-        let checking = pool("readiness", size: 1)
+        let checking = pool("readiness", size: 1, placement: nil)
         let following = pool("events", size: 2)
 
         let clientLimits = try clientLimits()
@@ -34,7 +39,8 @@ struct App: Sendable {
             pool: following, listenersPool: main, limit: max(1, clientLimits.connections / 2), logger: logger)
         let givenUp = GivenUpAttempts()
         let memory = CredentialMemory()
-        let admission = Admission(pool: main, givenUp: givenUp, memory: memory, limits: settings.limits)
+        let admission = Admission(
+            pool: main, homes: homes, givenUp: givenUp, memory: memory, limits: settings.limits)
         let audit = AuditWriter(
             tenants: tenants, strangers: strangers, held: held, substitute: main, feed: feed, givenUp: givenUp,
             logger: logger)
@@ -58,7 +64,8 @@ struct App: Sendable {
         // Where sessions are scarce, readiness comes first, which falls back to no other pool, then the main pool, to which
         // the others fall back.
         let pools: [any Service] =
-            [PoolService(pool: checking), PoolService(pool: main, predecessor: checking)]
+            (homes?.pools ?? []).map { PoolService(pool: $0) }
+            + [PoolService(pool: checking), PoolService(pool: main, predecessor: checking)]
             + [tenants, strangers, held, recovering, following].map { PoolService(pool: $0, predecessor: main) }
         let servers = try api.services(address: address, limits: clientLimits, logger: logger)
         let recovery = Recovery(
@@ -94,20 +101,28 @@ struct App: Sendable {
 
     private func clientLimits() throws -> ClientLimits {
         let descriptors = DescriptorLimit.raise()
-        let connections = try settings.connections(descriptors: descriptors)
+        let connections = try settings.connections(descriptors: descriptors, nodes: homes?.nodes.count ?? 1)
         logger.info("limits", metadata: ["descriptors": "\(descriptors)", "connections": "\(connections)"])
         return ClientLimits(
             connections: connections, arrival: settings.limits.requestTimeout, silence: settings.idleTimeout)
     }
 
     private func pool(_ name: String, size: Int) -> ConnectionPool {
+        pool(name, size: size, placement: homes)
+    }
+
+    private func pool(_ name: String, size: Int, placement: Homes?) -> ConnectionPool {
         ConnectionPool(
-            settings: ConnectionSettings(
-                conninfo: settings.serviceConninfo, preparesStatements: settings.preparesStatements),
+            settings: Self.connection(settings),
             configuration: PoolConfiguration(size: size),
+            placement: placement,
             logger: logger,
             name: name
         )
+    }
+
+    private static func connection(_ settings: Settings) -> ConnectionSettings {
+        ConnectionSettings(conninfo: settings.serviceConninfo, preparesStatements: settings.preparesStatements)
     }
 
     private var address: ListenAddress {

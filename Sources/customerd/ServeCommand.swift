@@ -23,7 +23,7 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let stop = await StopSignals.trap()
         try await CommandRunner.run { settings in
-            let findings = try await check(settings)
+            let (findings, nodes) = try await check(settings)
             let prometheus = PrometheusRegistry()
             MetricsSystem.bootstrap(prometheus)
             try await CommandRunner.logging(settings) { logger in
@@ -31,7 +31,7 @@ struct Serve: AsyncParsableCommand {
                     let level: Logger.Level = finding.level == .failure ? .error : .warning
                     logger.log(level: level, "\(finding.message)", metadata: ["check": "\(finding.check)"])
                 }
-                let app = App(settings: settings, metrics: prometheus, logger: logger)
+                let app = App(settings: settings, nodes: nodes, metrics: prometheus, logger: logger)
                 let group = ServiceGroup(
                     configuration: .init(services: try app.services().map { .init(service: $0) }, logger: logger)
                 )
@@ -44,18 +44,19 @@ struct Serve: AsyncParsableCommand {
 
     /// Refuses to start where it couldn't work, or could do more than it should.
     ///
-    /// - Returns: what no longer protects customers with records from deletion.
-    private func check(_ settings: Settings) async throws -> [Finding] {
+    /// - Returns: what no longer protects customers with records from deletion, and the nodes of a distributed database.
+    private func check(_ settings: Settings) async throws -> ([Finding], [Node]) {
         let deadline = ContinuousClock.now + .seconds(10)
         let service = ConnectionSettings(conninfo: settings.serviceConninfo)
         return try await CommandRunner.connected(service, deadline: deadline) { connection in
             try await ServeGuard.check(connection, allowOwner: settings.allowOwner, deadline: deadline)
+            let nodes = try await Homes.nodes(connection, deadline: deadline)
             do throws(DatabaseError) {
-                return try await Protection(connection: connection, deadline: deadline).findings()
+                return (try await Protection(connection: connection, deadline: deadline).findings(), nodes)
             } catch {
                 guard case .server(let error) = error else { throw error }
                 let message = "The foreign keys on customers couldn't be checked: \(error.message)."
-                return [Finding("references", .warning, message)]
+                return ([Finding("references", .warning, message)], nodes)
             }
         }
     }

@@ -183,12 +183,14 @@ extension Settings {
 
     /// The limit of HTTP connections that leaves enough descriptors for the database's.
     ///
-    /// - Parameter descriptors: how many the process may have open.
+    /// - Parameters:
+    ///   - descriptors: how many the process may have open.
+    ///   - nodes: over how many servers the database is spread; each has pools of its own.
     /// - Throws: if the descriptors don't suffice for the configured number.
-    func connections(descriptors: Int) throws(SettingsError) -> Int {
+    func connections(descriptors: Int, nodes: Int = 1) throws(SettingsError) -> Int {
         // libpq's socket and the duplicate that is watched, for every pool and again while they are replaced; a socket for
         // each webhook that is being delivered.
-        let reserved = 64 + 4 * (poolSize + 7) + (secrets == nil ? 0 : WebhookDeliverer.mostTurns)
+        let reserved = 64 + 4 * (poolSize + 7) * nodes + (secrets == nil ? 0 : WebhookDeliverer.mostTurns)
         let possible = max(1, descriptors - reserved)
         guard let maxConnections else { return min(Self.mostConnections, possible) }
         guard maxConnections <= possible else {

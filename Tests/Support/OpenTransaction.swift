@@ -34,14 +34,16 @@ extension TestDatabase {
     /// Returns when so many sessions of the service wait for a lock.
     public func waitUntilBlocked(_ count: Int = 1) async throws {
         try await eventually("\(count) sessions of the service waited for a lock") {
-            let waiting = try await value(
-                """
+            let sql = """
                 SELECT count(*)
                 FROM pg_stat_activity
                 WHERE datname = current_database() AND usename = 'customerd_service' AND wait_event_type = 'Lock'
                 """
-            )
-            return waiting.flatMap { Int($0) } ?? 0 >= count
+            var waiting = try await value(sql).flatMap { Int($0) } ?? 0
+            for node in cluster.nodes {
+                waiting += Int(try await node.psql(sql, database: name).filter(\.isNumber)) ?? 0
+            }
+            return waiting >= count
         }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+public import Testing
 
 #if canImport(Glibc)
     import Glibc
@@ -30,11 +31,15 @@ public final class PrivateCluster: Sendable {
     public let socketPath: String?
     /// How it is started and stopped; nil if the cluster isn't ours.
     private let script: Script?
+    /// Superusers' URLs of the other nodes, if this is the coordinator of Citus; `CUSTOMERD_TEST_CITUS_WORKERS` names them.
+    private let workers: [String]
 
     private init(running url: String) {
         superuserURL = url
         socketPath = Self.socketPath(in: url)
         script = nil
+        workers = (ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CITUS_WORKERS"] ?? "").split(separator: " ").map(
+            String.init)
     }
 
     /// - Parameters:
@@ -49,6 +54,7 @@ public final class PrivateCluster: Sendable {
         try script.start(try options(script.directory))
         let url = try script.run(["url", "--database", "postgres"]).trimmingCharacters(in: .newlines)
         self.script = script
+        workers = []
         superuserURL = url
         socketPath = Self.socketPath(in: url)
     }
@@ -137,12 +143,55 @@ public final class PrivateCluster: Sendable {
     public func createDatabase(template: String? = nil, encoding: String? = nil) async throws -> String {
         let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "_")
         let form = encoding.map { " ENCODING '\($0)' LC_COLLATE 'C' LC_CTYPE 'C'" } ?? ""
-        try await psql("CREATE DATABASE \(name) TEMPLATE \(template ?? "template0")\(form)")
+        for node in [self] + nodes {
+            try await node.psql("CREATE DATABASE \(name) TEMPLATE \(template ?? "template0")\(form)")
+        }
+        try await distribute(name)
         return name
     }
 
     public func dropDatabase(_ name: String) async throws {
-        try await psql("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+        for node in [self] + nodes {
+            try await node.psql("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+        }
+    }
+
+    // MARK: - Nodes
+
+    /// Whether the databases of the shared cluster are distributed over several nodes by Citus.
+    public static let isDistributed = ProcessInfo.processInfo.environment["CUSTOMERD_TEST_CITUS_WORKERS"] != nil
+
+    /// The other nodes.
+    public var nodes: [PrivateCluster] { workers.map(PrivateCluster.init(worker:)) }
+
+    private init(worker url: String) {
+        superuserURL = url
+        socketPath = nil
+        script = nil
+        workers = []
+    }
+
+    /// Makes the nodes of a database know each other.
+    private func distribute(_ name: String) async throws {
+        guard !workers.isEmpty else { return }
+        for node in [self] + nodes { try await node.psql("CREATE EXTENSION citus", database: name) }
+        var sql = "SELECT citus_set_coordinator_host('127.0.0.1', current_setting('port')::int);"
+        for worker in workers {
+            guard let address = URLComponents(string: worker), let host = address.host, let port = address.port else {
+                throw NeverHappened("the URL of a worker had host and port")
+            }
+            sql += "SELECT citus_add_node('\(host)', \(port));"
+        }
+        sql += "SELECT citus_set_node_property('127.0.0.1', current_setting('port')::int, 'shouldhaveshards', false)"
+        // It hands on the roles of the cluster, too, which another suite may be doing for its database at the moment.
+        for round in 1... {
+            do {
+                try await psql(sql, database: name)
+                return
+            } catch  where round < 10 && "\(error)".contains("tuple concurrently updated") {
+                try await Task.sleep(for: .milliseconds(100 * round))
+            }
+        }
     }
 
     /// Runs SQL in `psql`, which stops at the first error.
@@ -272,5 +321,12 @@ extension FileHandle {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return nil }
         self.init(fileDescriptor: descriptor, closeOnDealloc: true)
+    }
+}
+
+extension Trait where Self == ConditionTrait {
+    /// Not on a cluster of Citus, where this isn't to be had.
+    public static func singleNode(_ reason: Comment) -> Self {
+        .enabled(if: !PrivateCluster.isDistributed, reason)
     }
 }

@@ -17,6 +17,12 @@ final class SessionCache: Sendable {
         let connection = try await Connection.connect(settings, deadline: .now + .seconds(120))
         // The program's own sessions find built-in objects only; tests name tables of the schema public without it.
         try await connection.script("SET search_path = public", deadline: .now + .seconds(120))
+        if PrivateCluster.isDistributed {
+            // What tests ask of all apps, and the triggers that they add.
+            try await connection.script(
+                "SET citus.allow_nested_distributed_execution = on; SET citus.enable_unsafe_triggers = on",
+                deadline: .now + .seconds(120))
+        }
         return connection
     }
 

@@ -134,7 +134,8 @@ public final class Stage: Sendable {
         in place: Place, needsSocket: Bool
     ) async throws -> (TestDatabase, clusters: [PrivateCluster]) {
         switch place {
-        case .shared where !needsSocket || PrivateCluster.shared.socketPath != nil:
+        // The nodes of Citus are reached at their own addresses, past a gate.
+        case .shared where !needsSocket || PrivateCluster.shared.socketPath != nil && !PrivateCluster.isDistributed:
             return (try await TestDatabase.migrated(), clusters: [])
         case .shared:
             return try await makeDatabase(in: .ownCluster(), needsSocket: needsSocket)

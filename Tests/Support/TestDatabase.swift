@@ -82,7 +82,10 @@ public struct TestDatabase: Sendable {
     public func run(_ sql: String, as user: String = "postgres") async throws {
         let connection = try await connect(as: user)
         do {
-            try await connection.script(sql, deadline: .now + .seconds(300))
+            // Citus wants each statement about a table alone.
+            for part in PrivateCluster.isDistributed ? ["BEGIN"] + SQLScript(sql).statements + ["COMMIT"] : [sql] {
+                try await connection.script(part, deadline: .now + .seconds(300))
+            }
             await connection.close()
         } catch {
             await connection.close()

@@ -14,10 +14,10 @@ WITH chain AS (
            coalesce(lag(e.hash) OVER walk, decode(repeat('00', 32), 'hex')) AS last_hash,
            e.previous_hash,
            e.hash,
-           e.hash = audit.hash(e) AS hash_holds,
+           e.hash = audit.hash(ROW(e.*)) AS hash_holds,
            CASE
                WHEN e.context_salt IS NOT NULL
-                   THEN e.context_commitment = audit.hmac_sha256(e.context_salt, audit.context(e))
+                   THEN e.context_commitment = audit.hmac_sha256(e.context_salt, audit.context(ROW(e.*)))
                ELSE num_nonnulls(e.actor_claimed, e.ip, e.user_agent) = 0
                     AND EXISTS (
                         SELECT
@@ -30,7 +30,7 @@ WITH chain AS (
                           AND (r.request ->> 'up_to')::bigint >= e.seq) END AS context_holds,
            CASE
                WHEN e.subject_salt IS NOT NULL
-                   THEN e.subject_commitment = audit.hmac_sha256(e.subject_salt, audit.subject(e))
+                   THEN e.subject_commitment = audit.hmac_sha256(e.subject_salt, audit.subject(ROW(e.*)))
                ELSE num_nonnulls(e.before_image, e.reason, e.error_message) = 0
                     AND EXISTS (
                         SELECT

@@ -17,6 +17,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     v_now    timestamptz := clock_timestamp();
     v_salt   bytea       := uuid_send(gen_random_uuid());
+    v_times  int;
     v_known  service.attempts;
     v_opened service.opened;
 BEGIN
@@ -27,16 +28,15 @@ BEGIN
         FROM service.attempts AS a
         WHERE a.app_id = p_attempt.app_id AND a.idempotency_key = p_attempt.idempotency_key AND a.is_current;
         IF NOT FOUND THEN
+            SELECT r.times INTO v_times
+            FROM service.redactions AS r
+            WHERE r.app_id = p_attempt.app_id AND r.customer_id = p_attempt.customer_id;
             INSERT INTO service.attempts
                 (app_id, attempt_id, key_id, action, customer_id, admitted_at, idempotency_key, fingerprint,
                  fingerprint_salt, redactions_seen, lease_expires_at, ttl, entry)
             VALUES (p_attempt.app_id, p_attempt.attempt_id, p_attempt.key_id, p_attempt.action, p_attempt.customer_id,
                     p_attempt.admitted_at, p_attempt.idempotency_key, sha256(v_salt || p_attempt.fingerprint),
-                    v_salt,
-                    coalesce((SELECT r.times
-                              FROM service.redactions AS r
-                              WHERE r.app_id = p_attempt.app_id AND r.customer_id = p_attempt.customer_id), 0),
-                    p_attempt.lease_expires_at, p_attempt.ttl, p_attempt.entry)
+                    v_salt, coalesce(v_times, 0), p_attempt.lease_expires_at, p_attempt.ttl, p_attempt.entry)
             ON CONFLICT DO NOTHING
             RETURNING 'RUN', attempts.fence, attempts.attempt_id
             INTO v_opened.opening, v_opened.fence, v_opened.attempt_id;
@@ -54,12 +54,14 @@ BEGIN
         v_opened.fence := v_known.fence;
         IF v_known.expires_at <= v_now THEN
             -- Its time is over: the key is free again.
-            DELETE FROM service.attempts AS a
-            USING (SELECT o.app_id, o.attempt_id
-                   FROM service.attempts AS o
-                   WHERE o.app_id = v_known.app_id AND o.attempt_id = v_known.attempt_id
-                   FOR UPDATE SKIP LOCKED) AS old
-            WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id;
+            PERFORM
+            FROM service.attempts AS a
+            WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id
+            FOR UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                DELETE FROM service.attempts AS a
+                WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id;
+            END IF;
         ELSIF v_known.fingerprint <> sha256(v_known.fingerprint_salt || p_attempt.fingerprint) THEN
             v_opened.opening := 'MISMATCH';
             RETURN v_opened;

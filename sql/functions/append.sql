@@ -16,8 +16,10 @@ BEGIN
         ELSE
             SELECT * INTO v_head FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE SKIP LOCKED;
         END IF;
-        IF FOUND OR EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
+        IF FOUND THEN
             RETURN v_head;
+        ELSIF EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
+            RETURN NULL;
         END IF;
         -- A chain that has entries has a head: making another would start the chain again. Both are looked at in one
         -- snapshot, since the chain may have begun after the look above.
@@ -33,53 +35,46 @@ $$;
 COMMENT ON FUNCTION service.lock_head IS
     'The head of a chain under its lock, made where the chain has none yet. NULL if it is locked and p_may_wait is false; CD004 if the chain has entries but no head.';
 
-CREATE OR REPLACE FUNCTION service.attempts_among(p_entries jsonb) RETURNS SETOF uuid
+CREATE OR REPLACE FUNCTION service.attempts_among(p_entries jsonb) RETURNS uuid[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
+RETURN ARRAY(
     SELECT (e.item ->> 'id')::uuid AS id
     FROM jsonb_array_elements(p_entries) AS e (item)
     WHERE (e.item ->> 'is_attempt')::boolean
-    ORDER BY id;
-END;
+    ORDER BY id);
 COMMENT ON FUNCTION service.attempts_among(jsonb) IS 'The ids of those entries that have an attempt row, in the order in which attempts are locked.';
 
 CREATE OR REPLACE FUNCTION service.append(p_app_id uuid, p_entries jsonb, p_wait_ms int DEFAULT NULL)
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_may_wait  boolean := p_wait_ms IS DISTINCT FROM 0;
-    v_locked    uuid[];
-    v_head      audit.heads;
-    v_item      jsonb;
-    v_attempt   service.attempts;
-    v_entry     audit.entries;
-    v_redaction service.redactions;
-    v_appended  service.appended;
+    v_may_wait   boolean := p_wait_ms IS DISTINCT FROM 0;
+    v_attempt_id uuid;
+    v_locked     uuid[] := '{}';
+    v_head       audit.heads;
+    v_item       jsonb;
+    v_attempt    service.attempts;
+    v_entry      audit.entries;
+    v_redaction  service.redactions;
+    v_appended   service.appended;
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true),
             set_config('lock_timeout', coalesce(nullif(p_wait_ms, 0)::text, current_setting('lock_timeout')), true);
     -- One by one by their key: a condition on an array of ids would be planned at each call, for the array's length.
-    IF v_may_wait THEN
-        v_locked := ARRAY(
-            SELECT a.attempt_id
-            FROM service.attempts_among(p_entries) AS w (id)
-            CROSS JOIN LATERAL (
-                SELECT o.attempt_id
-                FROM service.attempts AS o
-                WHERE o.app_id = p_app_id AND o.attempt_id = w.id
-                LIMIT 1
-                FOR UPDATE) AS a);
-    ELSE
-        v_locked := ARRAY(
-            SELECT a.attempt_id
-            FROM service.attempts_among(p_entries) AS w (id)
-            CROSS JOIN LATERAL (
-                SELECT o.attempt_id
-                FROM service.attempts AS o
-                WHERE o.app_id = p_app_id AND o.attempt_id = w.id
-                LIMIT 1
-                FOR UPDATE SKIP LOCKED) AS a);
-    END IF;
+    FOREACH v_attempt_id IN ARRAY service.attempts_among(p_entries) LOOP
+        IF v_may_wait THEN
+            PERFORM FROM service.attempts AS a
+            WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt_id
+            FOR UPDATE;
+        ELSE
+            PERFORM FROM service.attempts AS a
+            WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt_id
+            FOR UPDATE SKIP LOCKED;
+        END IF;
+        IF FOUND THEN
+            v_locked := v_locked || v_attempt_id;
+        END IF;
+    END LOOP;
     v_head := service.lock_head(p_app_id, v_may_wait);
     IF v_head.app_id IS NULL THEN
         RETURN;
@@ -132,7 +127,7 @@ BEGIN
         ELSE
             SELECT e.seq, e.outcome INTO v_appended.seq, v_appended.outcome
             FROM audit.entries AS e
-            WHERE e.id = v_appended.id;
+            WHERE e.app_id = p_app_id AND e.id = v_appended.id;
             IF FOUND THEN
                 RETURN NEXT v_appended;
                 CONTINUE;
@@ -176,7 +171,20 @@ BEGIN
         v_entry.context_commitment := audit.hmac_sha256(v_entry.context_salt, audit.context(v_entry));
         v_entry.previous_hash := v_head.hash;
         v_entry.hash := audit.hash(v_entry);
-        INSERT INTO audit.entries SELECT (v_entry).*;
+        -- One parameter a column: Citus keeps the plan of such an INSERT.
+        INSERT INTO audit.entries
+            (seq, id, app_id, occurred_at, recorded_at, action, outcome, status_code, customer_id, before_image,
+             actor_key_id, actor_client_key, actor_name, actor_role, actor_claimed, reason, ip, user_agent,
+             request_id, idempotency_key, request, error_code, sqlstate, constraint_name, referencing_table,
+             error_message, previous_hash, hash, subject_commitment, context_commitment, subject_salt, context_salt)
+        VALUES
+            (v_entry.seq, v_entry.id, p_app_id, v_entry.occurred_at, v_entry.recorded_at, v_entry.action,
+             v_entry.outcome, v_entry.status_code, v_entry.customer_id, v_entry.before_image, v_entry.actor_key_id,
+             v_entry.actor_client_key, v_entry.actor_name, v_entry.actor_role, v_entry.actor_claimed, v_entry.reason,
+             v_entry.ip, v_entry.user_agent, v_entry.request_id, v_entry.idempotency_key, v_entry.request,
+             v_entry.error_code, v_entry.sqlstate, v_entry.constraint_name, v_entry.referencing_table,
+             v_entry.error_message, v_entry.previous_hash, v_entry.hash, v_entry.subject_commitment,
+             v_entry.context_commitment, v_entry.subject_salt, v_entry.context_salt);
         v_head.seq := v_entry.seq;
         v_head.hash := v_entry.hash;
         IF v_head.seq % 256 = 0 THEN
@@ -187,6 +195,8 @@ BEGIN
             PERFORM service.declare_redaction(p_app_id, v_entry.customer_id, v_entry.id, v_entry.seq);
         END IF;
         IF v_attempt.attempt_id IS NOT NULL THEN
+            v_attempt.expires_at := v_attempt.finished_at
+                + CASE WHEN v_attempt.outcome = 'INTERRUPTED' THEN interval '0' ELSE v_attempt.ttl END;
             UPDATE service.attempts AS a
             SET entry = v_attempt.entry, outcome = v_attempt.outcome, status_code = v_attempt.status_code,
                 body = v_attempt.body, before_image = v_attempt.before_image, failure = v_attempt.failure,
@@ -194,8 +204,7 @@ BEGIN
                 is_redacted = v_attempt.is_redacted,
                 fingerprint = CASE WHEN v_attempt.is_current AND NOT v_attempt.is_redacted THEN a.fingerprint END,
                 entry_seq = v_entry.seq,
-                expires_at = v_attempt.finished_at
-                    + CASE WHEN v_attempt.outcome = 'INTERRUPTED' THEN interval '0' ELSE a.ttl END
+                expires_at = v_attempt.expires_at
             WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt.attempt_id;
         END IF;
         v_appended.seq := v_entry.seq;
@@ -214,18 +223,16 @@ RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
-    v_item jsonb;
+    v_attempt_id uuid;
+    v_item       jsonb;
 BEGIN
     PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);
     -- One by one, but in the lock order all the same: all attempts before the chain.
-    PERFORM
-    FROM service.attempts_among(p_entries) AS w (id)
-    CROSS JOIN LATERAL (
-        SELECT
-        FROM service.attempts AS o
-        WHERE o.app_id = p_app_id AND o.attempt_id = w.id
-        LIMIT 1
-        FOR UPDATE) AS a;
+    FOREACH v_attempt_id IN ARRAY service.attempts_among(p_entries) LOOP
+        PERFORM FROM service.attempts AS a
+        WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt_id
+        FOR UPDATE;
+    END LOOP;
     FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         BEGIN

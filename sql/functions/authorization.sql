@@ -65,20 +65,22 @@ DECLARE
     c_per_address CONSTANT int         := 20;
     c_altogether  CONSTANT int         := 600;
     v_opened_at   CONSTANT timestamptz := date_trunc('minute', p_now);
+    v_is_full     boolean;
     v_limit       int;
     v_subject     text;
     v_counted     bigint;
 BEGIN
     -- An address that had its number isn't counted among all. Else all addresses come first, since they are easily
     -- changed: once those together had theirs, no further address gets a row.
+    PERFORM
+    FROM service.floods AS f
+    WHERE f.app_id = c_strangers AND f.kind = 'UNAUTHENTICATED' AND f.subject = p_address
+      AND f.opened_at = v_opened_at AND f.counted >= c_per_address;
+    v_is_full := FOUND;
     FOR v_subject, v_limit IN
         SELECT s.subject, s.most
         FROM (VALUES (1, 'all addresses', c_altogether), (2, p_address, c_per_address)) AS s (position, subject, most)
-        WHERE s.position = 2 OR NOT EXISTS (
-            SELECT
-            FROM service.floods AS f
-            WHERE f.app_id = c_strangers AND f.kind = 'UNAUTHENTICATED' AND f.subject = p_address
-              AND f.opened_at = v_opened_at AND f.counted >= c_per_address)
+        WHERE s.position = 2 OR NOT v_is_full
         ORDER BY s.position
     LOOP
         INSERT INTO service.floods AS f
@@ -101,34 +103,54 @@ COMMENT ON FUNCTION service.count_stranger IS
     'Counts a failed authentication. True if it gets an audit entry of its own; false if it was folded, because its address or all addresses together have had their number this minute.';
 
 CREATE OR REPLACE FUNCTION service.fold_answered(p_folded jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO service.floods AS f
-        (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
-    SELECT i.app_id, k.kind, i.subject, w.opened_at, w.closes_at, sum(i.count), sum(i.count),
-           (array_agg(service.flood_entry(i.entry) || jsonb_build_object('occurred_at', i.at) ORDER BY i.at DESC))[1]
-    FROM (SELECT coalesce(j.app_id, '00000000-0000-0000-0000-000000000000') AS app_id, j.app_id IS NULL AS is_strange,
-                 j.subject, j.at, j.count, j.entry
-          FROM jsonb_to_recordset(p_folded)
-              AS j (app_id uuid, subject text, at timestamptz, count bigint, entry jsonb)) AS i
-    CROSS JOIN LATERAL (SELECT CASE WHEN i.is_strange THEN 'UNAUTHENTICATED' ELSE 'RATE_LIMITED' END AS kind) AS k
-    -- The flood that the attempt belongs to. Where recovery has folded that already, one that has just begun and ended.
-    LEFT JOIN LATERAL (
-        SELECT o.opened_at, o.closes_at
-        FROM service.floods AS o
-        WHERE o.app_id = i.app_id AND o.kind = k.kind AND o.subject = i.subject AND o.closes_at > i.at
-        ORDER BY o.opened_at
-        LIMIT 1) AS known ON NOT i.is_strange
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN i.is_strange THEN date_trunc('minute', i.at) ELSE coalesce(known.opened_at, i.at) END,
-               CASE WHEN i.is_strange THEN date_trunc('minute', i.at) + interval '1 minute'
-                    ELSE coalesce(known.closes_at, i.at) END) AS w (opened_at, closes_at)
-    GROUP BY i.app_id, k.kind, i.subject, w.opened_at, w.closes_at
-    ORDER BY i.app_id, k.kind, i.subject, w.opened_at
-    ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
-        SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c_strangers CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    v_item      record;
+    v_opened_at timestamptz;
+    v_closes_at timestamptz;
+BEGIN
+    FOR v_item IN
+        SELECT coalesce(j.app_id, c_strangers) AS app_id,
+               CASE WHEN j.app_id IS NULL THEN 'UNAUTHENTICATED' ELSE 'RATE_LIMITED' END AS kind,
+               j.subject, j.at, j.count,
+               service.flood_entry(j.entry) || jsonb_build_object('occurred_at', j.at) AS entry
+        FROM jsonb_to_recordset(p_folded)
+            AS j (app_id uuid, subject text, at timestamptz, count bigint, entry jsonb)
+        ORDER BY 1, 2, 3, j.at
+    LOOP
+        IF v_item.app_id = c_strangers THEN
+            v_opened_at := date_trunc('minute', v_item.at);
+            v_closes_at := v_opened_at + interval '1 minute';
+        ELSE
+            -- The flood that it belongs to. Where recovery has folded that already, one that has just begun and ended.
+            SELECT f.opened_at, f.closes_at INTO v_opened_at, v_closes_at
+            FROM service.floods AS f
+            WHERE f.app_id = v_item.app_id AND f.kind = v_item.kind AND f.subject = v_item.subject
+              AND f.closes_at > v_item.at
+            ORDER BY f.opened_at
+            LIMIT 1;
+            v_opened_at := coalesce(v_opened_at, v_item.at);
+            v_closes_at := coalesce(v_closes_at, v_item.at);
+        END IF;
+        INSERT INTO service.floods AS f
+            (app_id, kind, subject, opened_at, closes_at, counted, folded, entry)
+        VALUES (v_item.app_id, v_item.kind, v_item.subject, v_opened_at, v_closes_at, v_item.count, v_item.count,
+                v_item.entry)
+        ON CONFLICT ON CONSTRAINT floods_pkey DO UPDATE
+            SET counted = f.counted + excluded.counted, folded = f.folded + excluded.folded, entry = excluded.entry;
+    END LOOP;
+END
 $$;
 COMMENT ON FUNCTION service.fold_answered IS
     'Adds attempts that an instance answered without the database, since those of their address or key were being folded. Takes an array of {"app_id", "subject", "at", "count", "entry"}: an address without app_id, or a key with its app.';
+
+CREATE OR REPLACE FUNCTION service.is_over(p_opened_at timestamptz, p_oldest timestamptz, p_latest timestamptz)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_opened_at <= p_oldest OR p_opened_at > p_latest;
+COMMENT ON FUNCTION service.is_over IS
+    'Whether a rate window is over: it opened at p_oldest or earlier, or after p_latest, before the clock stepped back.';
 
 CREATE OR REPLACE FUNCTION service.authorize(
     p_client_key    text,
@@ -148,6 +170,8 @@ DECLARE
     c_unknown     CONSTANT bytea := decode(repeat('00', 32), 'hex');
     c_single_429s CONSTANT int   := 100;
     v_now         timestamptz    := clock_timestamp();
+    v_oldest      timestamptz    := v_now - p_rate_window;
+    v_latest      timestamptz    := v_now + interval '10 s';
     v_matches     boolean;
     v_key         service.api_keys;
     v_window      service.rate_windows;
@@ -190,27 +214,29 @@ BEGIN
     v_cost := CASE WHEN p_cost <= v_limit THEN p_cost ELSE 1 END;
     v_decision.rate_limit := v_limit;
     -- One atomic UPSERT: exact, for any number of instances. A window that opens in the future was opened before the
-    -- clock stepped back, and is over. The clock is read under the row's lock: by v_now, a window that was opened while
-    -- this request waited would open in the future, too.
+    -- clock stepped back, and is over; but not one that was opened while this request waited for the row, which none
+    -- does for 10 s. No function here depends on more than its arguments: a distributed table demands that.
     INSERT INTO service.rate_windows AS w (app_id, key_id, opened_at, spent, refused, was_granted, last_used_at)
     VALUES (v_key.app_id, v_key.id, v_now, v_cost, 0, true, v_now)
     ON CONFLICT ON CONSTRAINT rate_windows_pkey DO UPDATE
-        SET (opened_at, spent, refused, was_granted, last_used_at) = (
-            SELECT CASE WHEN is_over THEN now ELSE w.opened_at END,
-                   CASE WHEN is_over THEN excluded.spent WHEN is_granted THEN w.spent + v_cost ELSE w.spent END,
-                   CASE WHEN is_over THEN excluded.refused WHEN is_granted THEN w.refused ELSE w.refused + 1 END,
-                   CASE WHEN is_over THEN excluded.was_granted ELSE is_granted END,
-                   now
-            FROM (SELECT w.opened_at + p_rate_window <= t.now OR w.opened_at > t.now AS is_over,
-                         w.spent + v_cost <= v_limit AS is_granted, t.now
-                  FROM (SELECT clock_timestamp() AS now OFFSET 0) AS t) AS state)
+        SET opened_at = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.opened_at
+                             ELSE w.opened_at END,
+            spent = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.spent
+                         WHEN w.spent + v_cost <= v_limit THEN w.spent + v_cost
+                         ELSE w.spent END,
+            refused = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.refused
+                           WHEN w.spent + v_cost <= v_limit THEN w.refused
+                           ELSE w.refused + 1 END,
+            was_granted = CASE WHEN service.is_over(w.opened_at, v_oldest, v_latest) THEN excluded.was_granted
+                               ELSE w.spent + v_cost <= v_limit END,
+            last_used_at = excluded.last_used_at
     RETURNING * INTO v_window;
     v_decision.rate_remaining := greatest(v_limit - v_window.spent, 0);
     v_decision.rate_reset := ceil(extract(epoch FROM v_window.opened_at + p_rate_window));
     IF NOT v_window.was_granted THEN
         v_decision.verdict := 'RATE_LIMITED';
-        v_decision.retry_after :=
-            greatest(1, ceil(extract(epoch FROM v_window.opened_at + p_rate_window - v_window.last_used_at)));
+        v_decision.retry_after := ceil(extract(epoch FROM greatest(
+            interval '1 s', least(p_rate_window, v_window.opened_at + p_rate_window - v_now))));
         IF v_decision.is_recorded AND v_window.refused > c_single_429s THEN
             v_decision.is_recorded := false;
             INSERT INTO service.floods AS f

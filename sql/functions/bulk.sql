@@ -46,15 +46,20 @@ CREATE OR REPLACE FUNCTION service.finish_bulk(
     p_app_id uuid, p_attempt_id uuid, p_body text, p_request jsonb, p_customer_ids uuid[]) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_attempt service.attempts;
+    v_attempt     service.attempts;
+    v_customer_id uuid;
 BEGIN
     PERFORM service.await_redactions(p_app_id);
     PERFORM service.finish(p_app_id, p_attempt_id, 'SUCCEEDED', 200, p_body, NULL, p_request);
     -- A customer may have been redacted since the request was admitted.
-    PERFORM service.redact_bulk_answers(r.app_id, r.customer_id, p_attempt_id)
-    FROM service.attempts AS a
-    JOIN service.redactions AS r ON r.app_id = a.app_id AND r.redacted_at >= a.admitted_at
-    WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id AND r.customer_id = ANY (p_customer_ids);
+    FOR v_customer_id IN
+        SELECT r.customer_id
+        FROM service.attempts AS a
+        JOIN service.redactions AS r ON r.app_id = p_app_id AND r.redacted_at >= a.admitted_at
+        WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id AND r.customer_id = ANY (p_customer_ids)
+    LOOP
+        PERFORM service.redact_bulk_answers(p_app_id, v_customer_id, p_attempt_id);
+    END LOOP;
     SELECT * INTO v_attempt FROM service.attempts AS a WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id;
     RETURN service.receipt(v_attempt);
 END

@@ -7,38 +7,47 @@
 -- Locks, in this order: the own attempt, the bulk deletion, its items.
 
 CREATE OR REPLACE FUNCTION service.bulk_deletion(b service.bulk_deletions) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT (b).bulk_id AS id,
-                 (b).status AS status,
-                 count(*) AS total,
-                 count(*) FILTER (WHERE i.status_code = 200) AS deleted,
-                 count(*) FILTER (WHERE i.status_code = 400) AS refused,
-                 count(*) FILTER (WHERE i.status_code = 404) AS not_found,
-                 count(*) FILTER (WHERE i.status_code NOT IN (200, 400, 404)) AS failed
-          FROM service.bulk_items AS i
-          WHERE i.app_id = (b).app_id AND i.bulk_id = (b).bulk_id) AS r);
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT row_to_json(r)::text
+        FROM (SELECT b.bulk_id AS id,
+                     b.status,
+                     count(*) AS total,
+                     count(*) FILTER (WHERE i.status_code = 200) AS deleted,
+                     count(*) FILTER (WHERE i.status_code = 400) AS refused,
+                     count(*) FILTER (WHERE i.status_code = 404) AS not_found,
+                     count(*) FILTER (WHERE i.status_code NOT IN (200, 400, 404)) AS failed
+              FROM service.bulk_items AS i
+              WHERE i.app_id = b.app_id AND i.bulk_id = b.bulk_id) AS r);
+END
+$$;
 COMMENT ON FUNCTION service.bulk_deletion(service.bulk_deletions) IS
     'A bulk deletion as the API renders it. In a dry run deleted is how many would be.';
 
 CREATE OR REPLACE FUNCTION service.bulk_state(p_app_id uuid, p_bulk_id uuid) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT service.bulk_deletion(b)
-    FROM service.bulk_deletions AS b
-    WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_bulk service.bulk_deletions;
+BEGIN
+    SELECT * INTO v_bulk FROM service.bulk_deletions AS b WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
+    RETURN CASE WHEN FOUND THEN service.bulk_deletion(v_bulk) END;
+END
 $$;
 COMMENT ON FUNCTION service.bulk_state IS 'How far a bulk deletion has come; NULL if the app has no such one.';
 
 CREATE OR REPLACE FUNCTION service.bulk_results(p_app_id uuid, p_bulk_id uuid, p_messages jsonb) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(
-        '{"id":' || to_json(i.customer_id) || ',"statusCode":' || coalesce(i.status_code::text, 'null')
-            || coalesce(',"message":' || to_json(p_messages ->> i.status_code::text), '')
-            || coalesce(',"entry":' || to_json(i.attempt_id), '') || E'}\n',
-        '' ORDER BY i."position")
-    FROM service.bulk_items AS i
-    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT string_agg(
+            '{"id":' || to_json(i.customer_id) || ',"statusCode":' || coalesce(i.status_code::text, 'null')
+                || coalesce(',"message":' || to_json(p_messages ->> i.status_code::text), '')
+                || coalesce(',"entry":' || to_json(i.attempt_id), '') || E'}\n',
+            '' ORDER BY i."position")
+        FROM service.bulk_items AS i
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id);
+END
 $$;
 COMMENT ON FUNCTION service.bulk_results IS
     'The items of a bulk deletion, one a line in the order asked, with the message for each status; NULL if the app has no such bulk deletion.';
@@ -47,12 +56,13 @@ CREATE OR REPLACE FUNCTION service.create_bulk(
     p_app_id uuid, p_attempt_id uuid, p_customer_ids uuid[], p_dry_run boolean, p_reason text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_bulk service.bulk_deletions;
+    v_attempt service.attempts;
+    v_bulk    service.bulk_deletions;
 BEGIN
+    SELECT * INTO STRICT v_attempt FROM service.attempts AS a WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id;
     INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, reason, key_id, created_at, try_after)
-    SELECT a.app_id, a.attempt_id, p_dry_run, coalesce(p_reason, a.entry ->> 'reason'), a.key_id, a.admitted_at, a.admitted_at
-    FROM service.attempts AS a
-    WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
+    VALUES (p_app_id, p_attempt_id, p_dry_run, coalesce(p_reason, v_attempt.entry ->> 'reason'), v_attempt.key_id,
+            v_attempt.admitted_at, v_attempt.admitted_at)
     RETURNING * INTO v_bulk;
     INSERT INTO service.bulk_items (app_id, bulk_id, "position", customer_id)
     SELECT p_app_id, p_attempt_id, i."position", i.customer_id
@@ -71,7 +81,7 @@ DECLARE
     v_bulk service.bulk_deletions;
 BEGIN
     UPDATE service.bulk_deletions AS b
-    SET status = CASE b.status WHEN 'RUNNING' THEN 'CANCELLED' ELSE b.status END
+    SET status = CASE WHEN b.status = 'RUNNING' THEN 'CANCELLED' ELSE b.status END
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
     RETURNING * INTO v_bulk;
     IF NOT FOUND THEN
@@ -87,38 +97,47 @@ COMMENT ON FUNCTION service.cancel_bulk IS
 
 CREATE OR REPLACE FUNCTION service.settle_bulk_items(p_app_id uuid, p_bulk_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_item record;
 BEGIN
-    UPDATE service.bulk_items AS i
-    SET status_code = CASE WHEN came.is_final THEN came.status_code END,
-        attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
-    FROM (SELECT o."position",
-                 coalesce(a.status_code, e.status_code) AS status_code,
-                 coalesce(a.outcome::text, e.outcome) IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
-                     OR coalesce(a.outcome::text, e.outcome) = 'FAILED'
-                        AND coalesce(a.status_code, e.status_code) = 500 AS is_final,
-                 a.attempt_id IS NOT NULL AND a.outcome IS NULL AS is_running
-          FROM service.bulk_items AS o
-          LEFT JOIN service.attempts AS a ON a.app_id = o.app_id AND a.attempt_id = o.attempt_id
-          -- The attempt is forgotten after a day, its entry never.
-          LEFT JOIN audit.entries AS e ON a.attempt_id IS NULL AND e.app_id = o.app_id AND e.id = o.attempt_id
-          WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.status_code IS NULL
-            AND o.attempt_id IS NOT NULL) AS came
-    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running;
+    FOR v_item IN
+        SELECT o."position",
+               coalesce(a.status_code, e.status_code) AS status_code,
+               coalesce(a.outcome::text, e.outcome) IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
+                   OR coalesce(a.outcome::text, e.outcome) = 'FAILED'
+                      AND coalesce(a.status_code, e.status_code) = 500 AS is_final
+        FROM service.bulk_items AS o
+        LEFT JOIN service.attempts AS a ON a.app_id = p_app_id AND a.attempt_id = o.attempt_id
+        -- The attempt is forgotten after a day, its entry never.
+        LEFT JOIN audit.entries AS e ON a.attempt_id IS NULL AND e.app_id = p_app_id AND e.id = o.attempt_id
+        WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.status_code IS NULL AND o.attempt_id IS NOT NULL
+          -- It runs.
+          AND NOT (a.attempt_id IS NOT NULL AND a.outcome IS NULL)
+    LOOP
+        UPDATE service.bulk_items AS i
+        SET status_code = CASE WHEN v_item.is_final THEN v_item.status_code END,
+            attempt_id = CASE WHEN v_item.is_final THEN i.attempt_id END
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = v_item."position";
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION service.settle_bulk_items IS
     'Brings items to the ends that their attempts have come to; those whose attempt certainly had no effect are to be done again.';
 
 CREATE OR REPLACE FUNCTION service.bulk_apps() RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT b.app_id
-    FROM service.bulk_deletions AS b
-    WHERE NOT b.is_settled
-      AND (b.try_after <= clock_timestamp() OR b.try_after > clock_timestamp() + interval '2 minutes')
-    GROUP BY b.app_id
-    ORDER BY min(b.try_after)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT d.app_id FROM (%s) AS d GROUP BY d.app_id ORDER BY min(d.try_after)',
+        service.on_this_node(
+            'SELECT b.app_id, b.try_after
+             FROM %s AS b
+             WHERE NOT b.is_settled AND (b.try_after <= $1 OR b.try_after > $1 + interval ''2 minutes'')',
+            'service.bulk_deletions'))
+    USING clock_timestamp();
+END
 $$;
-COMMENT ON FUNCTION service.bulk_apps IS 'The apps that have bulk deletions to be worked on, the one that has waited longest first.';
+COMMENT ON FUNCTION service.bulk_apps IS 'The apps of this node that have bulk deletions to be worked on, the one that has waited longest first.';
 
 CREATE OR REPLACE FUNCTION service.take_bulk_items(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_item
@@ -131,12 +150,12 @@ DECLARE
     v_taken int := 0;
 BEGIN
     DELETE FROM service.bulk_deletions AS b
-    USING (SELECT o.app_id, o.bulk_id
+    USING (SELECT o.bulk_id
            FROM service.bulk_deletions AS o
            WHERE o.app_id = p_app_id AND o.is_settled AND o.created_at < v_now - interval '30 days'
            LIMIT 1
            FOR UPDATE SKIP LOCKED) AS old
-    WHERE b.app_id = old.app_id AND b.bulk_id = old.bulk_id;
+    WHERE b.app_id = p_app_id AND b.bulk_id = old.bulk_id;
 
     SELECT * INTO v_bulk
     FROM service.bulk_deletions AS b
@@ -187,7 +206,7 @@ BEGIN
         WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
     ELSE
         UPDATE service.bulk_deletions AS b
-        SET status = CASE b.status WHEN 'RUNNING' THEN 'DONE' ELSE b.status END, is_settled = true, reason = NULL
+        SET status = CASE WHEN b.status = 'RUNNING' THEN 'DONE' ELSE b.status END, is_settled = true, reason = NULL
         WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
     END IF;
 END
@@ -198,6 +217,8 @@ COMMENT ON FUNCTION service.take_bulk_items IS
 CREATE OR REPLACE FUNCTION service.end_bulk_items(
     p_app_id uuid, p_bulk_id uuid, p_positions int[], p_status_codes int[], p_pause interval) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now timestamptz;
 BEGIN
     PERFORM
     FROM service.bulk_deletions AS b
@@ -209,8 +230,9 @@ BEGIN
     WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = c."position"
       AND i.status_code IS NULL AND i.attempt_id IS NULL;
     PERFORM service.settle_bulk_items(p_app_id, p_bulk_id);
+    v_now := clock_timestamp();
     UPDATE service.bulk_deletions AS b
-    SET try_after = clock_timestamp() + p_pause
+    SET try_after = v_now + p_pause
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
 END
 $$;

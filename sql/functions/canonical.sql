@@ -73,7 +73,13 @@ RETURN audit.member('seq', e.seq::text)
     || audit.member('referencing_table', e.referencing_table);
 COMMENT ON FUNCTION audit.canonical(audit.entries) IS 'Canonical form of the members that are never erased.';
 
+CREATE OR REPLACE FUNCTION audit.links(e audit.entries) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN e.subject_commitment || e.context_commitment || e.previous_hash;
+COMMENT ON FUNCTION audit.links(audit.entries) IS
+    'What the hash covers besides the canonical form: both commitments, and the hash of the entry before.';
+
 CREATE OR REPLACE FUNCTION audit.hash(e audit.entries) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN sha256(audit.canonical(e) || e.subject_commitment || e.context_commitment || e.previous_hash);
+RETURN sha256(audit.canonical(e) || audit.links(e));
 COMMENT ON FUNCTION audit.hash(audit.entries) IS 'The hash that an entry must carry.';

@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION service.try_deletion(
     OUT deletable boolean, OUT referencing_table text, OUT constraint_name text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_now        timestamptz;
     v_deleted    bigint;
     v_sqlstate   text;
     v_schema     text;
@@ -26,8 +27,9 @@ BEGIN
         WHERE c.app_id = p_app_id AND c.id = p_customer_id
         FOR UPDATE NOWAIT;
         -- As DeleteCustomer does.
+        v_now := clock_timestamp();
         DELETE FROM public.legal_holds AS h
-        WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id AND h.until <= clock_timestamp();
+        WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id AND h.until <= v_now;
         DELETE FROM public.customers AS c
         WHERE c.app_id = p_app_id AND c.id = p_customer_id;
         GET DIAGNOSTICS v_deleted = ROW_COUNT;
@@ -76,7 +78,7 @@ DECLARE
     v_refuses  text[] := '{}';
     v_acts     text[] := '{}';
 BEGIN
-    SELECT service.record(c) INTO customer
+    SELECT service.record(ROW(c.*)) INTO customer
     FROM public.customers AS c
     WHERE c.app_id = p_app_id AND c.id = p_customer_id;
     IF NOT FOUND THEN

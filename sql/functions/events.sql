@@ -39,9 +39,12 @@ COMMENT ON FUNCTION service.event(audit.entries) IS
 
 CREATE OR REPLACE FUNCTION service.events(p_app_id uuid, p_after bigint, p_limit int, p_types text[] DEFAULT NULL)
 RETURNS TABLE (seq bigint, id uuid, type text, event text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH page AS MATERIALIZED (
-        SELECT e.seq, e.id, t.type, service.event(e) AS event
+        SELECT e.seq, e.id, t.type, service.event(ROW(e.*)) AS event
         FROM audit.entries AS e
         CROSS JOIN LATERAL (SELECT service.event_type(e.action, e.outcome)) AS t (type)
         WHERE e.app_id = p_app_id AND e.seq > p_after AND e.seq <= p_after + 1000
@@ -56,22 +59,26 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                 ELSE greatest(p_after, least(p_after + 1000, coalesce((
                     SELECT h.seq FROM audit.heads AS h WHERE h.app_id = p_app_id), 0))) END,
            NULL, NULL, NULL
-    ORDER BY 1, 2 NULLS LAST
+    ORDER BY 1, 2 NULLS LAST;
+END
 $$;
 COMMENT ON FUNCTION service.events IS
     'The events behind a place in the chain, in order, of the next thousand entries at most. The last row is no event: its seq is the place up to which there are no others.';
 
 CREATE OR REPLACE FUNCTION service.listening(p_apps uuid[], p_keys uuid[])
 RETURNS TABLE (app_id uuid, seq bigint, ended_key uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT h.app_id, h.seq, NULL::uuid
-    FROM audit.heads AS h
-    WHERE h.app_id = ANY (p_apps)
-    UNION ALL
-    SELECT NULL, NULL, k.id
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY EXECUTE service.on_this_node(
+        'SELECT h.app_id, h.seq, NULL::uuid FROM %s AS h WHERE h.app_id = ANY ($1)', 'audit.heads')
+    USING p_apps;
+    RETURN QUERY
+    SELECT NULL::uuid, NULL::bigint, k.id
     FROM service.api_keys AS k
     WHERE k.app_id = ANY (p_apps) AND k.id = ANY (p_keys)
-      AND (k.revoked_at IS NOT NULL OR k.expires_at <= statement_timestamp())
+      AND (k.revoked_at IS NOT NULL OR k.expires_at <= statement_timestamp());
+END
 $$;
 COMMENT ON FUNCTION service.listening IS
-    'What an instance wants to know for all its listeners at once: how long the chains of their apps are, and which of their keys are good no more.';
+    'What an instance wants to know for all its listeners at once: how long the chains of those of their apps are that this node has, and which of their keys are good no more.';

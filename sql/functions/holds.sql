@@ -17,12 +17,14 @@ $$;
 COMMENT ON FUNCTION service.legal_hold(public.legal_holds) IS 'A hold as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.is_held(p_app_id uuid, p_customer_id uuid) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (
         SELECT
         FROM public.legal_holds AS h
         WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
-          AND (h.until IS NULL OR h.until > clock_timestamp()))
+          AND (h.until IS NULL OR h.until > clock_timestamp()));
+END
 $$;
 COMMENT ON FUNCTION service.is_held IS 'Whether a hold keeps the customer now.';
 
@@ -31,28 +33,30 @@ CREATE OR REPLACE FUNCTION service.place_hold(
     p_not_found text, p_mismatch text, p_past text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_now      timestamptz;
     v_customer public.customers;
+    v_actor    text;
     v_hold     public.legal_holds;
 BEGIN
     SELECT * INTO v_customer
     FROM public.customers AS c
     WHERE c.app_id = p_app_id AND c.id = p_customer_id
     FOR NO KEY UPDATE;
+    v_now := clock_timestamp();
     IF NOT FOUND THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
     ELSIF service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', 412, p_mismatch, service.image(v_customer));
-    ELSIF p_until <= clock_timestamp() THEN
+    ELSIF p_until <= v_now THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', 400, p_past, service.image(v_customer));
     END IF;
     -- What the entry tells of the reason is subject data, as that of the header is.
     UPDATE service.attempts AS a
     SET entry = a.entry || jsonb_build_object('reason', p_reason)
-    WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id;
-    INSERT INTO public.legal_holds AS h (app_id, customer_id, reason, until, placed_at, placed_by)
-    SELECT p_app_id, p_customer_id, p_reason, p_until, clock_timestamp(), a.entry ->> 'actor_name'
-    FROM service.attempts AS a
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
+    RETURNING a.entry ->> 'actor_name' INTO v_actor;
+    INSERT INTO public.legal_holds AS h (app_id, customer_id, reason, until, placed_at, placed_by)
+    VALUES (p_app_id, p_customer_id, p_reason, p_until, v_now, v_actor)
     ON CONFLICT ON CONSTRAINT legal_holds_pkey DO UPDATE
         SET reason = excluded.reason, until = excluded.until, placed_at = excluded.placed_at,
             placed_by = excluded.placed_by

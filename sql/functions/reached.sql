@@ -59,7 +59,7 @@ BEGIN
           JOIN pg_constraint AS k ON k.oid = c.key
           CROSS JOIN LATERAL (
               SELECT service.readable_table(k.confrelid) || ' AS p JOIN ' || service.readable_table(k.conrelid)
-                     || ' AS r ON ' || service.key_condition(k.oid) AS tables) AS j
+                     || ' AS r ON ' || service.key_condition(k.oid) || service.within_app(k.oid) AS tables) AS j
           WHERE c.effect <> 'CHECK') AS e;
 
     SELECT string_agg(

@@ -39,14 +39,17 @@ RETURN (
 COMMENT ON FUNCTION service.audit_entry(audit.entries) IS
     'An audit entry as the API renders it: its columns in order, without the salts, with which an erased value could be guessed, and without what a redaction is about to erase.';
 
-CREATE OR REPLACE FUNCTION service.audit_proof(e audit.entries) RETURNS text
+CREATE OR REPLACE FUNCTION service.audit_salts(e audit.entries) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN left(service.audit_entry(e), -1)
-    || ',"subject_salt":' || coalesce(
+RETURN '"subject_salt":' || coalesce(
         CASE WHEN NOT service.is_under_redaction(e.app_id, e.customer_id, e.seq)
              THEN '"' || encode(e.subject_salt, 'hex') || '"' END, 'null')
-    || ',"context_salt":' || coalesce('"' || encode(e.context_salt, 'hex') || '"', 'null')
-    || '}';
+    || ',"context_salt":' || coalesce('"' || encode(e.context_salt, 'hex') || '"', 'null');
+COMMENT ON FUNCTION service.audit_salts(audit.entries) IS 'The salts of an entry, unless a redaction is about to erase them.';
+
+CREATE OR REPLACE FUNCTION service.audit_proof(e audit.entries) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN left(service.audit_entry(e), -1) || ',' || service.audit_salts(e) || '}';
 COMMENT ON FUNCTION service.audit_proof(audit.entries) IS
     'The same with the salts, so that a reader can compute the hashes: docs/audit-chain.md.';
 

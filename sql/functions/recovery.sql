@@ -6,37 +6,53 @@
 -- Locks, in this order: attempts by id, skipping locked ones; floods; the head of the chain last.
 
 CREATE OR REPLACE FUNCTION service.release(p_attempts uuid[]) RETURNS SETOF uuid
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.attempts AS a
-    SET lease_expires_at = least(a.lease_expires_at, clock_timestamp())
-    FROM (SELECT o.app_id, o.attempt_id
-          FROM service.attempts AS o
-          WHERE o.entry_seq IS NULL AND o.attempt_id = ANY (p_attempts)
-          ORDER BY o.app_id, o.attempt_id
-          FOR UPDATE SKIP LOCKED) AS unheld
-    WHERE a.app_id = unheld.app_id AND a.attempt_id = unheld.attempt_id
-    RETURNING a.attempt_id
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now      timestamptz := clock_timestamp();
+    v_app_id   uuid;
+    v_attempts uuid[];
+BEGIN
+    FOR v_app_id, v_attempts IN EXECUTE service.on_this_node(
+        'SELECT a.app_id, array_agg(a.attempt_id)
+         FROM %s AS a
+         WHERE a.entry_seq IS NULL AND a.attempt_id = ANY ($1)
+         GROUP BY a.app_id', 'service.attempts')
+        USING p_attempts
+    LOOP
+        RETURN QUERY
+        UPDATE service.attempts AS a
+        SET lease_expires_at = least(a.lease_expires_at, v_now)
+        FROM (SELECT o.attempt_id
+              FROM service.attempts AS o
+              WHERE o.app_id = v_app_id AND o.entry_seq IS NULL AND o.attempt_id = ANY (v_attempts)
+              ORDER BY o.attempt_id
+              FOR UPDATE SKIP LOCKED) AS unheld
+        WHERE a.app_id = v_app_id AND a.attempt_id = unheld.attempt_id
+        RETURNING a.attempt_id;
+    END LOOP;
+END
 $$;
 COMMENT ON FUNCTION service.release IS
-    'Ends the leases of attempts that their instance gave up without knowing their end, so that recovery or a retry takes them over at once. Skips those that a transaction still holds. Returns the others.';
+    'Ends the leases of attempts that their instance gave up without knowing their end, so that recovery or a retry takes them over at once. Skips those that a transaction still holds, and those of other nodes. Returns the others.';
 
 CREATE OR REPLACE FUNCTION service.overdue() RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT DISTINCT app_id
-    FROM (SELECT a.app_id
-          FROM service.attempts AS a
-          WHERE a.entry_seq IS NULL
-            AND (a.lease_expires_at < statement_timestamp() OR a.admitted_at > statement_timestamp())
-          UNION ALL
-          SELECT f.app_id
-          FROM service.floods AS f
-          WHERE f.closes_at < statement_timestamp() - interval '1 second' OR f.opened_at > statement_timestamp()
-          UNION ALL
-          SELECT r.app_id
-          FROM service.redactions AS r
-          WHERE NOT r.is_erased AND service.redaction_seq(r) IS NOT NULL) AS work
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE concat_ws(
+        ' UNION ',
+        service.on_this_node(
+            'SELECT a.app_id FROM %s AS a
+             WHERE a.entry_seq IS NULL
+               AND (a.lease_expires_at < statement_timestamp() OR a.admitted_at > statement_timestamp())',
+            'service.attempts'),
+        service.on_this_node(
+            'SELECT f.app_id FROM %s AS f
+             WHERE f.closes_at < statement_timestamp() - interval ''1 second'' OR f.opened_at > statement_timestamp()',
+            'service.floods'),
+        service.on_this_node('SELECT r.app_id FROM %s AS r WHERE NOT r.is_erased', 'service.redactions'));
+END
 $$;
-COMMENT ON FUNCTION service.overdue IS 'The apps that have something to recover.';
+COMMENT ON FUNCTION service.overdue() IS 'The apps of this node that may have something to recover.';
 
 CREATE OR REPLACE FUNCTION service.recover(p_app_id uuid, p_limit int) RETURNS service.recovered
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -110,26 +126,46 @@ COMMENT ON FUNCTION service.recover IS
     'Receipts of an app without entry are completed, attempts past their lease end as INTERRUPTED and free their key, closed floods are folded.';
 
 CREATE OR REPLACE FUNCTION service.purge(p_limit int) RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH purged AS (
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now      timestamptz := clock_timestamp();
+    v_purged   bigint := 0;
+    v_deleted  bigint;
+    v_app_id   uuid;
+    v_attempts uuid[];
+BEGIN
+    -- So many of each shard, where there are several.
+    FOR v_app_id, v_attempts IN EXECUTE service.on_this_node(
+        'SELECT e.app_id, array_agg(e.attempt_id)
+         FROM (SELECT a.app_id, a.attempt_id
+               FROM %s AS a
+               WHERE a.expires_at < $1
+               LIMIT $2
+               FOR UPDATE SKIP LOCKED) AS e
+         GROUP BY e.app_id', 'service.attempts')
+        USING v_now, p_limit
+    LOOP
         DELETE FROM service.attempts AS a
-        USING (SELECT o.app_id, o.attempt_id
-               FROM service.attempts AS o
-               -- clock_timestamp() is volatile, and no condition for an index.
-               WHERE o.expires_at < statement_timestamp()
-               LIMIT p_limit
-               FOR UPDATE SKIP LOCKED) AS old
-        WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id
-        RETURNING 1)
-    SELECT count(*) FROM purged
+        WHERE a.app_id = v_app_id AND a.attempt_id = ANY (v_attempts) AND a.expires_at < v_now;
+        GET DIAGNOSTICS v_deleted = ROW_COUNT;
+        v_purged := v_purged + v_deleted;
+    END LOOP;
+    RETURN v_purged;
+END
 $$;
-COMMENT ON FUNCTION service.purge IS 'Forgets answers whose time is over, never one that still lacks its audit entry.';
+COMMENT ON FUNCTION service.purge IS
+    'Forgets answers of this node whose time is over, never one that still lacks its audit entry.';
 
 CREATE OR REPLACE FUNCTION service.audit_lag(OUT attempts bigint, OUT seconds double precision)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(a.finished_at)), 0)
-    FROM service.attempts AS a
-    WHERE a.entry_seq IS NULL AND a.finished_at IS NOT NULL
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(u.finished_at)), 0) FROM (%s) AS u',
+        service.on_this_node(
+            'SELECT a.finished_at FROM %s AS a WHERE a.entry_seq IS NULL AND a.finished_at IS NOT NULL',
+            'service.attempts'))
+    INTO attempts, seconds;
+END
 $$;
 COMMENT ON FUNCTION service.audit_lag IS
-    'How many finished attempts lack their audit entry, and for how many seconds the oldest has.';
+    'How many finished attempts of this node lack their audit entry, and for how many seconds the oldest has.';

@@ -10,64 +10,78 @@
 -- of service.redactions, the customer's attempts (skipping those that are locked, which may wait for the customer).
 
 CREATE OR REPLACE FUNCTION service.await_redactions(p_app_id uuid) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_advisory_xact_lock_shared(hashtextextended('redaction ' || p_app_id, 0))
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('redaction ' || p_app_id, 0));
+END
 $$;
 COMMENT ON FUNCTION service.await_redactions IS
     'Until the end of the transaction no redaction of the app is under way, so that what it reads next is not about to be erased.';
 
 CREATE OR REPLACE FUNCTION service.redact_bulk_answers(
     p_app_id uuid, p_customer_id uuid, p_attempt_id uuid DEFAULT NULL) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.attempts AS a
-    SET body = (
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_attempt_id uuid;
+    v_body       text;
+BEGIN
+    FOR v_attempt_id, v_body IN
+        SELECT a.attempt_id, a.body
+        FROM service.attempts AS a
+        WHERE a.app_id = p_app_id AND a.action = 'customer.bulk-delete' AND a.customer_id IS NULL
+          AND a.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN a.body) > 0
+          AND (p_attempt_id IS NULL OR a.attempt_id = p_attempt_id)
+        ORDER BY a.attempt_id
+        FOR UPDATE
+    LOOP
         SELECT '{"results":[' || string_agg(
             CASE WHEN r.item ->> 'id' = p_customer_id::text AND r.item -> 'customer' IS NOT NULL
                  THEN format('{"id":%s,"statusCode":%s,"customer":%s}',
                              r.item -> 'id', r.item -> 'statusCode', service.redacted((r.item -> 'customer')::text))
                  ELSE r.item::text END, ',' ORDER BY r.position) || ']}'
-        FROM json_array_elements(a.body::json -> 'results') WITH ORDINALITY AS r (item, position))
-    WHERE a.app_id = p_app_id AND a.action = 'customer.bulk-delete' AND a.customer_id IS NULL
-      AND a.attempt_id IN (
-          SELECT o.attempt_id
-          FROM service.attempts AS o
-          WHERE o.app_id = p_app_id AND o.action = 'customer.bulk-delete' AND o.customer_id IS NULL
-            AND o.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN o.body) > 0
-            AND (p_attempt_id IS NULL OR o.attempt_id = p_attempt_id)
-          ORDER BY o.attempt_id
-          FOR UPDATE)
+        INTO v_body
+        FROM json_array_elements(v_body::json -> 'results') WITH ORDINALITY AS r (item, position);
+        UPDATE service.attempts AS a
+        SET body = v_body
+        WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt_id;
+    END LOOP;
+END
 $$;
 COMMENT ON FUNCTION service.redact_bulk_answers IS
     'Erases the personal data of a customer from the stored answers of bulk requests, or of one of them.';
 
 CREATE OR REPLACE FUNCTION service.redact_attempts(
     p_app_id uuid, p_customer_id uuid, p_except uuid, p_limit int) RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH redacted AS (
-        UPDATE service.attempts AS a
-        SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
-            before_image = NULL,
-            fingerprint = NULL,
-            entry = a.entry - 'reason',
-            failure = a.failure - 'error_message',
-            is_redacted = true
-        FROM (SELECT o.attempt_id
-              FROM service.attempts AS o
-              WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
-                AND NOT o.is_redacted
-              ORDER BY o.attempt_id
-              LIMIT p_limit
-              FOR UPDATE SKIP LOCKED) AS found
-        WHERE a.app_id = p_app_id AND a.attempt_id = found.attempt_id
-        RETURNING 1)
-    SELECT count(*) FROM redacted
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_redacted bigint;
+BEGIN
+    UPDATE service.attempts AS a
+    SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
+        before_image = NULL,
+        fingerprint = NULL,
+        entry = a.entry - 'reason',
+        failure = a.failure - 'error_message',
+        is_redacted = true
+    FROM (SELECT o.attempt_id
+          FROM service.attempts AS o
+          WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
+            AND NOT o.is_redacted
+          ORDER BY o.attempt_id
+          LIMIT p_limit
+          FOR UPDATE SKIP LOCKED) AS found
+    WHERE a.app_id = p_app_id AND a.attempt_id = found.attempt_id;
+    GET DIAGNOSTICS v_redacted = ROW_COUNT;
+    RETURN v_redacted;
+END
 $$;
 COMMENT ON FUNCTION service.redact_attempts IS
     'Erases the personal data of a customer from attempts, all but one, except those that a transaction has locked: a running one waits for the customer, and finds it redacted.';
 
 CREATE OR REPLACE FUNCTION service.known_record(p_app_id uuid, p_customer_id uuid) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(
         (SELECT service.redacted(r.record)
          FROM service.redactions AS r
          WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.record IS NOT NULL
@@ -97,7 +111,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         (SELECT service.redacted(json_build_object('id', p_customer_id, 'appId', 'app_' || p_app_id)::text)
          WHERE EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id)
             OR EXISTS (SELECT FROM service.attempts AS a
-                       WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id AND a.action <> 'customer.redact')))
+                       WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id AND a.action <> 'customer.redact')));
+END
 $$;
 COMMENT ON FUNCTION service.known_record IS
     'The redacted record of a customer that has no row any more, as far as receipts, the trail and earlier redactions know it; NULL if none of them knows the id.';
@@ -136,8 +151,10 @@ BEGIN
         updated_at = CASE WHEN (c.first_name, c.last_name, c.phone_number) = ('[redacted]', '', '') AND c.email IS NULL
                           THEN c.updated_at ELSE v_now END
     WHERE c.app_id = p_app_id AND c.id = p_customer_id
-    RETURNING service.record(c) INTO v_record;
-    IF NOT FOUND THEN
+    RETURNING * INTO v_customer;
+    IF FOUND THEN
+        v_record := service.record(v_customer);
+    ELSE
         v_record := service.known_record(p_app_id, p_customer_id);
         IF v_record IS NULL THEN
             RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
@@ -172,33 +189,40 @@ COMMENT ON FUNCTION service.redact IS
 
 CREATE OR REPLACE FUNCTION service.declare_redaction(
     p_app_id uuid, p_customer_id uuid, p_attempt_id uuid, p_seq bigint) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     UPDATE service.redactions AS r
     SET entry_seq = p_seq
-    FROM (SELECT o.app_id, o.customer_id
+    FROM (SELECT o.customer_id
           FROM service.redactions AS o
           WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id = p_attempt_id
           FOR UPDATE SKIP LOCKED) AS found
-    WHERE r.app_id = found.app_id AND r.customer_id = found.customer_id
+    WHERE r.app_id = p_app_id AND r.customer_id = found.customer_id;
+END
 $$;
 COMMENT ON FUNCTION service.declare_redaction IS
     'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append, which waits for nothing here: if the row is locked, service.redaction_seq finds the entry.';
 
-CREATE OR REPLACE FUNCTION service.redaction_seq(r service.redactions) RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(
-        (r).entry_seq, (SELECT e.seq FROM audit.entries AS e WHERE e.app_id = (r).app_id AND e.id = (r).attempt_id))
+CREATE OR REPLACE FUNCTION service.redaction_seq(p_app_id uuid, p_attempt_id uuid) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT e.seq FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.id = p_attempt_id);
+END
 $$;
-COMMENT ON FUNCTION service.redaction_seq(service.redactions) IS
-    'seq of the entry that declares the redaction; NULL until it is appended.';
+COMMENT ON FUNCTION service.redaction_seq IS
+    'seq of the entry that declares a redaction; NULL until it is appended.';
 
 CREATE OR REPLACE FUNCTION service.is_under_redaction(p_app_id uuid, p_customer_id uuid, p_seq bigint) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN EXISTS (
-    SELECT
-    FROM service.redactions AS r
-    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
-      AND NOT r.is_erased AND (r.entry_seq IS NULL OR r.entry_seq > p_seq));
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT
+        FROM service.redactions AS r
+        WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
+          AND NOT r.is_erased AND (r.entry_seq IS NULL OR r.entry_seq > p_seq));
+END
+$$;
 COMMENT ON FUNCTION service.is_under_redaction IS
     'Whether an entry holds personal data that a redaction is about to erase, so that readers skip it.';
 
@@ -213,26 +237,25 @@ BEGIN
     FROM service.redactions AS r
     WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND NOT r.is_erased
     FOR UPDATE SKIP LOCKED;
-    v_redaction.entry_seq := service.redaction_seq(v_redaction);
+    v_redaction.entry_seq := coalesce(
+        v_redaction.entry_seq, service.redaction_seq(p_app_id, v_redaction.attempt_id));
     IF v_redaction.entry_seq IS NULL THEN
         -- Done, not declared yet, or another instance is doing it.
         RETURN coalesce((SELECT r.is_erased FROM service.redactions AS r
                          WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
     END IF;
     v_attempts := service.redact_attempts(p_app_id, p_customer_id, v_redaction.attempt_id, p_limit);
-    WITH batch AS (
-        SELECT e.seq
-        FROM audit.entries AS e
-        WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
-          AND e.seq > v_redaction.erased_to AND e.seq < v_redaction.entry_seq
-        ORDER BY e.seq
-        LIMIT p_limit),
-    erased AS (
-        UPDATE audit.entries AS e
-        SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
-        FROM batch
-        WHERE e.app_id = p_app_id AND e.seq = batch.seq AND e.subject_salt IS NOT NULL)
-    SELECT max(batch.seq) INTO v_erased_to FROM batch;
+    SELECT max(batch.seq) INTO v_erased_to
+    FROM (SELECT e.seq
+          FROM audit.entries AS e
+          WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
+            AND e.seq > v_redaction.erased_to AND e.seq < v_redaction.entry_seq
+          ORDER BY e.seq
+          LIMIT p_limit) AS batch;
+    UPDATE audit.entries AS e
+    SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
+    WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
+      AND e.seq > v_redaction.erased_to AND e.seq <= v_erased_to AND e.subject_salt IS NOT NULL;
     UPDATE service.redactions AS r
     SET erased_to = coalesce(v_erased_to, r.erased_to), entry_seq = v_redaction.entry_seq,
         is_erased = v_erased_to IS NULL AND v_attempts = 0
@@ -245,12 +268,17 @@ COMMENT ON FUNCTION service.erase IS
     'Erases a batch of what a declared redaction takes: stored answers and subject data of earlier entries. Returns whether nothing is left. Any instance, any time; two at once are harmless.';
 
 CREATE OR REPLACE FUNCTION service.erase_next(p_app_id uuid, p_limit int) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(bool_and(service.erase(r.app_id, r.customer_id, p_limit)), true)
-    FROM (SELECT o.app_id, o.customer_id
-          FROM service.redactions AS o
-          WHERE o.app_id = p_app_id AND NOT o.is_erased AND service.redaction_seq(o) IS NOT NULL
-          ORDER BY o.customer_id
-          LIMIT 1) AS r
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_customer_id uuid;
+BEGIN
+    SELECT r.customer_id INTO v_customer_id
+    FROM service.redactions AS r
+    WHERE r.app_id = p_app_id AND NOT r.is_erased
+      AND (r.entry_seq IS NOT NULL OR service.redaction_seq(r.app_id, r.attempt_id) IS NOT NULL)
+    ORDER BY r.customer_id
+    LIMIT 1;
+    RETURN v_customer_id IS NULL OR service.erase(p_app_id, v_customer_id, p_limit);
+END
 $$;
 COMMENT ON FUNCTION service.erase_next IS 'One batch of an app''s unfinished redactions. Returns whether nothing is left of it.';

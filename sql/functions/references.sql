@@ -73,19 +73,28 @@ CREATE OR REPLACE FUNCTION service.refusal(
     OUT referencing_table text, OUT constraint_name text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_table oid;
-    v_key   oid;
+    v_table      oid;
+    v_key        oid;
+    v_suffix     text;
+    v_constraint text;
 BEGIN
     SELECT t.oid INTO v_table
     FROM pg_class AS t
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
     WHERE n.nspname = p_schema AND t.relname = p_table;
+    IF NOT FOUND AND service.is_distributed() THEN
+        -- Citus hides its shards from who looks into pg_class.
+        v_table := to_regclass(quote_ident(p_schema) || '.' || quote_ident(p_table));
+    END IF;
+    SELECT l.logical, l.suffix INTO v_table, v_suffix FROM service.logical_table(v_table) AS l;
+    v_constraint := CASE WHEN right(p_constraint, length(v_suffix)) = v_suffix
+                         THEN left(p_constraint, length(p_constraint) - length(v_suffix)) ELSE p_constraint END;
     IF p_sqlstate IN ('23503', '23001') THEN
         -- The key may have been reported by the name that it has on a partition.
         WITH RECURSIVE reported AS (
             SELECT k.oid, k.conparentid, k.confrelid
             FROM pg_constraint AS k
-            WHERE k.conrelid = v_table AND k.conname = p_constraint AND k.contype = 'f'
+            WHERE k.conrelid = v_table AND k.conname = v_constraint AND k.contype = 'f'
             UNION ALL
             SELECT k.oid, k.conparentid, k.confrelid
             FROM reported AS r
@@ -111,14 +120,17 @@ BEGIN
         SELECT
         FROM service.key_closure() AS c
         WHERE c.effect = 'UPDATE' AND c.relation = coalesce(pg_partition_root(v_table), v_table))
-       AND (EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = v_table AND k.conname = p_constraint)
+       AND (EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = v_table AND k.conname = v_constraint)
             OR EXISTS (SELECT
                        FROM pg_index AS i
                        JOIN pg_class AS t ON t.oid = i.indexrelid
-                       WHERE i.indrelid = v_table AND t.relname = p_constraint)) THEN
+                       WHERE i.indrelid = v_table AND t.relname = v_constraint)) THEN
         -- A check or a unique key that the row would break once a key has acted on it.
-        referencing_table := CASE p_schema WHEN 'public' THEN p_table ELSE p_schema || '.' || p_table END;
-        constraint_name := p_constraint;
+        SELECT CASE n.nspname WHEN 'public' THEN t.relname::text ELSE n.nspname || '.' || t.relname END, v_constraint
+        INTO referencing_table, constraint_name
+        FROM pg_class AS t
+        JOIN pg_namespace AS n ON n.oid = t.relnamespace
+        WHERE t.oid = v_table;
         RETURN;
     END IF;
     SELECT CASE n.nspname WHEN 'public' THEN t.relname::text ELSE n.nspname || '.' || t.relname END, k.conname

@@ -6,6 +6,9 @@
 -- bound at creation. Those that take a row of a table of public can't: PostgreSQL (since 15.20) refuses to rewrite a
 -- table, as ALTER TABLE … ADD … GENERATED does, while a bound body refers to its row type. They qualify every name, and
 -- use no operator.
+--
+-- A query hands over a row as ROW(c.*), which is the same as c and is understood where the row lies in a shard, whose
+-- row type is one of its own (distribution.sql).
 
 CREATE OR REPLACE FUNCTION service.rfc3339(t timestamptz) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -76,34 +79,32 @@ RETURN p_body::json -> 'first_name' IS NOT NULL;
 COMMENT ON FUNCTION service.is_record(text) IS
     'Whether the stored answer of a write to a customer is the record itself. That of a hold is the hold.';
 
+-- Member by member as text, since row_to_json() depends on settings and so isn't immutable.
 CREATE OR REPLACE FUNCTION service.redacted_record(p_record text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT j ->> 'id' AS id,
-                 '[redacted]' AS first_name,
-                 '' AS last_name,
-                 NULL::text AS email,
-                 '' AS phone_number,
-                 j ->> 'status' AS status,
-                 j ->> 'customer_type' AS customer_type,
-                 j -> 'last_spent' AS last_spent,
-                 j ->> 'last_purchase_date' AS last_purchase_date,
-                 j ->> 'appId' AS "appId",
-                 j ->> 'createdAt' AS "createdAt",
-                 j ->> 'updatedAt' AS "updatedAt"
-          FROM (SELECT p_record::json AS j) AS parsed) AS r);
+    SELECT '{"id":' || coalesce((j -> 'id')::text, 'null')
+        || ',"first_name":"[redacted]","last_name":"","email":null,"phone_number":"","status":'
+        || coalesce((j -> 'status')::text, 'null')
+        || ',"customer_type":' || coalesce((j -> 'customer_type')::text, 'null')
+        || ',"last_spent":' || coalesce((j -> 'last_spent')::text, 'null')
+        || ',"last_purchase_date":' || coalesce((j -> 'last_purchase_date')::text, 'null')
+        || ',"appId":' || coalesce((j -> 'appId')::text, 'null')
+        || ',"createdAt":' || coalesce((j -> 'createdAt')::text, 'null')
+        || ',"updatedAt":' || coalesce((j -> 'updatedAt')::text, 'null') || '}'
+    FROM (SELECT p_record::json AS j) AS parsed);
 COMMENT ON FUNCTION service.redacted_record(text) IS
     'A rendered record without its personal data, all else digit by digit.';
 
 CREATE OR REPLACE FUNCTION service.redacted(p_body text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN p_body::json -> 'placed_by' IS NOT NULL THEN (
-        SELECT row_to_json(r)::text
-        FROM (SELECT j ->> 'customer_id' AS customer_id, '' AS reason, j ->> 'until' AS until,
-                     j ->> 'placed_at' AS placed_at, j ->> 'placed_by' AS placed_by
-              FROM (SELECT p_body::json AS j) AS parsed) AS r)
+        SELECT '{"customer_id":' || coalesce((j -> 'customer_id')::text, 'null')
+            || ',"reason":"","until":' || coalesce((j -> 'until')::text, 'null')
+            || ',"placed_at":' || coalesce((j -> 'placed_at')::text, 'null')
+            || ',"placed_by":' || (j -> 'placed_by')::text || '}'
+        FROM (SELECT p_body::json AS j) AS parsed)
     WHEN p_body::json -> 'delete_at' IS NOT NULL THEN
         '{"customer":'
         || CASE json_typeof(p_body::json -> 'customer')
@@ -191,18 +192,3 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION service.liquidation_address(public.liquidation_addresses) IS
     'A liquidation address as the API renders it.';
-
-CREATE OR REPLACE VIEW service.dependents AS
-SELECT 'invoices' AS kind, i.app_id, i.customer_id, i.id, i.created_at, service.invoice(i) AS record
-FROM public.invoices AS i
-UNION ALL
-SELECT 'payment_links', p.app_id, p.customer_id, p.id, p.created_at, service.payment_link(p)
-FROM public.payment_links AS p
-UNION ALL
-SELECT 'transactions', t.app_id, t.customer_id, t.id, t.created_at, service.transaction(t)
-FROM public.transactions AS t
-UNION ALL
-SELECT 'liquidation_addresses', a.app_id, a.customer_id, a.id, a.created_at, service.liquidation_address(a)
-FROM public.liquidation_addresses AS a;
-COMMENT ON VIEW service.dependents IS
-    'The records of a customer, of all kinds. kind is a constant of each branch, so a query by kind reads one table.';

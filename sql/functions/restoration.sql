@@ -25,24 +25,31 @@ COMMENT ON FUNCTION service.record_deletion IS
 
 CREATE OR REPLACE FUNCTION service.last_deletion(
     p_app_id uuid, p_customer_id uuid, OUT before_image jsonb, OUT deleted_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN NOT service.is_under_redaction(e.app_id, e.customer_id, e.seq) THEN e.before_image END,
-           e.recorded_at
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_seq bigint;
+BEGIN
+    SELECT e.seq, e.before_image, e.recorded_at INTO v_seq, before_image, deleted_at
     FROM audit.entries AS e
     WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
       AND e.action = 'customer.delete' AND e.outcome = 'SUCCEEDED'
     ORDER BY e.seq DESC
-    LIMIT 1
+    LIMIT 1;
+    IF service.is_under_redaction(p_app_id, p_customer_id, v_seq) THEN
+        before_image := NULL;
+    END IF;
+END
 $$;
 COMMENT ON FUNCTION service.last_deletion IS
-    'The last successful deletion of a customer, by the trail: what was deleted, NULL when redacted, and when. No row when there was none.';
+    'The last successful deletion of a customer, by the trail: what was deleted, NULL when redacted, and when. NULLs when there was none.';
 
 CREATE OR REPLACE FUNCTION service.insert_image(p_app_id uuid, p_customer_id uuid, p_image jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_values  jsonb;
-    v_columns text;
-    v_record  text;
+    v_values   jsonb;
+    v_columns  text;
+    v_fields   text;
+    v_customer public.customers;
 BEGIN
     v_values := coalesce(p_image -> 'columns', '{}') || jsonb_build_object(
         'app_id', p_app_id,
@@ -58,18 +65,20 @@ BEGIN
         'created_at', p_image -> 'createdAt',
         'updated_at', clock_timestamp());
     -- The columns that the image knows and that can be written; others get their defaults.
-    SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) INTO v_columns
+    SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum),
+           string_agg(format('($1).%I', a.attname), ', ' ORDER BY a.attnum)
+    INTO v_columns, v_fields
     FROM pg_attribute AS a
     WHERE a.attrelid = 'public.customers'::regclass AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attgenerated = '' AND v_values ? a.attname;
     EXECUTE format(
-        'INSERT INTO public.customers AS c (%1$s) OVERRIDING SYSTEM VALUE
-         SELECT %1$s FROM jsonb_populate_record(NULL::public.customers, $1)
+        'INSERT INTO public.customers AS c (%s) OVERRIDING SYSTEM VALUE
+         VALUES (%s)
          ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING
-         RETURNING service.record(c)', v_columns)
-    INTO v_record
-    USING v_values;
-    RETURN v_record;
+         RETURNING c.*', v_columns, v_fields)
+    INTO v_customer
+    USING jsonb_populate_record(NULL::public.customers, v_values);
+    RETURN CASE WHEN v_customer.id IS NOT NULL THEN service.record(v_customer) END;
 END
 $$;
 COMMENT ON FUNCTION service.insert_image IS

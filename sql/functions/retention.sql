@@ -5,10 +5,12 @@
 -- harmless. Locks, in this order: the row of service.retentions, the head of the chain last.
 
 CREATE OR REPLACE FUNCTION service.retention_apps() RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT h.app_id FROM audit.heads AS h ORDER BY h.app_id
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE service.on_this_node('SELECT h.app_id FROM %s AS h', 'audit.heads') || ' ORDER BY app_id';
+END
 $$;
-COMMENT ON FUNCTION service.retention_apps IS 'All chains.';
+COMMENT ON FUNCTION service.retention_apps IS 'All chains of this node.';
 
 CREATE OR REPLACE FUNCTION service.retain(p_app_id uuid, p_days int, p_limit int) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -42,18 +44,15 @@ BEGIN
         UPDATE service.retentions AS r SET declared_to = v_up_to WHERE r.app_id = p_app_id;
         RETURN true;
     END IF;
-    WITH batch AS (
-        SELECT e.seq
-        FROM audit.entries AS e
-        WHERE e.app_id = p_app_id AND e.seq > v_retention.erased_to AND e.seq <= v_retention.declared_to
-        ORDER BY e.seq
-        LIMIT p_limit),
-    erased AS (
-        UPDATE audit.entries AS e
-        SET ip = NULL, user_agent = NULL, actor_claimed = NULL, request = e.request - 'headers', context_salt = NULL
-        FROM batch
-        WHERE e.app_id = p_app_id AND e.seq = batch.seq AND e.context_salt IS NOT NULL)
-    SELECT max(batch.seq) INTO v_up_to FROM batch;
+    SELECT max(batch.seq) INTO v_up_to
+    FROM (SELECT e.seq
+          FROM audit.entries AS e
+          WHERE e.app_id = p_app_id AND e.seq > v_retention.erased_to AND e.seq <= v_retention.declared_to
+          ORDER BY e.seq
+          LIMIT p_limit) AS batch;
+    UPDATE audit.entries AS e
+    SET ip = NULL, user_agent = NULL, actor_claimed = NULL, request = e.request - 'headers', context_salt = NULL
+    WHERE e.app_id = p_app_id AND e.seq > v_retention.erased_to AND e.seq <= v_up_to AND e.context_salt IS NOT NULL;
     UPDATE service.retentions AS r
     SET erased_to = coalesce(v_up_to, r.declared_to)
     WHERE r.app_id = p_app_id;

@@ -7,12 +7,14 @@
 -- Locks, in this order: the own attempt, the schedule, the attempt that it points to, the customer.
 
 CREATE OR REPLACE FUNCTION service.scheduled_deletion(s service.scheduled_deletions) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT '{"customer":'
-        || coalesce((SELECT service.record(c)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN '{"customer":'
+        || coalesce((SELECT service.record(ROW(c.*))
                      FROM public.customers AS c
-                     WHERE c.app_id = (s).app_id AND c.id = (s).customer_id), 'null')
-        || ',"delete_at":' || to_json(service.rfc3339((s).delete_at)) || ',"status":' || to_json((s).status) || '}'
+                     WHERE c.app_id = s.app_id AND c.id = s.customer_id), 'null')
+        || ',"delete_at":' || to_json(service.rfc3339(s.delete_at)) || ',"status":' || to_json(s.status) || '}';
+END
 $$;
 COMMENT ON FUNCTION service.scheduled_deletion(service.scheduled_deletions) IS
     'A scheduled deletion as the API renders it, with the customer as it is now.';
@@ -21,25 +23,38 @@ CREATE OR REPLACE FUNCTION service.find_schedules(
     p_app_id uuid, p_customer_id uuid, p_status text, p_before timestamptz, p_after timestamptz, p_after_customer uuid,
     p_limit int, OUT customer_id uuid, OUT delete_at timestamptz, OUT schedule text)
 RETURNS SETOF record
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT s.customer_id, s.delete_at, service.scheduled_deletion(s)
-    FROM service.scheduled_deletions AS s
-    WHERE s.app_id = p_app_id
-      AND (p_customer_id IS NULL OR s.customer_id = p_customer_id)
-      AND (p_status IS NULL OR s.status = p_status::service.schedule_status)
-      AND (p_before IS NULL OR s.delete_at < p_before)
-      AND (p_after IS NULL OR (s.delete_at, s.customer_id) > (p_after, p_after_customer))
-    ORDER BY s.delete_at, s.customer_id
-    LIMIT p_limit
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_schedule service.scheduled_deletions;
+BEGIN
+    FOR v_schedule IN
+        SELECT *
+        FROM service.scheduled_deletions AS s
+        WHERE s.app_id = p_app_id
+          AND (p_customer_id IS NULL OR s.customer_id = p_customer_id)
+          AND (p_status IS NULL OR s.status = p_status::service.schedule_status)
+          AND (p_before IS NULL OR s.delete_at < p_before)
+          AND (p_after IS NULL OR (s.delete_at, s.customer_id) > (p_after, p_after_customer))
+        ORDER BY s.delete_at, s.customer_id
+        LIMIT p_limit
+    LOOP
+        customer_id := v_schedule.customer_id;
+        delete_at := v_schedule.delete_at;
+        schedule := service.scheduled_deletion(v_schedule);
+        RETURN NEXT;
+    END LOOP;
+END
 $$;
 COMMENT ON FUNCTION service.find_schedules IS 'Scheduled deletions of an app, those to come first and ended ones, by their time.';
 
 CREATE OR REPLACE FUNCTION service.deletion_outcome(p_app_id uuid, p_attempt_id uuid) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     -- The attempt is forgotten after a day, its entry never.
-    SELECT coalesce(
+    RETURN coalesce(
         (SELECT a.outcome::text FROM service.attempts AS a WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id),
-        (SELECT e.outcome FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.id = p_attempt_id))
+        (SELECT e.outcome FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.id = p_attempt_id));
+END
 $$;
 COMMENT ON FUNCTION service.deletion_outcome IS 'How an attempt ended; NULL while it runs.';
 
@@ -47,6 +62,7 @@ CREATE OR REPLACE FUNCTION service.lock_schedule(p_app_id uuid, p_customer_id uu
 RETURNS service.scheduled_deletions
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_now      timestamptz;
     v_schedule service.scheduled_deletions;
 BEGIN
     SELECT * INTO v_schedule
@@ -55,9 +71,10 @@ BEGIN
     FOR UPDATE;
     IF v_schedule.attempt_id IS NOT NULL AND v_schedule.status = 'SCHEDULED' THEN
         -- A deletion that runs now either has committed, or never will: its fence is raised.
+        v_now := clock_timestamp();
         UPDATE service.attempts AS a
-        SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = clock_timestamp(), is_current = false,
-            lease_expires_at = least(a.lease_expires_at, clock_timestamp())
+        SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, is_current = false,
+            lease_expires_at = least(a.lease_expires_at, v_now)
         WHERE a.app_id = p_app_id AND a.attempt_id = v_schedule.attempt_id AND a.outcome IS NULL;
         v_schedule := service.end_scheduled_deletion(p_app_id, p_customer_id, v_schedule.attempt_id);
     END IF;
@@ -72,6 +89,7 @@ CREATE OR REPLACE FUNCTION service.schedule_deletion(
     p_not_found text, p_mismatch text, p_past text, p_too_late text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_reason   CONSTANT jsonb := CASE WHEN p_reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', p_reason) END;
     v_now      timestamptz;
     v_known    service.scheduled_deletions;
     v_schedule service.scheduled_deletions;
@@ -94,7 +112,7 @@ BEGIN
         RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', 400, p_too_late, service.image(v_customer));
     END IF;
     UPDATE service.attempts AS a
-    SET entry = CASE WHEN p_reason IS NULL THEN a.entry ELSE a.entry || jsonb_build_object('reason', p_reason) END
+    SET entry = a.entry || v_reason
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
     RETURNING * INTO v_attempt;
     INSERT INTO service.scheduled_deletions AS s
@@ -156,22 +174,24 @@ DECLARE
     v_outcome  text := service.deletion_outcome(p_app_id, p_attempt_id);
     v_schedule service.scheduled_deletions;
 BEGIN
-    -- After a failure the next try follows after 1, 2, 4 … 64 s.
-    UPDATE service.scheduled_deletions AS s
-    SET status = CASE v_outcome WHEN 'SUCCEEDED' THEN 'DELETED' WHEN 'REFUSED' THEN 'REFUSED'
-                                WHEN 'NOT_FOUND' THEN 'NOT_FOUND' ELSE 'SCHEDULED' END::service.schedule_status,
-        tries = s.tries + (v_outcome IN ('FAILED', 'INTERRUPTED'))::int,
-        try_after = CASE WHEN v_outcome IN ('FAILED', 'INTERRUPTED')
-                         THEN clock_timestamp() + least(2 ^ s.tries, 64) * interval '1 s'
-                         ELSE s.try_after END
-    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id AND s.attempt_id = p_attempt_id
-      AND s.status = 'SCHEDULED' AND v_outcome IS NOT NULL
-    RETURNING * INTO v_schedule;
-    IF NOT FOUND THEN
-        SELECT * INTO v_schedule
-        FROM service.scheduled_deletions AS s
-        WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
+    SELECT * INTO v_schedule
+    FROM service.scheduled_deletions AS s
+    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
+    FOR UPDATE;
+    IF v_schedule.attempt_id IS DISTINCT FROM p_attempt_id OR v_schedule.status <> 'SCHEDULED' OR v_outcome IS NULL THEN
+        RETURN v_schedule;
+    ELSIF v_outcome IN ('FAILED', 'INTERRUPTED') THEN
+        -- The next try follows after 1, 2, 4 … 64 s.
+        v_schedule.try_after := clock_timestamp() + least(2 ^ v_schedule.tries, 64) * interval '1 s';
+        v_schedule.tries := v_schedule.tries + 1;
+    ELSIF v_outcome IN ('REFUSED', 'NOT_FOUND') THEN
+        v_schedule.status := v_outcome;
+    ELSIF v_outcome = 'SUCCEEDED' THEN
+        v_schedule.status := 'DELETED';
     END IF;
+    UPDATE service.scheduled_deletions AS s
+    SET status = v_schedule.status, tries = v_schedule.tries, try_after = v_schedule.try_after
+    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
     RETURN v_schedule;
 END
 $$;
@@ -222,15 +242,19 @@ COMMENT ON FUNCTION service.open_deletion IS
     'Opens the attempt of a deletion that runs later than it was asked for, as the key that asked. No fence: the key may no longer delete, and the attempt has ended as FORBIDDEN.';
 
 CREATE OR REPLACE FUNCTION service.due_apps() RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT s.app_id
-    FROM service.scheduled_deletions AS s
-    WHERE s.status = 'SCHEDULED' AND s.delete_at <= clock_timestamp()
-      AND (s.try_after <= clock_timestamp() OR s.try_after > clock_timestamp() + interval '2 minutes')
-    GROUP BY s.app_id
-    ORDER BY min(s.try_after)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT d.app_id FROM (%s) AS d GROUP BY d.app_id ORDER BY min(d.try_after)',
+        service.on_this_node(
+            'SELECT s.app_id, s.try_after
+             FROM %s AS s
+             WHERE s.status = ''SCHEDULED'' AND s.delete_at <= $1
+               AND (s.try_after <= $1 OR s.try_after > $1 + interval ''2 minutes'')', 'service.scheduled_deletions'))
+    USING clock_timestamp();
+END
 $$;
-COMMENT ON FUNCTION service.due_apps IS 'The apps that have scheduled deletions to be taken, the one that has waited longest first.';
+COMMENT ON FUNCTION service.due_apps IS 'The apps of this node that have scheduled deletions to be taken, the one that has waited longest first.';
 
 CREATE OR REPLACE FUNCTION service.take_due_deletions(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_deletion
@@ -285,10 +309,16 @@ COMMENT ON FUNCTION service.take_due_deletions IS
     'Takes scheduled deletions of an app whose time has come, and opens an attempt for each under a lease, as admission does. Those whose key may no longer delete end as FORBIDDEN. Any number of instances.';
 
 CREATE OR REPLACE FUNCTION service.schedule_lag(OUT deletions bigint, OUT seconds double precision)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*), coalesce(greatest(extract(epoch FROM clock_timestamp() - min(s.delete_at)), 0), 0)
-    FROM service.scheduled_deletions AS s
-    WHERE s.status = 'SCHEDULED' AND s.delete_at <= clock_timestamp()
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'SELECT count(*), coalesce(extract(epoch FROM $1 - min(d.delete_at)), 0) FROM (%s) AS d',
+        service.on_this_node(
+            'SELECT s.delete_at FROM %s AS s WHERE s.status = ''SCHEDULED'' AND s.delete_at <= $1',
+            'service.scheduled_deletions'))
+    INTO deletions, seconds
+    USING clock_timestamp();
+END
 $$;
 COMMENT ON FUNCTION service.schedule_lag IS
-    'How many scheduled deletions are due and not done yet, and for how many seconds the oldest is.';
+    'How many scheduled deletions of this node are due and not done yet, and for how many seconds the oldest is.';

@@ -41,11 +41,12 @@ CREATE OR REPLACE FUNCTION service.finish(
     p_customer_id  uuid DEFAULT NULL) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_now     timestamptz := clock_timestamp();
     v_attempt service.attempts;
 BEGIN
     UPDATE service.attempts AS a
     SET outcome = p_outcome, status_code = p_status_code, body = p_body, before_image = p_before_image,
-        finished_at = clock_timestamp(),
+        finished_at = v_now,
         is_current = p_outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND'),
         customer_id = coalesce(p_customer_id, a.customer_id),
         entry = CASE WHEN p_request IS NULL THEN a.entry

@@ -36,25 +36,30 @@ RETURN (
 COMMENT ON FUNCTION service.webhook_delivery(service.webhook_deliveries) IS 'An attempt to deliver, as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.list_webhooks(p_app_id uuid, p_id uuid DEFAULT NULL) RETURNS SETOF text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT service.webhook(w)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT service.webhook(ROW(w.*))
     FROM service.webhooks AS w
     WHERE w.app_id = p_app_id AND (p_id IS NULL OR w.id = p_id)
-    ORDER BY w.created_at, w.id
+    ORDER BY w.created_at, w.id;
+END
 $$;
 COMMENT ON FUNCTION service.list_webhooks IS 'The webhooks of an app, or one of them, in the order in which they were made.';
 
 CREATE OR REPLACE FUNCTION service.list_webhook_deliveries(p_app_id uuid, p_id uuid, p_limit int) RETURNS SETOF text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((
-               SELECT string_agg(service.webhook_delivery(d), ',' ORDER BY d.number DESC)
-               FROM (SELECT *
-                     FROM service.webhook_deliveries AS o
-                     WHERE o.app_id = w.app_id AND o.webhook_id = w.id
-                     ORDER BY o.number DESC
-                     LIMIT p_limit) AS d), '')
-    FROM service.webhooks AS w
-    WHERE w.app_id = p_app_id AND w.id = p_id
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM service.webhooks AS w WHERE w.app_id = p_app_id AND w.id = p_id) THEN
+        RETURN QUERY
+        SELECT coalesce(string_agg(service.webhook_delivery(ROW(d.*)), ',' ORDER BY d.number DESC), '')
+        FROM (SELECT *
+              FROM service.webhook_deliveries AS o
+              WHERE o.app_id = p_app_id AND o.webhook_id = p_id
+              ORDER BY o.number DESC
+              LIMIT p_limit) AS d;
+    END IF;
+END
 $$;
 COMMENT ON FUNCTION service.list_webhook_deliveries IS
     'The last attempts of a webhook, newest first, separated by commas. No row when there is no such webhook.';
@@ -64,6 +69,7 @@ CREATE OR REPLACE FUNCTION service.create_webhook(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_most    CONSTANT int := 20;
+    v_seq     bigint;
     v_webhook service.webhooks;
 BEGIN
     -- One after the other, or two at once would both be the twentieth.
@@ -71,9 +77,9 @@ BEGIN
     IF (SELECT count(*) FROM service.webhooks AS w WHERE w.app_id = p_app_id) >= c_most THEN
         RETURN NULL;
     END IF;
+    SELECT h.seq INTO v_seq FROM audit.heads AS h WHERE h.app_id = p_app_id;
     INSERT INTO service.webhooks (app_id, id, url, types, description, secret, after_seq)
-    VALUES (p_app_id, p_id, p_url, p_types, p_description, p_secret,
-            coalesce((SELECT h.seq FROM audit.heads AS h WHERE h.app_id = p_app_id), 0))
+    VALUES (p_app_id, p_id, p_url, p_types, p_description, p_secret, coalesce(v_seq, 0))
     RETURNING * INTO v_webhook;
     RETURN service.webhook(v_webhook);
 END
@@ -85,14 +91,13 @@ CREATE OR REPLACE FUNCTION service.change_webhook(p_app_id uuid, p_id uuid, p_fi
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_webhook service.webhooks;
+    v_types   text[] := (
+        SELECT array_agg(t.type ORDER BY t.position)
+        FROM jsonb_array_elements_text(nullif(p_fields -> 'types', 'null')) WITH ORDINALITY AS t (type, position));
 BEGIN
     UPDATE service.webhooks AS w
     SET url = coalesce(p_fields ->> 'url', w.url),
-        types = CASE WHEN p_fields ? 'types'
-                     THEN (SELECT array_agg(t.type ORDER BY t.position)
-                           FROM jsonb_array_elements_text(nullif(p_fields -> 'types', 'null'))
-                               WITH ORDINALITY AS t (type, position))
-                     ELSE w.types END,
+        types = CASE WHEN p_fields ? 'types' THEN v_types ELSE w.types END,
         description = CASE WHEN p_fields ? 'description' THEN p_fields ->> 'description' ELSE w.description END,
         status = coalesce(p_fields ->> 'status', w.status),
         -- A deliverer that is under way with what was before finds out, and the next one begins at once.
@@ -124,11 +129,12 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_webhook service.webhooks;
+    v_expires timestamptz := CASE WHEN p_overlap > '0' THEN clock_timestamp() + p_overlap END;
 BEGIN
     UPDATE service.webhooks AS w
     SET secret = p_secret,
-        previous_secret = CASE WHEN p_overlap > '0' THEN w.secret END,
-        previous_secret_expires_at = CASE WHEN p_overlap > '0' THEN clock_timestamp() + p_overlap END,
+        previous_secret = CASE WHEN v_expires IS NOT NULL THEN w.secret END,
+        previous_secret_expires_at = v_expires,
         fence = w.fence + 1,
         lease_expires_at = NULL
     WHERE w.app_id = p_app_id AND w.id = p_id
@@ -155,12 +161,15 @@ COMMENT ON FUNCTION service.replay_webhook IS 'Moves a webhook to another place 
 
 CREATE OR REPLACE FUNCTION service.webhook_to_ping(p_app_id uuid, p_id uuid)
 RETURNS TABLE (url text, secret bytea, previous_secret bytea, now text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
     SELECT w.url, w.secret,
            CASE WHEN w.previous_secret_expires_at > statement_timestamp() THEN w.previous_secret END,
            service.rfc3339(statement_timestamp())
     FROM service.webhooks AS w
-    WHERE w.app_id = p_app_id AND w.id = p_id
+    WHERE w.app_id = p_app_id AND w.id = p_id;
+END
 $$;
 COMMENT ON FUNCTION service.webhook_to_ping IS 'What a ping is sent with. No row when there is no such webhook.';
 
@@ -168,58 +177,80 @@ CREATE OR REPLACE FUNCTION service.claim_webhooks(p_limit int, p_failing_limit i
 RETURNS TABLE (
     app_id uuid, id uuid, fence int, url text, types text[], secret bytea, previous_secret bytea, after_seq bigint,
     failures int)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH due AS (
-        SELECT w.app_id, w.id, w.failures,
-               row_number() OVER (PARTITION BY w.failures > 0 ORDER BY w.retry_at NULLS FIRST, w.after_seq) AS place
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_now     timestamptz := clock_timestamp();
+    c_is_free CONSTANT text :=
+        $free$w.status = 'ENABLED'
+              AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= $1
+                   -- Granted before the clock stepped back.
+                   OR w.lease_expires_at > $1 + 2 * $2)$free$;
+    v_webhook record;
+BEGIN
+    FOR v_webhook IN EXECUTE format(
+        'WITH due AS (
+             SELECT d.app_id, d.id, d.failures,
+                    row_number() OVER (PARTITION BY d.failures > 0 ORDER BY d.retry_at NULLS FIRST, d.after_seq) AS place
+             FROM (%s) AS d)
+         SELECT d.app_id, d.id
+         FROM due AS d
+         WHERE d.failures = 0 OR d.place <= $4
+         ORDER BY d.failures > 0, d.place
+         LIMIT $3',
+        service.on_this_node(
+            'SELECT w.app_id, w.id, w.failures, w.retry_at, w.after_seq
+             FROM %s AS w
+             JOIN %s AS h ON h.app_id = w.app_id
+             WHERE h.seq > w.after_seq AND ' || c_is_free || '
+               AND (w.retry_at IS NULL OR w.retry_at <= $1 OR w.retry_at > $1 + interval ''2 hours'')',
+            'service.webhooks', 'audit.heads'))
+        USING v_now, p_lease, p_limit, p_failing_limit
+    LOOP
+        PERFORM
         FROM service.webhooks AS w
-        JOIN audit.heads AS h ON h.app_id = w.app_id
-        WHERE w.status = 'ENABLED' AND h.seq > w.after_seq
-          AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= statement_timestamp()
-               -- Granted before the clock stepped back.
-               OR w.lease_expires_at > statement_timestamp() + 2 * p_lease)
-          AND (w.retry_at IS NULL OR w.retry_at <= statement_timestamp()
-               OR w.retry_at > statement_timestamp() + interval '2 hours')),
-    free AS (
-        SELECT w.app_id, w.id
-        FROM service.webhooks AS w
-        JOIN due AS d ON d.app_id = w.app_id AND d.id = w.id
-        WHERE d.failures = 0 OR d.place <= p_failing_limit
-        ORDER BY d.failures > 0, d.place
-        LIMIT p_limit
-        FOR UPDATE OF w SKIP LOCKED)
-    UPDATE service.webhooks AS w
-    SET fence = w.fence + 1, lease_expires_at = clock_timestamp() + p_lease
-    FROM free
-    WHERE w.app_id = free.app_id AND w.id = free.id AND w.status = 'ENABLED'
-      AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= clock_timestamp()
-           OR w.lease_expires_at > clock_timestamp() + 2 * p_lease)
-    RETURNING w.app_id, w.id, w.fence, w.url, w.types, w.secret,
-              CASE WHEN w.previous_secret_expires_at > clock_timestamp() THEN w.previous_secret END,
-              w.after_seq, w.failures
+        WHERE w.app_id = v_webhook.app_id AND w.id = v_webhook.id
+        FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        v_now := clock_timestamp();
+        RETURN QUERY
+        UPDATE service.webhooks AS w
+        SET fence = w.fence + 1, lease_expires_at = v_now + p_lease
+        WHERE w.app_id = v_webhook.app_id AND w.id = v_webhook.id AND w.status = 'ENABLED'
+          AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= v_now OR w.lease_expires_at > v_now + 2 * p_lease)
+        RETURNING w.app_id, w.id, w.fence, w.url, w.types, w.secret,
+                  CASE WHEN w.previous_secret_expires_at > v_now THEN w.previous_secret END, w.after_seq, w.failures;
+    END LOOP;
+END
 $$;
 COMMENT ON FUNCTION service.claim_webhooks IS
-    'Leases webhooks that have something to deliver and that no instance delivers, those that don''t fail first. Each is the caller''s under the returned fence until the lease ends.';
+    'Leases webhooks of this node that have something to deliver and that no instance delivers, those that don''t fail first. Each is the caller''s under the returned fence until the lease ends.';
 
 CREATE OR REPLACE FUNCTION service.note_deliveries(p_app_id uuid, p_id uuid, p_deliveries jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH counted AS (
-        UPDATE service.webhooks AS w
-        SET deliveries = w.deliveries + jsonb_array_length(p_deliveries)
-        WHERE w.app_id = p_app_id AND w.id = p_id
-        RETURNING w.deliveries - jsonb_array_length(p_deliveries) AS before)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now    timestamptz := clock_timestamp();
+    v_before bigint;
+BEGIN
+    UPDATE service.webhooks AS w
+    SET deliveries = w.deliveries + jsonb_array_length(p_deliveries)
+    WHERE w.app_id = p_app_id AND w.id = p_id
+    RETURNING w.deliveries - jsonb_array_length(p_deliveries) INTO v_before;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     INSERT INTO service.webhook_deliveries AS h
         (app_id, webhook_id, slot, number, seq, event_id, type, attempt, status_code, error, duration_ms, at)
-    SELECT p_app_id, p_id, (c.before + d.position) % 1000, c.before + d.position, i.seq, i.id, i.type, i.attempt,
-           i.status_code, i.error, i.duration_ms, clock_timestamp() - make_interval(secs => i.ago_ms / 1000.0)
-    FROM counted AS c
-    CROSS JOIN jsonb_array_elements(p_deliveries) WITH ORDINALITY AS d (item, position)
+    SELECT p_app_id, p_id, (v_before + d.position) % 1000, v_before + d.position, i.seq, i.id, i.type, i.attempt,
+           i.status_code, i.error, i.duration_ms, v_now - make_interval(secs => i.ago_ms / 1000.0)
+    FROM jsonb_array_elements(p_deliveries) WITH ORDINALITY AS d (item, position)
     CROSS JOIN LATERAL jsonb_to_record(d.item) AS i (
         seq bigint, id uuid, type text, attempt int, status_code int, error text, duration_ms int, ago_ms int)
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
         SET number = excluded.number, seq = excluded.seq, event_id = excluded.event_id, type = excluded.type,
             attempt = excluded.attempt, status_code = excluded.status_code, error = excluded.error,
-            duration_ms = excluded.duration_ms, at = excluded.at
+            duration_ms = excluded.duration_ms, at = excluded.at;
+END
 $$;
 COMMENT ON FUNCTION service.note_deliveries IS
     'Adds at most a thousand attempts to the history of a webhook, in place of the oldest.';
@@ -278,12 +309,19 @@ COMMENT ON FUNCTION service.record_deliveries IS
     'Records what a deliverer did and how far it has come, and prolongs or ends its lease. HELD, or LOST: the webhook was changed, deleted or taken over meanwhile, and its place stays. DISABLED: the receiver is gone, or has failed for three days; an entry says so.';
 
 CREATE OR REPLACE FUNCTION service.webhook_lag(OUT seconds double precision, OUT failing bigint, OUT disabled bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(max(extract(epoch FROM statement_timestamp() - e.recorded_at)) FILTER (WHERE w.status = 'ENABLED'), 0),
-           count(*) FILTER (WHERE w.status = 'ENABLED' AND w.failures > 0),
-           count(*) FILTER (WHERE w.status = 'DISABLED')
-    FROM service.webhooks AS w
-    LEFT JOIN audit.entries AS e ON e.app_id = w.app_id AND e.seq = w.after_seq + 1
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'SELECT coalesce(max(extract(epoch FROM statement_timestamp() - w.recorded_at)) FILTER (WHERE w.status = ''ENABLED''), 0),
+                count(*) FILTER (WHERE w.status = ''ENABLED'' AND w.failures > 0),
+                count(*) FILTER (WHERE w.status = ''DISABLED'')
+         FROM (%s) AS w',
+        service.on_this_node(
+            'SELECT w.status, w.failures, e.recorded_at
+             FROM %s AS w
+             LEFT JOIN %s AS e ON e.app_id = w.app_id AND e.seq = w.after_seq + 1', 'service.webhooks', 'audit.entries'))
+    INTO seconds, failing, disabled;
+END
 $$;
 COMMENT ON FUNCTION service.webhook_lag IS
-    'For how many seconds the oldest entry has waited for a webhook that is enabled, and how many webhooks fail or are disabled.';
+    'Of the webhooks of this node: for how many seconds the oldest entry has waited for one that is enabled, and how many fail or are disabled.';

@@ -1,6 +1,6 @@
 -- What the schema guarantees.
 BEGIN;
-SELECT plan(16);
+SELECT plan(18);
 
 SELECT is_empty($$
     SELECT n.nspname || '.' || t.relname
@@ -88,7 +88,7 @@ SELECT bag_eq($$
           SELECT FROM pg_attribute AS a
           WHERE a.attrelid = t.oid AND a.attname = 'app_id' AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) $$,
     ARRAY ['audit.entries_are_appended_once', 'service.api_keys_client_key_names_one_key'],
-    'every unique key holds app_id, but for two that docs/scale.md deals with');
+    'every unique key holds app_id, but for two that distribution.sql deals with');
 SELECT is_empty($$
     SELECT t.oid::regclass
     FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
@@ -107,6 +107,25 @@ SELECT is_empty($$
           JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = pair.theirs
           WHERE a.attname = 'app_id' AND b.attname = 'app_id') $$,
     'every foreign key pairs app_id with app_id');
+-- Citus creates what reads a table's columns along with the table, so what that calls can't need the table first.
+SELECT is_empty($$
+    SELECT DISTINCT pg_describe_object(reader.classid, reader.objid, 0), called.refobjid::regprocedure
+    FROM pg_depend AS reader
+    JOIN pg_class AS t ON t.oid = reader.refobjid AND t.relkind = 'r'
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace AND n.nspname IN ('public', 'audit', 'service')
+    JOIN pg_depend AS called ON called.classid = reader.classid AND called.objid = reader.objid
+                            AND called.refclassid = 'pg_proc'::regclass
+    JOIN pg_depend AS needed ON needed.classid = 'pg_proc'::regclass AND needed.objid = called.refobjid
+                            AND needed.refobjid IN (t.oid, t.reltype)
+    WHERE reader.refclassid = 'pg_class'::regclass $$,
+    'nothing both reads a table''s columns and calls a function that takes its row: one function for each');
+SELECT is_empty($$
+    SELECT p.oid::regprocedure
+    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
+    WHERE n.nspname IN ('audit', 'service') AND l.lanname = 'sql'
+      AND coalesce(p.prosqlbody::text ~ ':rtekind 0 :relid [0-9]{5,}',
+                   p.prosrc ~* '\m(from|join|into|update)\s+(public|audit|service)\.\w+\s+as\M') $$,
+    'no function in SQL reads a table: the parameters of such a one mean nothing to Citus');
 SELECT is(
     (SELECT string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_attribute AS a
      WHERE a.attrelid = 'audit.entries'::regclass AND a.attnum BETWEEN 1 AND 28),

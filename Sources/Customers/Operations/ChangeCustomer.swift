@@ -46,7 +46,8 @@ struct ChangeCustomer: Sendable {
                 Statement(
                     """
                     WITH found AS (
-                        SELECT service.record(c) AS record, service.image(c) AS image, f.fields,
+                        SELECT service.record(ROW(c.*)) AS record, service.image(ROW(c.*)) AS image, f.fields,
+                               clock_timestamp() AS now,
                                (f.fields ->> 'archived')::boolean <> (c.archived_at IS NOT NULL) AS moves
                         FROM public.customers AS c, (SELECT $4::jsonb AS fields) AS f
                         WHERE c.app_id = $1 AND c.id = $2),
@@ -58,31 +59,33 @@ struct ChangeCustomer: Sendable {
                             phone_number = coalesce(f.fields ->> 'phone_number', c.phone_number),
                             status = coalesce(f.fields ->> 'status', c.status),
                             customer_type = coalesce(f.fields ->> 'customer_type', c.customer_type),
-                            archived_at = CASE f.fields ->> 'archived'
-                                WHEN 'true' THEN coalesce(c.archived_at, clock_timestamp())
-                                WHEN 'false' THEN NULL
+                            archived_at = CASE
+                                WHEN f.fields ->> 'archived' = 'true' THEN coalesce(c.archived_at, f.now)
+                                WHEN f.fields ->> 'archived' = 'false' THEN NULL
                                 ELSE c.archived_at END,
-                            updated_at = CASE WHEN f.moves IS FALSE THEN c.updated_at ELSE clock_timestamp() END
+                            updated_at = CASE WHEN f.moves IS FALSE THEN c.updated_at ELSE f.now END
                         FROM found AS f
                         WHERE c.app_id = $1
                           AND c.id = $2
                           AND ($5::text[] IS NULL OR service.etag(f.record) = ANY ($5))
-                        RETURNING service.record(c) AS record)
+                        RETURNING c.*)
                     SELECT receipt.*
                     FROM (SELECT) AS always
                     LEFT JOIN found ON true
                     LEFT JOIN changed ON true
                     CROSS JOIN LATERAL (
-                        SELECT CASE WHEN changed.record IS NOT NULL THEN 'SUCCEEDED'
+                        SELECT CASE WHEN changed.id IS NOT NULL THEN 'SUCCEEDED'
                                     WHEN found.record IS NOT NULL THEN 'CONFLICT'
-                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS came
+                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome,
+                               CASE WHEN changed.id IS NOT NULL THEN service.record(ROW(changed.*)) END AS record
+                        OFFSET 0) AS came
                     CROSS JOIN LATERAL service.finish(
                         $1, $3, came.outcome,
                         CASE came.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $8::int ELSE $6::int END,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN changed.record WHEN 'CONFLICT' THEN $9 ELSE $7 END,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN came.record WHEN 'CONFLICT' THEN $9 ELSE $7 END,
                         found.image,
                         CASE came.outcome WHEN 'SUCCEEDED' THEN jsonb_build_object(
-                            'changes', service.changed_members(found.record, changed.record)
+                            'changes', service.changed_members(found.record, came.record)
                                 || CASE WHEN found.moves THEN '["archived"]' ELSE '[]' END::jsonb) END) AS receipt
                     """,
                     [

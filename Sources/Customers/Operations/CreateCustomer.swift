@@ -26,14 +26,14 @@ struct CreateCustomer: Sendable {
                     WITH created AS (
                         INSERT INTO public.customers AS c
                             (app_id, id, first_name, last_name, email, phone_number, customer_type, status)
-                        SELECT $1, $2, f ->> 'first_name', f ->> 'last_name', f ->> 'email', f ->> 'phone_number',
-                               coalesce(f ->> 'customer_type', 'Individual'), coalesce(f ->> 'status', 'ACTIVE')
-                        FROM (SELECT $4::jsonb AS f) AS fields
-                        RETURNING service.record(c) AS record)
+                        VALUES ($1, $2, $4::jsonb ->> 'first_name', $4::jsonb ->> 'last_name', $4::jsonb ->> 'email',
+                                $4::jsonb ->> 'phone_number', coalesce($4::jsonb ->> 'customer_type', 'Individual'),
+                                coalesce($4::jsonb ->> 'status', 'ACTIVE'))
+                        RETURNING c.*)
                     SELECT receipt.*
                     FROM created
                     CROSS JOIN LATERAL service.finish(
-                        $1, $3, 'SUCCEEDED', 201, created.record, NULL, NULL, $2) AS receipt
+                        $1, $3, 'SUCCEEDED', 201, service.record(ROW(created.*)), NULL, NULL, $2) AS receipt
                     """,
                     [.uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text)]
                 )

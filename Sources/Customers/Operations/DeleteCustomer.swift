@@ -35,41 +35,38 @@ struct DeleteCustomer: Sendable {
                 CustomerRow.locked(customerID, lease, .update),
                 Statement(
                     """
-                    -- The DELETE needs it, so it is counted before.
-                    WITH cascading AS MATERIALIZED (
-                        SELECT service.cascading($1, $2) AS request),
+                    -- The row is locked, so this is what the DELETE deletes. What goes along is counted before it does.
+                    WITH found AS MATERIALIZED (
+                        SELECT service.record(ROW(c.*)) AS record, service.image(ROW(c.*)) AS image,
+                               service.cascading($1, $2) AS request
+                        FROM public.customers AS c
+                        WHERE c.app_id = $1 AND c.id = $2),
                     -- Keys are checked at the end of the statement, so one whose time is over doesn't refuse.
                     expired AS (
                         DELETE FROM public.legal_holds AS h
-                        WHERE h.app_id = $1 AND h.customer_id = $2 AND h.until <= clock_timestamp()),
+                        WHERE h.app_id = $1 AND h.customer_id = $2 AND h.until <= statement_timestamp()),
                     deleted AS (
                         DELETE FROM public.customers AS c
-                        USING cascading
+                        USING found AS f
                         WHERE c.app_id = $1
                           AND c.id = $2
-                          AND ($4::text[] IS NULL OR service.etag(service.record(c)) = ANY ($4))
-                        RETURNING service.record(c) AS record, service.image(c) AS image, cascading.request)
+                          AND ($4::text[] IS NULL OR service.etag(f.record) = ANY ($4))
+                        RETURNING c.id)
                     SELECT receipt.*
                     FROM (SELECT) AS always
+                    LEFT JOIN found ON true
                     LEFT JOIN deleted ON true
-                    -- Only a precondition can have kept a customer that is there. No key, no look-up. As a join, the planner
-                    -- could read all customers of an app that it takes for small.
-                    LEFT JOIN LATERAL (
-                        SELECT service.image(c) AS image
-                        FROM public.customers AS c
-                        WHERE c.app_id = $1
-                          AND c.id = CASE WHEN deleted.record IS NULL AND $4::text[] IS NOT NULL THEN $2::uuid END
-                        LIMIT 1) AS kept ON true
+                    -- Only a precondition can have kept a customer that is there.
                     CROSS JOIN LATERAL (
-                        SELECT CASE WHEN deleted.record IS NOT NULL THEN 'SUCCEEDED'
-                                    WHEN kept.image IS NOT NULL THEN 'CONFLICT'
-                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS found
+                        SELECT CASE WHEN deleted.id IS NOT NULL THEN 'SUCCEEDED'
+                                    WHEN found.record IS NOT NULL AND $4::text[] IS NOT NULL THEN 'CONFLICT'
+                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS came
                     CROSS JOIN LATERAL service.finish(
-                        $1, $3, found.outcome,
-                        CASE found.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $7::int ELSE $5::int END,
-                        CASE found.outcome WHEN 'SUCCEEDED' THEN deleted.record WHEN 'CONFLICT' THEN $8 ELSE $6 END,
-                        coalesce(deleted.image, kept.image),
-                        deleted.request) AS receipt
+                        $1, $3, came.outcome,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $7::int ELSE $5::int END,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN found.record WHEN 'CONFLICT' THEN $8 ELSE $6 END,
+                        CASE WHEN came.outcome <> 'NOT_FOUND' THEN found.image END,
+                        CASE came.outcome WHEN 'SUCCEEDED' THEN found.request END) AS receipt
                     """,
                     [
                         .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .entityTags(ifMatch),
@@ -127,7 +124,7 @@ enum CustomerRow {
     static func locked(_ customerID: UUID, _ lease: Lease, _ lock: Lock) -> Statement {
         Statement(
             """
-            SELECT service.image(c)
+            SELECT service.image(ROW(c.*))
             FROM public.customers AS c
             WHERE c.app_id = $1 AND c.id = $2
             \(lock.rawValue)

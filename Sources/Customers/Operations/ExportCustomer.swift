@@ -112,7 +112,7 @@ private struct SubjectDocument: Sendable {
             let row = try await pool.row(
                 Statement(
                     """
-                    SELECT (SELECT service.record(c)
+                    SELECT (SELECT service.record(ROW(c.*))
                             FROM public.customers AS c
                             WHERE c.app_id = $1 AND c.id = $2) AS record,
                            (SELECT max(e.seq)
@@ -183,37 +183,37 @@ private struct SubjectDocument: Sendable {
         return (row["records"], row["last"])
     }
 
-    /// Newest first. Unprepared, so that it is planned for one kind, which is one table.
+    /// Newest first.
     private func dependents(_ kind: Dependents, after: String?) -> Statement {
         Statement(
             """
             WITH page AS MATERIALIZED (
                 SELECT d.id, d.created_at
-                FROM service.dependents AS d
-                WHERE d.kind = $3
-                  AND d.app_id = $1
+                FROM public.\(kind.rawValue) AS d
+                WHERE d.app_id = $1
                   AND d.customer_id = $2
-                  AND ($4::jsonb IS NULL
-                       OR d.created_at < ($4::jsonb ->> 0)::timestamptz
-                       OR d.created_at = ($4::jsonb ->> 0)::timestamptz AND d.id > ($4::jsonb ->> 1)::uuid)
+                  AND ($3::jsonb IS NULL
+                       OR d.created_at < ($3::jsonb ->> 0)::timestamptz
+                       OR d.created_at = ($3::jsonb ->> 0)::timestamptz AND d.id > ($3::jsonb ->> 1)::uuid)
                 ORDER BY d.created_at DESC, d.id
-                LIMIT $5),
+                LIMIT $4),
             taken AS (
                 SELECT s.record, s.created_at, s.id
-                FROM (SELECT d.record, page.created_at, page.id,
-                             sum(octet_length(d.record)) OVER (ORDER BY page.created_at DESC, page.id) AS bytes
-                      FROM page
-                      JOIN service.dependents AS d ON d.kind = $3 AND d.app_id = $1 AND d.id = page.id) AS s
-                WHERE s.bytes - octet_length(s.record) < $6)
+                FROM (SELECT r.record, r.created_at, r.id,
+                             sum(octet_length(r.record)) OVER (ORDER BY r.created_at DESC, r.id) AS bytes
+                      FROM (SELECT \(kind.renderer)(ROW(d.*)) AS record, page.created_at, page.id
+                            FROM page
+                            JOIN public.\(kind.rawValue) AS d ON d.app_id = $1 AND d.id = page.id
+                            OFFSET 0) AS r) AS s
+                WHERE s.bytes - octet_length(s.record) < $5)
             SELECT string_agg(t.record, ',' ORDER BY t.created_at DESC, t.id) AS records,
-                   CASE WHEN count(*) = $5 OR count(*) < (SELECT count(*) FROM page)
+                   CASE WHEN count(*) = $4 OR count(*) < (SELECT count(*) FROM page)
                         THEN (array_agg(jsonb_build_array(t.created_at, t.id) ORDER BY t.created_at, t.id DESC))[1]
                    END AS last
             FROM taken AS t
             """,
             [
-                .uuid(appID), .uuid(customerID), .text(kind.rawValue), .text(after), .int(PageRows.sorted),
-                .int(Self.pageBytes),
+                .uuid(appID), .uuid(customerID), .text(after), .int(PageRows.sorted), .int(Self.pageBytes),
             ],
             prepared: false
         )
@@ -224,7 +224,7 @@ private struct SubjectDocument: Sendable {
         Statement(
             """
             WITH page AS MATERIALIZED (
-                SELECT service.audit_entry(e) AS record, e.seq
+                SELECT service.audit_entry(ROW(e.*)) AS record, e.seq
                 FROM audit.entries AS e
                 WHERE e.app_id = $1
                   AND e.customer_id = $2

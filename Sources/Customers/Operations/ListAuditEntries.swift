@@ -21,7 +21,7 @@ extension ReadOperation {
     static let getAuditEntry = one(
         "/audit/{id}", .readAudit,
         """
-        SELECT service.audit_entry(e)
+        SELECT service.audit_entry(ROW(e.*))
         FROM audit.entries AS e
         WHERE e.app_id = $1 AND e.id = $2
         """
@@ -66,8 +66,8 @@ struct AuditSearch: Sendable {
         Statement(
             """
             SELECT page.seq,
-                   CASE WHEN $9 THEN service.audit_proof(page.e) ELSE service.audit_entry(page.e) END AS entry
-            FROM (SELECT e.seq, e
+                   CASE WHEN $9 THEN service.audit_proof(ROW(page.*)) ELSE service.audit_entry(ROW(page.*)) END AS entry
+            FROM (SELECT e.*
                   FROM audit.entries AS e
                   WHERE e.app_id = $1
                     AND ($2::uuid IS NULL OR e.customer_id = $2)

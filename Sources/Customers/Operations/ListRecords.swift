@@ -1,11 +1,21 @@
 import LibPQ
 
-/// A kind of records that belong to a customer, as `service.dependents` names it.
+/// A kind of records that belong to a customer, by its table in schema public.
 enum Dependents: String, Sendable, CaseIterable {
     case invoices
     case paymentLinks = "payment_links"
     case transactions
     case liquidationAddresses = "liquidation_addresses"
+
+    /// The function that renders a row.
+    var renderer: String {
+        switch self {
+        case .invoices: "service.invoice"
+        case .paymentLinks: "service.payment_link"
+        case .transactions: "service.transaction"
+        case .liquidationAddresses: "service.liquidation_address"
+        }
+    }
 }
 
 extension ReadOperation {
@@ -16,26 +26,22 @@ extension ReadOperation {
             let (customerID, page) = (try request.pathID(), try Page(request.parameters))
             return Query { appID in
                 Statement(
-                    // Unprepared, so that it is planned for one kind, which is one table.
                     """
-                    SELECT (SELECT string_agg(d.record, ',' ORDER BY page.created_at DESC, page.id)
+                    SELECT (SELECT string_agg(\(kind.renderer)(ROW(d.*)), ',' ORDER BY page.created_at DESC, page.id)
                             FROM (SELECT d.id, d.created_at
-                                  FROM service.dependents AS d
-                                  WHERE d.kind = $3 AND d.app_id = $1 AND d.customer_id = $2
+                                  FROM public.\(kind.rawValue) AS d
+                                  WHERE d.app_id = $1 AND d.customer_id = $2
                                   ORDER BY d.created_at DESC, d.id
-                                  OFFSET $4
-                                  LIMIT $5) AS page
-                            JOIN service.dependents AS d ON d.kind = $3 AND d.app_id = $1 AND d.id = page.id) AS records,
+                                  OFFSET $3
+                                  LIMIT $4) AS page
+                            JOIN public.\(kind.rawValue) AS d ON d.app_id = $1 AND d.id = page.id) AS records,
                            (SELECT count(*)
-                            FROM service.dependents AS d
-                            WHERE d.kind = $3 AND d.app_id = $1 AND d.customer_id = $2) AS total
+                            FROM public.\(kind.rawValue) AS d
+                            WHERE d.app_id = $1 AND d.customer_id = $2) AS total
                     FROM public.customers AS c
                     WHERE c.app_id = $1 AND c.id = $2
                     """,
-                    [
-                        .uuid(appID), .uuid(customerID), .text(kind.rawValue), .int(page.skip),
-                        .int(page.take),
-                    ],
+                    [.uuid(appID), .uuid(customerID), .int(page.skip), .int(page.take)],
                     prepared: false
                 )
             } _: { found throws(DatabaseError) in

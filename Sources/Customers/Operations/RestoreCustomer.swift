@@ -37,7 +37,7 @@ struct RestoreCustomer: Sendable {
                         FROM deletion AS d
                         WHERE d.image IS NOT NULL AND d.is_recent),
                     living AS (
-                        SELECT service.image(c) AS image
+                        SELECT service.image(ROW(c.*)) AS image
                         FROM public.customers AS c
                         WHERE c.app_id = $1 AND c.id = $2)
                     SELECT receipt.*

@@ -13,12 +13,17 @@ public struct Admission: Sendable {
     private static let restraint = Duration.milliseconds(20)
 
     private let pool: ConnectionPool
+    /// Where apps are, if the database is distributed.
+    private let homes: Homes?
     private let givenUp: GivenUpAttempts
     private let memory: CredentialMemory
     private let limits: Limits
 
-    public init(pool: ConnectionPool, givenUp: GivenUpAttempts, memory: CredentialMemory, limits: Limits) {
+    public init(
+        pool: ConnectionPool, homes: Homes? = nil, givenUp: GivenUpAttempts, memory: CredentialMemory, limits: Limits
+    ) {
         self.pool = pool
+        self.homes = homes
         self.givenUp = givenUp
         self.memory = memory
         self.limits = limits
@@ -47,7 +52,7 @@ public struct Admission: Sendable {
         )
         do {
             let (decision, row) = try await decide(
-                statement, pair, attempt.permissions, countedBy: subject, deadline: attempt.deadline)
+                statement, credentials, attempt.permissions, countedBy: subject, deadline: attempt.deadline)
             return try Admitted(attempt, decision, row)
         } catch {
             if error.leavesDoubt { givenUp.add(attempt.id) }
@@ -79,7 +84,7 @@ public struct Admission: Sendable {
             checks(credentials, permissions, cost: 1, isValid: isValid) + [.text(ip)]
         )
         guard let question, let appID = memory.app(of: pair, admittedFor: permissions) else {
-            return (try await decide(statement, pair, permissions, deadline: deadline).decision, nil)
+            return (try await decide(statement, credentials, permissions, deadline: deadline).decision, nil)
         }
         let (start, query) = (ContinuousClock.now, question(appID))
         let (first, found) = try await pool.repeating(for: appID, deadline: deadline) {
@@ -99,7 +104,8 @@ public struct Admission: Sendable {
             SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             checks(request.credentials, permissions, cost: 0, isValid: true) + [.text(request.context.ip)])
-        let decision = try? await decide(statement, pair, permissions, deadline: request.deadline).decision
+        let decision = try? await decide(statement, request.credentials, permissions, deadline: request.deadline)
+            .decision
         return decision?.verdict == .admitted
     }
 
@@ -124,7 +130,7 @@ public struct Admission: Sendable {
             ]
         )
         return try await decide(
-            statement, pair, attempt.permissions, countedBy: subject, deadline: attempt.deadline
+            statement, credentials, attempt.permissions, countedBy: subject, deadline: attempt.deadline
         ).decision
     }
 
@@ -146,11 +152,12 @@ public struct Admission: Sendable {
     ///
     /// - Parameter subject: what a flood of failed authentications is counted by, of an attempt that leaves an entry.
     private func decide(
-        _ statement: Statement, _ pair: CredentialMemory.Pair, _ permissions: [Permission],
+        _ statement: Statement, _ credentials: Credentials, _ permissions: [Permission],
         countedBy subject: String? = nil, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> (decision: Decision, row: Row) {
+        let pair = CredentialMemory.Pair(credentials)
         let start = ContinuousClock.now
-        let row = try await row(statement, pair, deadline: deadline)
+        let row = try await row(statement, credentials, deadline: deadline)
         return (try decision(row, pair, permissions, countedBy: subject, since: start), row)
     }
 
@@ -182,10 +189,15 @@ public struct Admission: Sendable {
     }
 
     private func row(
-        _ statement: Statement, _ pair: CredentialMemory.Pair, deadline: ContinuousClock.Instant
+        _ statement: Statement, _ credentials: Credentials, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> Row {
-        let appID = memory.app(of: pair)
+        let appID = memory.app(of: CredentialMemory.Pair(credentials))
         let limit = appID == nil ? Self.strangersLimit : .max
+        var pool = pool
+        if appID == nil, let homes {
+            let app = try await homes.app(of: credentials, deadline: deadline)
+            pool = try await pool.home(of: app, deadline: deadline)
+        }
         return try await pool.row(statement, for: appID ?? .zero, atMost: limit, deadline: deadline)
     }
 }

@@ -1,6 +1,7 @@
 public import LibPQ
 public import Logging
 import Metrics
+import NIOConcurrencyHelpers
 
 /// Step ③: commits audit entries, in transactions of their own, before the answers that they are about leave.
 ///
@@ -8,8 +9,8 @@ import Metrics
 /// Appending is repeatable, so a group whose COMMIT is in doubt is simply appended again. Strangers have a queue and a
 /// connection of their own, so that a flood of wrong credentials delays no tenant.
 public struct AuditWriter: Sendable {
-    private let tenants: AppendQueue
-    private let strangers: AppendQueue
+    private let tenants: AppendQueues
+    private let strangers: AppendQueues
     private let givenUp: GivenUpAttempts
 
     /// - Parameters:
@@ -23,9 +24,9 @@ public struct AuditWriter: Sendable {
         feed: EventFeed, givenUp: GivenUpAttempts, logger: Logger
     ) {
         self.givenUp = givenUp
-        self.tenants = AppendQueue(
+        self.tenants = AppendQueues(
             pool: tenants, heldPool: held, substitute: substitute, feed: feed, logger: logger, chain: "tenants")
-        self.strangers = AppendQueue(
+        self.strangers = AppendQueues(
             pool: strangers, heldPool: held, substitute: substitute, feed: feed, logger: logger, chain: "strangers")
     }
 
@@ -36,12 +37,54 @@ public struct AuditWriter: Sendable {
     /// - Throws: when it isn't known to be durable by the deadline; then the attempt is given up.
     @discardableResult
     func append(_ entry: AuditEntry, deadline: ContinuousClock.Instant) async throws(DatabaseError) -> Outcome? {
-        guard entry.appID != .zero else { return try await strangers.append(entry, deadline: deadline).get() }
+        guard entry.appID != .zero else { return try await strangers.append(entry, deadline: deadline) }
         do {
-            return try await tenants.append(entry, deadline: deadline).get()
+            return try await tenants.append(entry, deadline: deadline)
         } catch {
             givenUp.add(entry.id)
             throw error
+        }
+    }
+}
+
+/// A queue for each node: one whose node doesn't answer delays no app of another.
+private struct AppendQueues: Sendable {
+    let pool: ConnectionPool
+    let heldPool: ConnectionPool
+    let substitute: ConnectionPool
+    let feed: EventFeed
+    let logger: Logger
+    let chain: String
+    private let queues = NIOLockedValueBox<[ObjectIdentifier: AppendQueue]>([:])
+
+    init(
+        pool: ConnectionPool, heldPool: ConnectionPool, substitute: ConnectionPool, feed: EventFeed, logger: Logger,
+        chain: String
+    ) {
+        self.pool = pool
+        self.heldPool = heldPool
+        self.substitute = substitute
+        self.feed = feed
+        self.logger = logger
+        self.chain = chain
+    }
+
+    func append(_ entry: AuditEntry, deadline: ContinuousClock.Instant) async throws(DatabaseError) -> Outcome? {
+        try await queue(of: entry.appID, deadline: deadline).append(entry, deadline: deadline).get()
+    }
+
+    private func queue(
+        of appID: UUID, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> AppendQueue {
+        let home = try await pool.home(of: appID, deadline: deadline)
+        let heldPool = try await heldPool.home(of: appID, deadline: deadline)
+        let substitute = try await substitute.home(of: appID, deadline: deadline)
+        return queues.withLockedValue { queues in
+            if let queue = queues[ObjectIdentifier(home)] { return queue }
+            let queue = AppendQueue(
+                pool: home, heldPool: heldPool, substitute: substitute, feed: feed, logger: logger, chain: chain)
+            queues[ObjectIdentifier(home)] = queue
+            return queue
         }
     }
 }

@@ -36,16 +36,8 @@ public struct BulkRunner: Service {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             let start = ContinuousClock.now
             var pause = Self.idle
-            do throws(DatabaseError) {
-                let count = try await runSome()
-                if count > 0 { pause = Duration.seconds(1) * count / rate - (ContinuousClock.now - start) }
-            } catch {
-                if error.isUnavailability || error.isRetryable {
-                    logger.debug("bulk deletions wait for the database", metadata: ["error": "\(error)"])
-                } else {
-                    logger.error("bulk deletions failed", metadata: ["error": "\(error)"])
-                }
-            }
+            let count = await runSome()
+            if count > 0 { pause = Duration.seconds(1) * count / rate - (ContinuousClock.now - start) }
             try? await cancelWhenGracefulShutdown { [pause] in try await Task.sleep(for: max(pause, .zero)) }
         }
     }
@@ -73,13 +65,40 @@ public struct BulkRunner: Service {
         }
     }
 
+    /// Runs some items of the app that has waited longest, of each node's.
+    ///
+    /// - Returns: how many.
+    private func runSome() async -> Int {
+        let deadline = ContinuousClock.now + limits.requestTimeout
+        let (waiting, failure) = await pool.atEveryPlace(deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.perform(Statement("SELECT service.bulk_apps()"), deadline: deadline).rows.first?.uuid(
+                0)
+        }
+        if let failure { report(failure) }
+        var count = 0
+        for appID in waiting.compactMap(\.self) {
+            do throws(DatabaseError) {
+                count += try await runSome(of: appID)
+            } catch {
+                report(error)
+            }
+        }
+        return count
+    }
+
+    private func report(_ error: DatabaseError) {
+        if error.isUnavailability || error.isRetryable {
+            logger.debug("bulk deletions wait for the database", metadata: ["error": "\(error)"])
+        } else {
+            logger.error("bulk deletions failed", metadata: ["error": "\(error)"])
+        }
+    }
+
     /// Runs some items, all of one bulk deletion, and settles them; what can't be settled now, the next look of any
     /// instance settles.
     ///
     /// - Returns: how many.
-    private func runSome() async throws(DatabaseError) -> Int {
-        let waiting = try await perform(Statement("SELECT service.bulk_apps()"))
-        guard let appID = waiting.rows.first?.uuid(0) else { return 0 }
+    private func runSome(of appID: UUID) async throws(DatabaseError) -> Int {
         let taking = Statement(
             "SELECT * FROM service.take_bulk_items($1, $2, $3, $4)",
             [
@@ -143,7 +162,7 @@ public struct BulkRunner: Service {
         return row.bool("deletable") == true ? 200 : APIError.customerHasRecords.status
     }
 
-    private func perform(_ statement: Statement, for appID: UUID? = nil) async throws(DatabaseError) -> QueryResult {
+    private func perform(_ statement: Statement, for appID: UUID) async throws(DatabaseError) -> QueryResult {
         let deadline = ContinuousClock.now + limits.requestTimeout
         return try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline)

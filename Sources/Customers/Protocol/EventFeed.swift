@@ -343,28 +343,32 @@ public final class EventFeed: Service {
     }
 
     private func look() async {
-        do throws(DatabaseError) {
-            let deadline = ContinuousClock.now + Self.timeout
-            try await pool.withConnection(fallingBackTo: listenersPool, deadline: deadline) {
-                connection throws(DatabaseError) in
-                for (appID, end) in try await moved(connection, deadline: deadline) {
-                    try await catchUp(appID, from: end, connection)
+        let deadline = ContinuousClock.now + Self.timeout
+        var (moved, failure) = await moved(deadline: deadline)
+        for (appID, end) in moved {
+            do throws(DatabaseError) {
+                let pool = try await pool.home(of: appID, deadline: deadline)
+                let substitute = try await listenersPool.home(of: appID, deadline: deadline)
+                try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
+                    connection throws(DatabaseError) in try await catchUp(appID, from: end, connection)
                 }
+            } catch {
+                failure = error
             }
-            state.withLockedValue { $0.isFailing = false }
-        } catch {
-            let isNew = state.withLockedValue { state in
-                defer { state.isFailing = true }
-                return !state.isFailing
-            }
-            if isNew { logger.warning("events can't be looked for now", metadata: ["error": "\(error)"]) }
+        }
+        let isNew = state.withLockedValue { state in
+            defer { state.isFailing = failure != nil }
+            return !state.isFailing
+        }
+        if let failure, isNew {
+            logger.warning("events can't be looked for now", metadata: ["error": "\(failure)"])
         }
     }
 
     /// The chains that have grown, and the place up to which each is known. Ends what listens by a key that is good no more.
-    private func moved(
-        _ connection: Connection, deadline: ContinuousClock.Instant
-    ) async throws(DatabaseError) -> [(UUID, Int)] {
+    ///
+    /// - Returns: with them, why a node couldn't be asked.
+    private func moved(deadline: ContinuousClock.Instant) async -> ([(UUID, Int)], DatabaseError?) {
         let (isDue, appended, keys) = state.withLockedValue { state in
             defer {
                 state.isLookDue = false
@@ -374,11 +378,16 @@ public final class EventFeed: Service {
             return (state.isLookDue, state.appended, keys)
         }
         var grown = appended
+        var failure: DatabaseError?
         if isDue {
             let statement = Statement(
                 "SELECT app_id, seq, ended_key FROM service.listening($1, $2)",
                 [.array(keys.keys.map(\.text)), .array(Set(keys.values.joined()).map(\.text))])
-            for row in try await connection.query(statement, deadline: deadline).rows {
+            let asked = await pool.atEveryPlace(fallingBackTo: listenersPool, deadline: deadline) {
+                connection throws(DatabaseError) in try await connection.query(statement, deadline: deadline).rows
+            }
+            failure = asked.failure
+            for row in asked.answers.joined() {
                 if let key = row.uuid("ended_key") {
                     end(key)
                 } else if let appID = row.uuid("app_id"), let head = row.int("seq"), isBehind(appID, head) {
@@ -386,9 +395,10 @@ public final class EventFeed: Service {
                 }
             }
         }
-        return state.withLockedValue { state in
+        let moved = state.withLockedValue { [grown] state in
             grown.compactMap { appID in state.chains[appID]?.tail.map { (appID, $0.end) } }
         }
+        return (moved, failure)
     }
 
     private func isBehind(_ appID: UUID, _ head: Int) -> Bool {

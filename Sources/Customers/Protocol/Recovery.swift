@@ -69,8 +69,25 @@ public struct Recovery: Service {
         /// Apps that couldn't be recovered now.
         public fileprivate(set) var failing = 0
         fileprivate var mayHaveMore = false
+        /// The apps that had something to recover.
+        fileprivate var overdue: Set<UUID> = []
+        /// Finished attempts that lack their entry, and for how long the oldest has.
+        fileprivate var unrecorded = 0
+        fileprivate var lagSeconds = 0.0
 
         var didSomething: Bool { completed + interrupted + folded + purged > 0 }
+
+        fileprivate mutating func add(_ other: Report) {
+            completed += other.completed
+            interrupted += other.interrupted
+            folded += other.folded
+            purged += other.purged
+            failing += other.failing
+            overdue.formUnion(other.overdue)
+            mayHaveMore = mayHaveMore || other.mayHaveMore
+            unrecorded += other.unrecorded
+            lagSeconds = max(lagSeconds, other.lagSeconds)
+        }
     }
 
     public func run() async throws {
@@ -95,11 +112,8 @@ public struct Recovery: Service {
 
     /// Hands over what was counted since the last run, when no requests come any more.
     private func foldLast() async {
-        let deadline = ContinuousClock.now + .seconds(2)
         do throws(DatabaseError) {
-            try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
-                connection throws(DatabaseError) in try await fold(connection, deadline: deadline)
-            }
+            try await fold(deadline: .now + .seconds(2))
         } catch {
             let lost = memory.takeFolded()
             if !lost.isEmpty { report(lost, error) }
@@ -113,47 +127,73 @@ public struct Recovery: Service {
             "attempts of floods may be missing from the trail", metadata: ["count": "\(count)", "error": "\(error)"])
     }
 
-    /// One run.
+    /// One run, on every node at a time. One that doesn't answer keeps no other from its turn.
     @discardableResult
     public func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
-        let report = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
+        var (reports, failure) = await pool.atEveryPlace(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
-            try await release(connection, deadline: deadline)
-            try await fold(connection, deadline: deadline)
-            var report = Report()
-            // Recovery first, purge second: what lacks its entry must never be forgotten.
-            let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
-            let apps = overdue.rows.compactMap { $0.uuid(0) }
-            failures.withLockedValue { failures in failures = failures.filter { apps.contains($0.key) } }
-            for appID in apps {
-                let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
-                if !isResting { try await recover(appID, connection, &report, deadline: deadline) }
-            }
-            report.failing = failures.withLockedValue { $0.count }
-            let purged = try await connection.perform(
-                Statement("SELECT service.purge($1) AS purged", [.int(Self.batch)]), deadline: deadline)
-            report.purged = try purged.row().get("purged")
-            report.mayHaveMore = report.mayHaveMore || report.purged >= Self.batch
-            let lag = try await connection.query(
-                Statement("SELECT attempts, seconds FROM service.audit_lag()"), deadline: deadline
-            ).row()
-            self.lagging.record(try lag.get("attempts") as Int)
-            self.lag.record(Double(try lag.get("seconds") as String) ?? 0)
-            return report
+            try await recover(connection, deadline: deadline)
         }
+        var report = Report()
+        for one in reports { report.add(one) }
+        if failure == nil {
+            let overdue = report.overdue
+            failures.withLockedValue { failures in failures = failures.filter { overdue.contains($0.key) } }
+        }
+        publish(report, isWhole: failure == nil)
+        do throws(DatabaseError) {
+            try await fold(deadline: deadline)
+        } catch {
+            failure = error
+        }
+        if let failure { throw failure }
+        return report
+    }
+
+    /// - Parameter isWhole: whether every node took part; otherwise what is left isn't known.
+    private func publish(_ report: Report, isWhole: Bool) {
         completed.increment(by: report.completed)
         interrupted.increment(by: report.interrupted)
         folded.increment(by: report.folded)
-        failing.record(report.failing)
-        if report.didSomething {
-            logger.info(
-                "recovered",
-                metadata: [
-                    "completed": "\(report.completed)", "interrupted": "\(report.interrupted)",
-                    "folded": "\(report.folded)", "purged": "\(report.purged)",
-                ])
+        if isWhole {
+            failing.record(report.failing)
+            lagging.record(report.unrecorded)
+            lag.record(report.lagSeconds)
         }
+        guard report.didSomething else { return }
+        logger.info(
+            "recovered",
+            metadata: [
+                "completed": "\(report.completed)", "interrupted": "\(report.interrupted)",
+                "folded": "\(report.folded)", "purged": "\(report.purged)",
+            ])
+    }
+
+    /// What a node has.
+    private func recover(
+        _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> Report {
+        try await release(connection, deadline: deadline)
+        var report = Report()
+        // Recovery first, purge second: what lacks its entry must never be forgotten.
+        let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
+        let apps = overdue.rows.compactMap { $0.uuid(0) }
+        report.overdue = Set(apps)
+        for appID in apps {
+            let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
+            if !isResting { try await recover(appID, connection, &report, deadline: deadline) }
+        }
+        report.failing = failures.withLockedValue { failures in apps.count { failures[$0] != nil } }
+        let purged = try await connection.perform(
+            Statement("SELECT service.purge($1) AS purged", [.int(Self.batch)]), deadline: deadline)
+        report.purged = try purged.row().get("purged")
+        report.mayHaveMore = report.mayHaveMore || report.purged >= Self.batch
+        let lag = try await connection.query(
+            Statement("SELECT attempts, seconds FROM service.audit_lag()"), deadline: deadline
+        ).row()
+        report.unrecorded = try lag.get("attempts")
+        report.lagSeconds = Double(try lag.get("seconds") as String) ?? 0
         return report
     }
 
@@ -188,10 +228,22 @@ public struct Recovery: Service {
         }
     }
 
-    /// Hands over how many attempts of floods were answered without the database.
-    private func fold(_ connection: Connection, deadline: ContinuousClock.Instant) async throws(DatabaseError) {
-        let folded = memory.takeFolded()
-        guard !folded.isEmpty else { return }
+    /// Hands over how many attempts of floods were answered without the database, each app's to its node.
+    private func fold(deadline: ContinuousClock.Instant) async throws(DatabaseError) {
+        var failure: DatabaseError?
+        for (appID, folded) in Dictionary(grouping: memory.takeFolded(), by: { $0.appID ?? .zero }) {
+            do throws(DatabaseError) {
+                try await fold(folded, of: appID, deadline: deadline)
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func fold(
+        _ folded: [CredentialMemory.Folded], of appID: UUID, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) {
         let items = folded.map { one in
             JSON.object([
                 .init(name: "app_id", value: .string(one.appID?.text)),
@@ -201,7 +253,10 @@ public struct Recovery: Service {
         }
         let statement = Statement("SELECT service.fold_answered($1)", [.text("[\(items.joined(separator: ","))]")])
         do {
-            _ = try await connection.perform(statement, deadline: deadline)
+            _ = try await pool.withConnection(for: appID, fallingBackTo: substitute, deadline: deadline) {
+                connection throws(DatabaseError) in
+                try await connection.perform(statement, deadline: deadline)
+            }
         } catch {
             // It would fail again, or they may have been counted: rather missing than twice in the trail.
             let isLost = error.leavesDoubt || !(error.isUnavailability || error.isRetryable)

@@ -28,7 +28,7 @@ public struct Retention: Service {
             var pause = Self.interval
             if days > 0 {
                 do throws(DatabaseError) {
-                    for appID in try await apps() { try await retain(appID) }
+                    try await retainAll()
                 } catch {
                     pause = Self.pause
                     if error.isUnavailability || error.isRetryable {
@@ -42,12 +42,14 @@ public struct Retention: Service {
         }
     }
 
-    private func apps() async throws(DatabaseError) -> [UUID] {
+    private func retainAll() async throws(DatabaseError) {
         let deadline = ContinuousClock.now + .seconds(10)
-        return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+        let (apps, failure) = await pool.atEveryPlace(deadline: deadline) { connection throws(DatabaseError) in
             try await connection.query(Statement("SELECT service.retention_apps()"), deadline: deadline)
                 .rows.compactMap { $0.uuid(0) }
         }
+        for appID in apps.joined() { try await retain(appID) }
+        if let failure { throw failure }
     }
 
     /// One chain. What is wrong with it alone doesn't keep the others from their turn.

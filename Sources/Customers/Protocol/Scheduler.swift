@@ -43,17 +43,13 @@ public struct Scheduler: Service {
         let busy = NIOLockedValueBox<Set<UUID>>([])
         await withDiscardingTaskGroup { group in
             while !Task.isShuttingDownGracefully, !Task.isCancelled {
-                do throws(DatabaseError) {
-                    for appID in try await dueApps() {
-                        let isFree = busy.withLockedValue { $0.count < Self.apps && $0.insert(appID).inserted }
-                        guard isFree else { continue }
-                        group.addTask {
-                            await runAllDue(of: appID)
-                            busy.withLockedValue { _ = $0.remove(appID) }
-                        }
+                for appID in await dueApps() {
+                    let isFree = busy.withLockedValue { $0.count < Self.apps && $0.insert(appID).inserted }
+                    guard isFree else { continue }
+                    group.addTask {
+                        await runAllDue(of: appID)
+                        busy.withLockedValue { _ = $0.remove(appID) }
                     }
-                } catch {
-                    report(error)
                 }
                 try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
             }
@@ -81,19 +77,32 @@ public struct Scheduler: Service {
         }
     }
 
+    /// What a node has to do.
+    private struct Backlog: Sendable {
+        let apps: [UUID]
+        let deletions: Int
+        let seconds: Double
+    }
+
     /// The apps that have something due.
-    private func dueApps() async throws(DatabaseError) -> [UUID] {
+    private func dueApps() async -> [UUID] {
         let deadline = ContinuousClock.now + limits.requestTimeout
-        let (apps, behind) = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+        let (backlogs, failure) = await pool.atEveryPlace(deadline: deadline) { connection throws(DatabaseError) in
             let apps = try await connection.query(Statement("SELECT service.due_apps()"), deadline: deadline)
-            let behind = try await connection.query(
+            let lag = try await connection.query(
                 Statement("SELECT deletions, seconds FROM service.schedule_lag()"), deadline: deadline
             ).row()
-            return (apps.rows.compactMap { $0.uuid(0) }, behind)
+            return Backlog(
+                apps: apps.rows.compactMap { $0.uuid(0) }, deletions: try lag.get("deletions"),
+                seconds: Double(try lag.get("seconds") as String) ?? 0)
         }
-        due.record(try behind.get("deletions") as Int)
-        lag.record(Double(try behind.get("seconds") as String) ?? 0)
-        return apps
+        if let failure {
+            report(failure)
+        } else {
+            due.record(backlogs.reduce(0) { $0 + $1.deletions })
+            lag.record(backlogs.map(\.seconds).max() ?? 0)
+        }
+        return backlogs.flatMap(\.apps)
     }
 
     /// Runs what an app has due, batch by batch.

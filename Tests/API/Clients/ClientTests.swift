@@ -38,7 +38,8 @@ struct ClientTests {
         let tenant = try await Stage.open(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"]).tenant()
         let customer = try await tenant.insert()
         let key = newID()
-        let lock = try await tenant.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
+        let lock = try await tenant.database.begin(
+            "SELECT FROM customers WHERE app_id = '\(tenant.app)' AND id = '\(customer.id)' FOR UPDATE")
         async let first = tenant.delete(customer.id, idempotencyKey: key)
         try await eventually("the first request began") {
             try await tenant.database.value(

@@ -184,7 +184,8 @@ struct PatchTests {
     func updatedAtIsMonotonous() async throws {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
-        let rival = try await stage.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
+        let rival = try await stage.database.begin(
+            "SELECT FROM customers WHERE app_id = '\(tenant.app)' AND id = '\(customer.id)' FOR UPDATE")
 
         async let waiting = tenant.patch(customer.id, #"{"last_name":"Second"}"#)
         try await stage.database.waitUntilBlocked()

@@ -4,7 +4,7 @@ import Testing
 
 /// The record of section 1, to the byte, in the answer and in the before-image, whatever the database's defaults.
 @Suite(
-    "The record",
+    "The record", .singleNode("defaults of a database hold for one node"),
     .stage(
         prepare: """
             DO $$

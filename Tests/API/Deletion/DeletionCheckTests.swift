@@ -71,7 +71,8 @@ struct DeletionCheckTests {
 }
 
 /// Tables that the service doesn't know, in a database of their own.
-@Suite("The deletion-check and the deletion", .stages)
+@Suite(
+    "The deletion-check and the deletion", .stages, .singleNode("the other tables would have to be distributed, too"))
 struct DeletionCheckPropertyTests {
     private static let key = "FOREIGN KEY (app_id, customer_id) REFERENCES customers (app_id, id)"
     private static let columns = "app_id uuid NOT NULL, customer_id uuid NOT NULL"

@@ -91,7 +91,9 @@ struct DeletionCheckTrialTests {
 }
 
 /// Tables whose rows the owner of the schema can't see.
-@Suite("The deletion-check and tables that can't be read", .stages)
+@Suite(
+    "The deletion-check and tables that can't be read", .stages,
+    .singleNode("the other tables would have to be distributed, too"))
 struct DeletionCheckOfClosedTablesTests {
     private static let key = "FOREIGN KEY (app_id, customer_id) REFERENCES customers (app_id, id)"
 

@@ -84,7 +84,9 @@ private let tables =
     ] + refused.map(\.create)).joined(separator: ";\n")
 
 /// Section 13 of docs/api.md: keys to which the database's owner gave an action, and what lies behind them.
-@Suite("Keys that act, and a deletion", .unlimitedStage(prepare: tables))
+@Suite(
+    "Keys that act, and a deletion", .unlimitedStage(prepare: tables),
+    .singleNode("the other tables would have to be distributed, too"))
 struct RestrictionByActingKeysTests {
     let stage = Stage.current
 

@@ -7,7 +7,7 @@ import Testing
 ///
 /// For each customer, whatever its records: the deletion-check says deletable exactly when the deletion answers 200, else
 /// that is 400; and whatever goes or changes stands in the entry.
-@Suite("Restrictions by random tables", .stages)
+@Suite("Restrictions by random tables", .stages, .singleNode("the other tables would have to be distributed, too"))
 struct RestrictionPropertyTests {
     @Test("deletable is exact, and nothing goes without being counted")
     func property() async throws {

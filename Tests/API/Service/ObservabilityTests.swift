@@ -81,12 +81,15 @@ struct ObservabilityTests {
         #expect(try await tenant.entries(about: customer.id).map { $0["outcome"] } == ["SUCCEEDED"])
     }
 
-    @Test("the trace of a request is in its entry, in its lines of the log, and in pg_stat_activity while it works")
+    @Test(
+        "the trace of a request is in its entry, in its lines of the log, and in pg_stat_activity while it works",
+        .singleNode("pg_stat_activity shows one node"))
     func trace() async throws {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let trace = newID().replacing("-", with: "")
-        let lock = try await stage.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
+        let lock = try await stage.database.begin(
+            "SELECT FROM customers WHERE app_id = '\(tenant.app)' AND id = '\(customer.id)' FOR UPDATE")
         async let answer = tenant.delete(customer.id, headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
 
         try await eventually("a session of the database had the trace for its name") {

@@ -68,10 +68,12 @@ struct Arena: Sendable {
     ) async throws -> CustomerRecord {
         let text = try await database.value(
             """
-            INSERT INTO customers AS c
-                (app_id, id, first_name, last_name, email, phone_number, last_spent, last_purchase_date)
-            VALUES ($1, $2, $3, $4, $5, $6, 150.70, '2024-01-15T10:30:00.000001Z')
-            RETURNING service.record(c)
+            WITH c AS (
+                INSERT INTO customers
+                    (app_id, id, first_name, last_name, email, phone_number, last_spent, last_purchase_date)
+                VALUES ($1, $2, $3, $4, $5, $6, 150.70, '2024-01-15T10:30:00.000001Z')
+                RETURNING *)
+            SELECT service.record(ROW(c.*)) FROM c
             """,
             [
                 .text(app), .text(customer), .text(person.firstName), .text(person.lastName), .text(person.email),

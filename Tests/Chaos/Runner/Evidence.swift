@@ -50,7 +50,7 @@ struct Evidence: Sendable {
                 outcome: row["outcome"], body: row["body"], entrySeq: row["entry_seq"].flatMap { Int($0) })
         }
         let customers = try await rows(
-            "SELECT c.app_id, service.record(c) AS record, c.archived_at IS NOT NULL AS is_archived FROM customers AS c"
+            "SELECT c.app_id, service.record(ROW(c.*)) AS record, c.archived_at IS NOT NULL AS is_archived FROM customers AS c"
         )
         for row in customers {
             guard let app = row["app_id"], let record = row["record"].flatMap({ CustomerRecord(text: $0) }) else {

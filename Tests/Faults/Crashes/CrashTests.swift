@@ -52,7 +52,8 @@ struct CrashTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         let key = newID()
-        let lock = try await stage.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
+        let lock = try await stage.database.begin(
+            "SELECT FROM customers WHERE app_id = '\(tenant.app)' AND id = '\(customer.id)' FOR UPDATE")
 
         async let lost = try? await tenant.through(service).delete(customer.id, idempotencyKey: key)
         try await stage.database.waitUntilBlocked()

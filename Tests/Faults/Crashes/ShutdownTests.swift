@@ -10,7 +10,8 @@ struct ShutdownTests {
         let service = try await stage.secondService(["CUSTOMERD_REQUEST_TIMEOUT_SECONDS": "25"])
         let tenant = try await stage.tenant().through(service)
         let customer = try await tenant.insert()
-        let lock = try await stage.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
+        let lock = try await stage.database.begin(
+            "SELECT FROM customers WHERE app_id = '\(tenant.app)' AND id = '\(customer.id)' FOR UPDATE")
 
         async let running = tenant.delete(customer.id)
         try await stage.database.waitUntilBlocked()

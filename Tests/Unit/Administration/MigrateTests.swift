@@ -15,13 +15,13 @@ struct MigrateTests {
 
     private static let sources = URL(fileURLWithPath: projectFile("sql"))
     /// What is applied to an empty database, apart from the grants.
-    private static let all = Schema.current.files.filter { $0.kind != .grants }.map(\.name)
+    private static let all = Schema.current.files.filter { ![.distribution, .grants].contains($0.kind) }.map(\.name)
 
     @Test("the binary carries the files of sql/tables and sql/functions, in the order of sql/schema.sql")
     func embedded() throws {
         let index = try String(contentsOf: Self.sources.appendingPathComponent("schema.sql"), encoding: .utf8)
             .split(separator: "\n").compactMap { $0.wholeMatch(of: /\\ir (.*)\.sql/) }.map { String($0.1) }
-        var files: Set<String> = ["grants"]
+        var files: Set<String> = ["distribution", "grants"]
         for folder in ["tables", "functions"] {
             files.formUnion(
                 try FileManager.default.contentsOfDirectory(atPath: Self.sources.appendingPathComponent(folder).path)
