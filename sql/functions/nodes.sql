@@ -167,3 +167,13 @@ END
 $$;
 COMMENT ON FUNCTION audit.traces_of_nodes IS
     'audit.traces of a distributed database, where a query over all apps can''t be recursive: it reads all attempts.';
+
+-- A query that names an app is sent to the app's node whole, the function along with it, which asks all of them. A setting of
+-- the extension can't be named where there is none.
+DO $$
+BEGIN
+    IF service.is_distributed() THEN
+        ALTER FUNCTION audit.traces_of_nodes() SET citus.allow_nested_distributed_execution = on;
+    END IF;
+END
+$$;
