@@ -83,7 +83,7 @@ public struct TestDatabase: Sendable {
         let connection = try await connect(as: user)
         do {
             // Citus wants each statement about a table alone.
-            for part in PrivateCluster.isDistributed ? ["BEGIN"] + SQLScript(sql).statements + ["COMMIT"] : [sql] {
+            for part in cluster.nodes.isEmpty ? [sql] : ["BEGIN"] + SQLScript(sql).statements + ["COMMIT"] {
                 try await connection.script(part, deadline: .now + .seconds(300))
             }
             await connection.close()

@@ -2,7 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The before-image and the restore of columns that aren't in the record", .stages)
+@Suite(
+    "The before-image and the restore of columns that aren't in the record", .stages,
+    .singleNode("Citus adds no identity column to a distributed table"))
 struct RestorationOfColumnsTests {
     private static let columns = """
         ALTER TABLE customers ADD loyalty int DEFAULT 7;

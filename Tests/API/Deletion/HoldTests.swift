@@ -23,7 +23,7 @@ struct HoldTests {
     /// Lets the time of a hold pass.
     private func expire(_ customer: String) async throws {
         try await stage.database.rows(
-            "UPDATE legal_holds SET until = clock_timestamp() - interval '1 millisecond' WHERE customer_id = $1",
+            "UPDATE legal_holds SET until = now() - interval '1 millisecond' WHERE customer_id = $1",
             [.text(customer)])
     }
 
