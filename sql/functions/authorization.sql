@@ -29,16 +29,23 @@ COMMENT ON FUNCTION service.permits(service.api_keys, text[]) IS
 
 -- Called by GET /key.
 CREATE OR REPLACE FUNCTION service.describe_key(p_app_id uuid, p_key_id uuid, p_switched_off text[]) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT row_to_json(described)::text
-    FROM (SELECT k.client_key, k.name, k.role,
-                 ARRAY(SELECT p.permission
-                       FROM unnest(service.permissions(k.role)) WITH ORDINALITY AS p (permission, position)
-                       WHERE service.permits(k, ARRAY[p.permission]) AND p.permission <> ALL (p_switched_off)
-                       ORDER BY p.position) AS permissions,
-                 'app_' || k.app_id AS "appId", service.rfc3339(k.expires_at) AS expires_at
-          FROM service.api_keys AS k
-          WHERE k.app_id = p_app_id AND k.id = p_key_id) AS described
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    k service.api_keys;
+BEGIN
+    SELECT * INTO k FROM service.api_keys AS o WHERE o.app_id = p_app_id AND o.id = p_key_id;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN (
+        SELECT row_to_json(described)::text
+        FROM (SELECT k.client_key, k.name, k.role,
+                     ARRAY(SELECT p.permission
+                           FROM unnest(service.permissions(k.role)) WITH ORDINALITY AS p (permission, position)
+                           WHERE service.permits(k, ARRAY[p.permission]) AND p.permission <> ALL (p_switched_off)
+                           ORDER BY p.position) AS permissions,
+                     'app_' || k.app_id AS "appId", service.rfc3339(k.expires_at) AS expires_at) AS described);
+END
 $$;
 COMMENT ON FUNCTION service.describe_key IS
     'What an API key is and may do, as the API renders it, without the permissions for which nothing is switched on.';
