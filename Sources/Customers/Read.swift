@@ -29,7 +29,7 @@ public struct Read: Sendable {
             await query(operation, request, Result { () throws(Invalidity) in try plan(request) })
         case .queries(let plan):
             await answer(operation, request, Result { () throws(Invalidity) in try plan(request) }) {
-                queries, caller throws(DatabaseError) in
+                queries, caller, _ throws(DatabaseError) in
                 try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
                     connection throws(DatabaseError) in try await queries(connection, caller)
                 }
@@ -55,22 +55,13 @@ public struct Read: Sendable {
         }
     }
 
-    func answer<Plan>(
-        _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<Plan, Invalidity>,
-        _ ask: (Plan, Caller) async throws(DatabaseError) -> Answer
-    ) async -> Answer {
-        await answer(operation, request, plan, asking: nil) { plan, caller, _ throws(DatabaseError) in
-            try await ask(plan, caller)
-        }
-    }
-
     /// - Parameters:
     ///   - plan: what to ask, or what is wrong with the request; the latter is told only to those who may ask at all.
     ///   - question: see ``Admission/authorize(_:from:_:isValid:asking:deadline:)``.
     ///   - ask: what asks for it, unless the question has been asked.
-    private func answer<Plan>(
+    func answer<Plan>(
         _ operation: ReadOperation, _ request: APIRequest, _ plan: Result<Plan, Invalidity>,
-        asking question: ((UUID) -> Statement)?,
+        asking question: ((UUID) -> Statement)? = nil,
         _ ask: (Plan, Caller, Result<QueryResult, DatabaseError>?) async throws(DatabaseError) -> Answer
     ) async -> Answer {
         var rate: RateStatus?

@@ -23,8 +23,8 @@ struct Trip {
         case pin
         case prepare(statement: Int, name: String)
         case execute(statement: Int, name: String?)
-        /// Ends the transaction of the statements before it, if they have none of their own, and their failure, too: what
-        /// follows runs whatever became of them. The end of a trip is none.
+        /// Commits what stands before it, or ends its failure: what follows runs in either case. At the end of a trip there
+        /// is none, since a pipeline ends with one anyway.
         case sync
 
         var statement: Int? {

@@ -14,7 +14,8 @@ final class SessionCache: Sendable {
     /// Opens a session, with patience: the machine may be busy with many tests.
     static func connect(_ conninfo: String, within limit: Duration = .seconds(120)) async throws -> Connection {
         // One of several hosts that says nothing leaves time for the others.
-        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: limit / 3)
+        let timeout = conninfo.contains(",") ? limit / 3 : limit
+        let settings = ConnectionSettings(conninfo: conninfo, connectTimeout: timeout)
         let deadline = ContinuousClock.now + limit
         let connection = try await Connection.connect(settings, deadline: deadline)
         // The program's own sessions find built-in objects only; tests name tables of the schema public without it.

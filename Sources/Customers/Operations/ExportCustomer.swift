@@ -9,10 +9,10 @@ extension ReadOperation {
     /// before the first byte leaves.
     ///
     /// The document is read page by page. Each page has a connection of the pool and a snapshot of its own, so neither
-    /// memory nor the database suffers from a large document or a slow client; between two pages it rests for as long as
-    /// the first took. What is added or removed while it is read
-    /// may be in it or not; everything else is in it once. A table without a primary key is read in the order in which its
-    /// rows lie: one that is updated meanwhile may be missing or come twice.
+    /// memory nor the database suffers from a large document or a slow client; before the next page it rests for as long
+    /// as the last one took. What is added or removed while it is read may be in it or not; everything else is in it once. A
+    /// table without a primary key is read in the order in which its rows lie: one that is updated meanwhile may be missing
+    /// or come twice.
     ///
     /// Source: GDPR, article 15.
     static let exportCustomer = ReadOperation("/customers/{id}/export", [.readCustomers, .readAudit], .export)

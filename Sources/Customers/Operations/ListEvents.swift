@@ -43,7 +43,7 @@ struct EventSearch: Sendable {
 extension Read {
     func events(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
         let search = Result { () throws(Invalidity) in try EventSearch(request) }
-        return await answer(operation, request, search) { search, caller throws(DatabaseError) in
+        return await answer(operation, request, search) { search, caller, _ throws(DatabaseError) in
             guard search.isStream || search.wait > .zero else {
                 return try await pool.withConnection(for: caller.appID, deadline: request.deadline) {
                     connection throws(DatabaseError) in

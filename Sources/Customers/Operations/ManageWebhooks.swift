@@ -47,7 +47,7 @@ extension Read {
             guard let sender = webhooks else { throw .webhooksAreOff }
             return (id: try request.pathID(), sender: sender)
         }
-        return await answer(operation, request, plan) { plan, caller throws(DatabaseError) in
+        return await answer(operation, request, plan) { plan, caller, _ throws(DatabaseError) in
             let look = Statement(
                 "SELECT url, secret, previous_secret, now FROM service.webhook_to_ping($1, $2)",
                 [.uuid(caller.appID), .uuid(plan.id)])

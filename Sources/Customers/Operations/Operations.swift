@@ -137,11 +137,12 @@ public struct ReadOperation: Sendable {
         self.init(path, permissions, .query(plan))
     }
 
-    init(
+    /// What takes more than one statement, or the key that asks.
+    static func queries(
         _ path: String, _ permissions: [Permission],
-        queries plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Queries
-    ) {
-        self.init(path, permissions, .queries(plan))
+        _ plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Queries
+    ) -> ReadOperation {
+        ReadOperation(path, permissions, .queries(plan))
     }
 
     /// What the path names.

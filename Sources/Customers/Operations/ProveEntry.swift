@@ -2,52 +2,46 @@ import LibPQ
 
 extension ReadOperation {
     /// The newest checkpoint of the app's chain, as text. Source: C2SP, tlog-checkpoint.
-    static let getCheckpoint = ReadOperation(
-        "/audit/checkpoint", [.readAudit],
-        queries: { request throws(Invalidity) in
-            { connection, caller throws(DatabaseError) in
-                let proofs = EntryProofs(connection: connection, deadline: request.deadline)
-                let note = try await proofs.checkpoint(of: caller.appID)
-                return note.map(Answer.text) ?? APIError.checkpointNotFound.answer
-            }
-        })
+    static let getCheckpoint = queries("/audit/checkpoint", [.readAudit]) { request throws(Invalidity) in
+        { connection, caller throws(DatabaseError) in
+            let proofs = EntryProofs(connection: connection, deadline: request.deadline)
+            let note = try await proofs.checkpoint(of: caller.appID)
+            return note.map(Answer.text) ?? APIError.checkpointNotFound.answer
+        }
+    }
 
     /// The proof that an entry stands in a chain that was signed, as text. Source: C2SP, tlog-proof.
-    static let proveAuditEntry = ReadOperation(
-        "/audit/{id}/proof", [.readAudit],
-        queries: { request throws(Invalidity) in
-            let id = try request.pathID()
-            return { connection, caller throws(DatabaseError) in
-                let proofs = EntryProofs(connection: connection, deadline: request.deadline)
-                switch try await proofs.proof(of: id, app: caller.appID) {
-                case .found(let proof): return .text(proof.text)
-                case .noEntry: return APIError.auditEntryNotFound.answer
-                case .noCheckpoint: return APIError.checkpointNotFound.answer
-                }
+    static let proveAuditEntry = queries("/audit/{id}/proof", [.readAudit]) { request throws(Invalidity) in
+        let id = try request.pathID()
+        return { connection, caller throws(DatabaseError) in
+            let proofs = EntryProofs(connection: connection, deadline: request.deadline)
+            switch try await proofs.proof(of: id, app: caller.appID) {
+            case .found(let proof): return .text(proof.text)
+            case .noEntry: return APIError.auditEntryNotFound.answer
+            case .noCheckpoint: return APIError.checkpointNotFound.answer
             }
-        })
+        }
+    }
 
     /// The certificate of an entry. Subject data that a redaction is about to erase is never disclosed.
-    static let certifyAuditEntry = ReadOperation(
-        "/audit/{id}/certificate", [.readAudit],
-        queries: {
-            request throws(Invalidity) in
-            let id = try request.pathID()
-            let choices = Invalidity.parameterIsNoneOf(name: "disclose", ["subject", "context", "subject,context"])
-            let asked = try request.parameters.value("disclose", orElse: choices) { Certificate.Part.set($0) } ?? []
-            return { connection, caller throws(DatabaseError) in
-                var disclosed = asked
-                if disclosed.contains(.subject), try await isHidden(id, caller, connection, request.deadline) {
-                    disclosed.remove(.subject)
-                }
-                let proofs = EntryProofs(connection: connection, deadline: request.deadline)
-                switch try await proofs.certificate(of: id, app: caller.appID, disclosing: disclosed) {
-                case .found((let certificate, _)): return Answer(status: 200, body: certificate.json.text)
-                case .noEntry: return APIError.auditEntryNotFound.answer
-                case .noCheckpoint: return APIError.checkpointNotFound.answer
-                }
+    static let certifyAuditEntry = queries("/audit/{id}/certificate", [.readAudit]) {
+        request throws(Invalidity) in
+        let id = try request.pathID()
+        let choices = Invalidity.parameterIsNoneOf(name: "disclose", ["subject", "context", "subject,context"])
+        let asked = try request.parameters.value("disclose", orElse: choices) { Certificate.Part.set($0) } ?? []
+        return { connection, caller throws(DatabaseError) in
+            var disclosed = asked
+            if disclosed.contains(.subject), try await isHidden(id, caller, connection, request.deadline) {
+                disclosed.remove(.subject)
             }
-        })
+            let proofs = EntryProofs(connection: connection, deadline: request.deadline)
+            switch try await proofs.certificate(of: id, app: caller.appID, disclosing: disclosed) {
+            case .found((let certificate, _)): return Answer(status: 200, body: certificate.json.text)
+            case .noEntry: return APIError.auditEntryNotFound.answer
+            case .noCheckpoint: return APIError.checkpointNotFound.answer
+            }
+        }
+    }
 
     private static func isHidden(
         _ id: UUID, _ caller: Caller, _ connection: Connection, _ deadline: ContinuousClock.Instant

@@ -60,8 +60,8 @@ public struct Admission: Sendable {
     ///
     /// - Parameters:
     ///   - ip: the address of the client.
-    ///   - question: what the read asks the database about an app. It is asked in the same round trip, if they have been admitted for as much before; the answer is for an admitted caller
-    ///     alone.
+    ///   - question: what the read asks the database about an app. It is asked in the same round trip if the credentials
+    ///     have been admitted for as much before; the answer is for an admitted caller alone.
     /// - Returns: the decision, and what the question came to if it was asked, about the caller's app.
     func authorize(
         _ credentials: Credentials, from ip: String, _ permissions: [Permission], isValid: Bool,

@@ -5,10 +5,11 @@ import NIOConcurrencyHelpers
 /// What this instance remembers of the credentials that it has seen, so that a flood of wrong ones, or of ones over their
 /// limit, costs the database little, and all others are never kept waiting by it.
 ///
-/// It never admits a request: it only repeats refusals for a moment, and says what the database is asked beforehand. What failed can't become right within ``span``, since
-/// secrets are random and made by the database's owner. A key that has nothing left gets nothing before its window ends,
-/// and what is remembered of it ends before. A write is answered from here only when it would be folded into a flood
-/// anyway; it is counted here, and ``takeFolded()`` returns the counts.
+/// It never admits a request: it only repeats refusals for a moment, and knows which credentials were admitted for what, so
+/// that a read can be asked along with its admission. What failed can't become right within ``span``, since secrets are
+/// random and made by the database's owner. A key that has nothing left gets nothing before its window ends, and what is
+/// remembered of it ends before. A write is answered from here only when it would be folded into a flood anyway; it is
+/// counted here, and ``takeFolded()`` returns the counts.
 ///
 /// Memory is bounded: see ``capacity``.
 public final class CredentialMemory: Sendable {
@@ -145,12 +146,15 @@ public final class CredentialMemory: Sendable {
     /// - Parameter granted: what they were admitted for.
     func note(_ pair: Pair, app: UUID, granted: [Permission]) {
         state.withLockedValue { state in
-            if state.known[pair]?.appID != app {
-                if state.known.count >= Self.capacity { state.known = [:] }
-                state.known[pair] = Known(appID: app)
+            var known = Known(appID: app)
+            if let before = state.known[pair], before.appID == app {
+                guard !before.granted.isSuperset(of: granted) else { return }
+                known = before
+            } else if state.known.count >= Self.capacity {
+                state.known = [:]
             }
-            guard !granted.isEmpty, state.known[pair]?.granted.isSuperset(of: granted) == false else { return }
-            state.known[pair]?.granted.formUnion(granted)
+            known.granted.formUnion(granted)
+            state.known[pair] = known
         }
     }
 
