@@ -70,8 +70,7 @@ class AccessTests(ConsoleCase):
         self.visit(page, hook, "#deliveries table")
         for action in self.actions(page):
             with self.subTest(f"webhook {action}"):
-                page.click(f"#act-{action}")
-                page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+                self.ask(page, f"#act-{action}")
                 self.assert_accessible(page, action)
                 page.press("Escape")
                 page.wait("document.querySelector('dialog[open]') === null")
@@ -104,8 +103,7 @@ class AccessTests(ConsoleCase):
             page.click(".table summary")
 
         def decide_bulk(page):
-            page.click("#bulk-delete")
-            page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+            self.ask(page, "#bulk-delete")
 
         states = (
             (f"/customers/{deleted}", "#act-restore", lambda page: None),
@@ -214,8 +212,7 @@ class AccessTests(ConsoleCase):
                     self.assert_fits(page, path)
             customer = next(path for path in pages if path.startswith("/customers/"))
             self.visit(page, customer, "#act-schedule")
-            page.click("#act-schedule")
-            page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+            self.ask(page, "#act-schedule")
             self.assert_fits(page, f"a dialog at {width}")
 
     def test_hostile_names_do_nothing(self):
@@ -228,8 +225,7 @@ class AccessTests(ConsoleCase):
                 app.office.delete(app.customer(first, last, invoice=True))
                 page = self.sign_in(app.office, f"/customers/{customer}")
                 page.wait("document.querySelector('#page .columns-2') !== null")
-                page.click("#act-delete")
-                page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+                self.ask(page, "#act-delete")
                 self.assert_harmless(page)
                 page.press("Escape")
                 for path, selector in (("/customers", ".people a"), ("/scheduled", "#schedules table"), ("/trail", "#entries li")):

@@ -7,6 +7,14 @@ from setting import App, Key, sql
 
 
 class AnswerTests(ConsoleCase):
+    def page_of_ada(self, *expected):
+        """An app, a customer of it, and the page of that one, whose browser will log what is expected."""
+        app = App()
+        customer = app.customer("Ada", "Lovelace")
+        page = self.customer_page(app.office, customer)
+        page.expected += expected
+        return app, customer, page
+
     def entries(self, customer):
         """action, outcome and idempotency key of each attempt on a customer."""
         found = sql("SELECT json_agg(json_build_array(action, outcome, idempotency_key) ORDER BY seq) "
@@ -14,10 +22,7 @@ class AnswerTests(ConsoleCase):
         return json.loads(found) if found else []
 
     def test_a_lost_answer_is_asked_for_again_under_the_same_key(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("ERR_CONNECTION_RESET")
+        app, customer, page = self.page_of_ada("ERR_CONNECTION_RESET")
         page.lose("DELETE", customer, times=2)
 
         self.decide(page, "delete", typed="Ada Lovelace")
@@ -29,10 +34,7 @@ class AnswerTests(ConsoleCase):
         self.assertEqual(len({key for _, _, key in entries}), 1)
 
     def test_what_is_in_doubt_is_finished_before_anything_else_even_after_closing(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("ERR_CONNECTION_RESET")
+        app, customer, page = self.page_of_ada("ERR_CONNECTION_RESET")
         page.lose("PATCH", customer, times=5)
 
         self.decide(page, "blacklist")
@@ -57,10 +59,7 @@ class AnswerTests(ConsoleCase):
         self.assertEqual({outcome for _, outcome, _ in entries[1:]}, {"REPLAYED"})
 
     def test_a_page_with_something_in_doubt_asks_before_it_is_left(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("ERR_CONNECTION_RESET")
+        app, customer, page = self.page_of_ada("ERR_CONNECTION_RESET")
         asks = "!dispatchEvent(new Event('beforeunload', {cancelable: true}))"
         self.assertFalse(page.evaluate(asks))
         page.lose("POST", customer, times=1)
@@ -72,10 +71,7 @@ class AnswerTests(ConsoleCase):
         self.assertFalse(page.evaluate(asks))
 
     def test_a_503_is_tried_again_under_the_same_key(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("503")
+        app, customer, page = self.page_of_ada("503")
         page.answer("POST", f"{customer}/archive", 503, "Service temporarily unavailable", retry_after=1)
 
         self.decide(page, "archive")
@@ -85,20 +81,14 @@ class AnswerTests(ConsoleCase):
         self.assertEqual(app.outcomes(customer), ["SUCCEEDED"])
 
     def test_a_first_attempt_that_is_under_way_is_waited_for(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("409")
+        app, customer, page = self.page_of_ada("409")
         page.answer("POST", f"{customer}/archive", 409, "A request with this idempotency-key is in progress", retry_after=1)
 
         self.decide(page, "archive")
         self.wait_done(page, "The customer is archived.")
 
     def test_a_429_says_when_and_can_then_be_sent(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("429")
+        app, customer, page = self.page_of_ada("429")
         page.answer("POST", f"{customer}/archive", 429, "Rate limit exceeded", retry_after=3)
 
         self.decide(page, "archive")
@@ -113,10 +103,7 @@ class AnswerTests(ConsoleCase):
         self.assertEqual(sql(f"SELECT reason FROM audit.entries WHERE customer_id = '{customer}'"), "Another reason")
 
     def test_a_429_in_doubt_stays_in_doubt(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected += ["429", "ERR_CONNECTION_RESET"]
+        app, customer, page = self.page_of_ada("429", "ERR_CONNECTION_RESET")
         page.lose("POST", f"{customer}/archive")
         page.answer("POST", f"{customer}/archive", 429, "Rate limit exceeded", retry_after=1)
         self.decide(page, "archive")
@@ -129,10 +116,7 @@ class AnswerTests(ConsoleCase):
         self.assertEqual(app.outcomes(customer), ["SUCCEEDED", "REPLAYED"])
 
     def test_a_record_that_somebody_else_changed_is_loaded_again(self):
-        app = App()
-        customer = app.customer("Ada", "Lovelace")
-        page = self.customer_page(app.office, customer)
-        page.expected.append("412")
+        app, customer, page = self.page_of_ada("412")
         write(app.office, "PATCH", f"/api/v0/customers/{customer}", {"last_name": "King"})
 
         self.decide(page, "delete", typed="Ada Lovelace")

@@ -53,8 +53,7 @@ class ListTests(ConsoleCase):
 class BulkTests(ConsoleCase):
     def dry_run(self, page, customers):
         page.wait_text("#found-ids", customers)
-        page.click("#dry-run")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#dry-run")
         page.click("#decide")
         page.wait_text("#bulk-status", "Done")
 
@@ -73,8 +72,7 @@ class BulkTests(ConsoleCase):
                          "3 would be deleted · 1 refused, since records refer to them · 1 not found · 0 failed")
         self.assertEqual(sql(f"SELECT count(*) FROM customers WHERE app_id = '{app.id}'"), "4")
 
-        page.click("#bulk-delete")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#bulk-delete")
         page.fill("#field-reason", "Retention")
         page.fill("#field-typed", "delete 4")
         page.click("#decide")
@@ -130,8 +128,7 @@ class BulkTests(ConsoleCase):
         page = self.sign_in(app.office, f"/bulk/{bulk['id']}")
 
         page.wait_text("#bulk-status", "of 600 done")
-        page.click("#bulk-stop")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#bulk-stop")
         page.click("#decide")
         page.wait_text("#bulk-status", "Stopped after")
 

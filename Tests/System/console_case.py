@@ -76,10 +76,14 @@ class ConsoleCase(unittest.TestCase):
 
     # --- decisions ---------------------------------------------------------------------------------------------------
 
+    def ask(self, page, selector):
+        """Clicks on what asks for a decision, and waits for its fields."""
+        page.click(selector)
+        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+
     def decide(self, page, action, reason="Ticket 4711", typed=None):
         """Opens the dialog of an action, says why, types what is to be typed, and sends it."""
-        page.click(f"#act-{action}")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, f"#act-{action}")
         if reason and page.evaluate("document.querySelector('#field-reason') !== null"):
             page.fill("#field-reason", reason)
         if typed:

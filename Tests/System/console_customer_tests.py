@@ -140,8 +140,7 @@ class CustomerTests(ConsoleCase):
         self.assertIn("Lawsuit 12/26", page.text("#page .notes"))
         self.assertIn("1 hold", page.text("#outlook"))
 
-        page.click("#act-hold")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#act-hold")
         page.fill("#field-reason", "Lawsuit 13/26")
         page.evaluate("document.querySelector('#field-until').value = '2099-01-02T03:04'")
         page.click("#decide")

@@ -58,8 +58,7 @@ class DeletionTests(ConsoleCase):
         customer = app.customer("Ada", "Lovelace")
         page = self.customer_page(app.office, customer)
         page.expected.append("400")
-        page.click("#act-delete")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#act-delete")
         sql(f"INSERT INTO invoices (app_id, customer_id) VALUES ('{app.id}', '{customer}')")
 
         page.fill("#field-reason", "Ticket")
@@ -92,8 +91,7 @@ class DeletionTests(ConsoleCase):
         in_a_month = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30)
         self.assertIn(in_a_month.strftime("%Y-%m-%d"), page.text("#page .notes"))
 
-        page.click("#act-schedule")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#act-schedule")
         page.evaluate("document.querySelector('#field-at').value = '2020-01-01T00:00'")
         page.fill("#field-reason", "Sooner")
         page.fill("#field-typed", "Ada Lovelace")
@@ -106,8 +104,7 @@ class DeletionTests(ConsoleCase):
 
         self.go(page, "/scheduled")
         page.wait_text("#schedules table", "Ada Lovelace")
-        page.click(f"#call-off-{customer}")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, f"#call-off-{customer}")
         page.fill("#field-reason", "Came back")
         page.click("#decide")
         self.wait_done(page, "The deletion is called off.")

@@ -40,8 +40,7 @@ class WebhookTests(ConsoleCase):
         self.app = App()
 
     def make(self, page):
-        page.click("#new-webhook")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#new-webhook")
         page.fill("#field-url", f"http://{self.receiver.host}/hooks")
         page.fill("#field-description", "CRM")
         page.click("#decide")
@@ -65,8 +64,7 @@ class WebhookTests(ConsoleCase):
     def test_what_is_wrong_with_an_address_is_told(self):
         page = self.sign_in(self.app.office, "/webhooks")
         page.expected.append("400")
-        page.click("#new-webhook")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#new-webhook")
         page.click("#decide")
         page.wait_text("#field-url-fault", "Say where events go")
         page.fill("#field-url", "https://somebody@example.com/")
@@ -76,8 +74,7 @@ class WebhookTests(ConsoleCase):
 
     def test_some_events_alone(self):
         page = self.sign_in(self.app.office, "/webhooks")
-        page.click("#new-webhook")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#new-webhook")
         page.evaluate("[...document.querySelectorAll('#field-types input')].slice(1).forEach((box) => box.click())")
         page.fill("#field-url", f"http://{self.receiver.host}/")
         page.click("#decide")
@@ -109,8 +106,7 @@ class WebhookTests(ConsoleCase):
         page.wait_text("#page .badges", "ENABLED")
 
         count = sum(event["type"] == "customer.deleted" for event in self.receiver.events)
-        page.click("#act-replay")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#act-replay")
         page.fill("#field-after", "0")
         page.click("#decide")
         self.wait_done(page, "Events are sent from there on.")
@@ -120,8 +116,7 @@ class WebhookTests(ConsoleCase):
         page = self.sign_in(self.app.office, "/webhooks")
         secret = self.make(page)
 
-        page.click("#act-rotate")
-        page.wait("document.querySelector('dialog.sheet .decision')?.checkVisibility()")
+        self.ask(page, "#act-rotate")
         page.click("#decide")
         page.wait_text("#webhook-secret", "whsec_")
         self.assertNotEqual(page.text("#webhook-secret"), secret)

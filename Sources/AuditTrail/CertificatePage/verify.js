@@ -1,7 +1,8 @@
 // Verifies a certificate: docs/audit-chain.md of customerd in JavaScript. Knows nothing of the page: the page of a certificate
 // has it before its own script, and the desk loads it as a module.
 
-const CANONICAL = [
+/** The columns that an entry's hash covers. */
+export const CANONICAL = [
   "seq", "id", "app_id", "occurred_at", "recorded_at", "action", "outcome", "status_code", "customer_id",
   "actor_key_id", "actor_client_key", "actor_name", "actor_role", "request_id", "idempotency_key", "error_code",
   "sqlstate", "constraint_name", "referencing_table",
@@ -17,7 +18,8 @@ export const PARTS = {
 const utf8 = new TextEncoder();
 const subtle = globalThis.crypto?.subtle;
 
-function joined(...chunks) {
+/** One array of all the bytes. */
+export function joined(...chunks) {
   const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
   let offset = 0;
   for (const chunk of chunks) {
@@ -45,7 +47,7 @@ function fromBase64(text) {
 // --- the entry -------------------------------------------------------------------------------------------------------
 
 /** A time as whole microseconds since 1970; exactly, so not as a number. */
-function microseconds(text) {
+export function microseconds(text) {
   const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z$/.exec(text);
   if (!match) return text;
   const date = new Date(0);
@@ -54,26 +56,35 @@ function microseconds(text) {
   return String(BigInt(date.getTime()) * 1000n + BigInt(match[7]));
 }
 
-function form(names, values) {
+/**
+ * The bytes that are hashed: lengths, names and values.
+ * @param {Array<[string, string|null]>} columns - names, and values as they were hashed; null for NULL
+ */
+export function form(columns) {
   const chunks = [];
   const add = (bytes) => {
     const length = new Uint8Array(4);
     new DataView(length.buffer).setUint32(0, bytes.length);
     chunks.push(length, bytes);
   };
-  for (const name of names) {
-    const value = values[name];
-    if (value === undefined) throw new Error(`${name} is missing`);
+  for (const [name, value] of columns) {
     add(utf8.encode(name));
     chunks.push(Uint8Array.of(value === null ? 0 : 1));
-    if (value !== null) add(utf8.encode(name.endsWith("ed_at") ? microseconds(value) : String(value)));
+    if (value !== null) add(utf8.encode(value));
   }
   return joined(...chunks);
 }
 
+/** Columns of a certificate, as they were hashed. */
+const columns = (names, values) => names.map((name) => {
+  const value = values[name];
+  if (value === undefined) throw new Error(`${name} is missing`);
+  return [name, value === null ? null : name.endsWith("ed_at") ? microseconds(value) : String(value)];
+});
+
 async function commits(names, values, salt, commitment) {
   const key = await subtle.importKey("raw", fromHex(salt), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  const code = new Uint8Array(await subtle.sign("HMAC", key, form(names, values)));
+  const code = new Uint8Array(await subtle.sign("HMAC", key, form(columns(names, values))));
   return equal(code, fromHex(commitment));
 }
 
@@ -228,7 +239,7 @@ function checks(certificate, keyText) {
   const list = [
     ["The hash of the entry is that of its members.", async () => equal(
       await sha256(
-        form(CANONICAL, entry), fromHex(certificate.subject_commitment), fromHex(certificate.context_commitment),
+        form(columns(CANONICAL, entry)), fromHex(certificate.subject_commitment), fromHex(certificate.context_commitment),
         fromHex(certificate.previous_hash)),
       fromHex(certificate.hash))],
     ["The proof leads from the entry to the root of the checkpoint.", async () => {

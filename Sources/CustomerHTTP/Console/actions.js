@@ -1,6 +1,7 @@
-// What can be done to a customer: for whom, when, and what it comes to.
+// The actions on a customer: which key may, when, and what each does.
 
 import { make, moment, value } from "./document.js";
+import { certain } from "./decision.js";
 import { asField, reason, time, typed } from "./form.js";
 import { isHeld, nameOf, outlook, toType } from "./records.js";
 import { save } from "./download.js";
@@ -33,7 +34,7 @@ const toStatus = (id, label, status, consequence) => ({
   when: (customer) => lives(customer) && customer.record.status !== status,
   decision: (customer) => ({
     title: [`${label}: `, who(customer)], verb: label, fields: [reason],
-    foresee: async () => ({ nodes: [make("p", {}, consequence)], isPossible: true }),
+    foresee: certain(consequence),
     request: ({ reason }) => ({ method: "PATCH", path: path(customer, "/status"), body: { status }, ifMatch: customer.etag, reason }),
     told: () => `The status is ${status} now.`,
   }),
@@ -55,10 +56,7 @@ const ALL = [
     when: (customer) => lives(customer) && !customer.isArchived,
     decision: (customer) => ({
       title: ["Archive ", who(customer)], verb: "Archive", fields: [reason],
-      foresee: async () => ({
-        nodes: [make("p", {}, "The customer is hidden from lists and takes no new records. Everything it has is kept, and it can be unarchived.")],
-        isPossible: true,
-      }),
+      foresee: certain("The customer is hidden from lists and takes no new records. Everything it has is kept, and it can be unarchived."),
       request: ({ reason }) => ({ method: "POST", path: path(customer, "/archive"), ifMatch: customer.etag, reason }),
       told: () => "The customer is archived.",
     }),
@@ -68,7 +66,7 @@ const ALL = [
     when: (customer) => lives(customer) && customer.isArchived,
     decision: (customer) => ({
       title: ["Unarchive ", who(customer)], verb: "Unarchive", fields: [reason],
-      foresee: async () => ({ nodes: [make("p", {}, "The customer is in lists again, and takes new records.")], isPossible: true }),
+      foresee: certain("The customer is in lists again, and takes new records."),
       request: ({ reason }) => ({ method: "POST", path: path(customer, "/unarchive"), ifMatch: customer.etag, reason }),
       told: () => "The customer is in use again.",
     }),
@@ -81,12 +79,9 @@ const ALL = [
       verb: customer.hold ? "Change" : "Place the hold",
       fields: [
         { ...reason, hint: "Shown with the hold, and in the audit trail. Don't put personal data in it." },
-        time("until", "Until (UTC)", { hint: "Empty: until somebody releases it.", min: asField(new Date()) }),
+        time("until", "Until (UTC)", { hint: "Empty: until it is released.", min: asField(new Date()) }),
       ],
-      foresee: async () => ({
-        nodes: [make("p", {}, "The customer can be neither deleted nor redacted while it is held; a scheduled deletion is refused at its time.")],
-        isPossible: true,
-      }),
+      foresee: certain("The customer can be neither deleted nor redacted while it is held; a scheduled deletion is refused at its time."),
       request: ({ reason, until }) => ({
         method: "PUT", path: path(customer, "/hold"), ifMatch: customer.etag,
         body: { reason, until: until ? `${until}:00Z` : null },
@@ -99,13 +94,9 @@ const ALL = [
     when: (customer) => lives(customer) && customer.hold !== null,
     decision: (customer) => ({
       title: ["Release the hold on ", who(customer)], verb: "Release", fields: [reason],
-      foresee: async () => ({
-        nodes: [
-          make("p", {}, "Placed by ", value(customer.hold.placed_by), " on ", moment(customer.hold.placed_at), ": ", value(customer.hold.reason)),
-          make("p", {}, "Without it, the customer can be deleted and redacted."),
-        ],
-        isPossible: true,
-      }),
+      foresee: certain(
+        ["Placed by ", value(customer.hold.placed_by), " on ", moment(customer.hold.placed_at), ": ", value(customer.hold.reason)],
+        "Without it, the customer can be deleted and redacted."),
       request: ({ reason }) => ({ method: "DELETE", path: path(customer, "/hold"), ifMatch: customer.etag, reason }),
       told: () => "The hold is released.",
     }),
@@ -163,7 +154,7 @@ const ALL = [
             check.deletable
               ? make("p", {}, session.may("customers:restore")
                 ? "The record goes. It can be restored for a while from the audit trail."
-                : "The record goes, and nobody can bring it back from here. The audit trail keeps what it was.")
+                : "The record is deleted and can't be restored from here. The audit trail keeps what it was.")
               : make("p", {}, "Archive or deactivate the customer instead, or redact its personal data."),
           ],
           isPossible: check.deletable,
@@ -191,7 +182,7 @@ const ALL = [
           method: "POST", path: path(customer, "/redact"), ifMatch: customer.etag, reason,
         }),
         told: ({ status }) => status === 202
-          ? "The personal data is erased; the oldest entries of the trail follow in the background. Nobody sees them meanwhile."
+          ? "The personal data is erased; the oldest entries of the trail follow in the background, and are hidden meanwhile."
           : "The personal data is erased.",
       };
     },
@@ -201,10 +192,7 @@ const ALL = [
     when: (customer) => !lives(customer),
     decision: (customer) => ({
       title: ["Restore ", who(customer)], verb: "Restore", fields: [reason],
-      foresee: async () => ({
-        nodes: [make("p", {}, "Brings the record back as it was when it was deleted, under the same id. It can be deleted again.")],
-        isPossible: true,
-      }),
+      foresee: certain("Brings the record back as it was when it was deleted, under the same id. It can be deleted again."),
       request: ({ reason }) => ({ method: "POST", path: path(customer, "/restore"), reason }),
       told: () => "The customer is back.",
     }),
@@ -213,10 +201,7 @@ const ALL = [
     id: "export", group: "Hand out", label: "Export", needs: ["customers:read", "audit:read"], when: () => true,
     decision: (customer) => ({
       title: ["Export what is held about ", who(customer)], verb: "Export", fields: [reason],
-      foresee: async () => ({
-        nodes: [make("p", {}, "A file with the record, all records that refer to it and its entries in the audit trail: personal data. The trail will say that you took it.")],
-        isPossible: true,
-      }),
+      foresee: certain("A file with the record, all records that refer to it and its entries in the audit trail: personal data. The trail will say that you took it."),
       request: ({ reason }) => ({ method: "GET", path: path(customer, "/export"), reason, isRepeatable: true }),
       told({ text }) {
         save(`customer-${customer.id}.json`, text, "application/json");
@@ -230,7 +215,7 @@ const ALL = [
 /** Calling off a scheduled deletion, from the page of the customer or from the list. */
 export const callOff = ({ id }, record, at, etag = null) => ({
   title: ["Call off the deletion of ", value(nameOf(record ?? {}) || id)], verb: "Call it off", fields: [reason],
-  foresee: async () => ({ nodes: [make("p", {}, "It won't be deleted on ", moment(at), ".")], isPossible: true }),
+  foresee: certain(["It won't be deleted on ", moment(at), "."]),
   request: ({ reason }) => ({ method: "DELETE", path: `/api/v0/customers/${id}/scheduled-deletion`, ifMatch: etag, reason }),
   told: () => "The deletion is called off.",
 });

@@ -2,7 +2,7 @@
 
 import { pause } from "./api.js";
 import { MOST, idsIn, textOf, written } from "./csv.js";
-import { decide } from "./decision.js";
+import { certain, decide } from "./decision.js";
 import { save } from "./download.js";
 import { badge, button, byID, card, count, fill, make, mono, table } from "./document.js";
 import { reason, typed } from "./form.js";
@@ -18,7 +18,7 @@ const SHOWN = 50;
 
 const number = (many, one, more) => `${count(many)} ${many === 1 ? one : more}`;
 
-/** The list, as somebody has it. */
+/** The page that takes the list of ids. */
 export const bulk = {
   path: "/bulk",
   title: "Bulk deletion",
@@ -85,10 +85,7 @@ export const bulk = {
     function tryIt(ids) {
       decide(session, {
         title: `Dry run of ${number(ids.length, "deletion", "deletions")}`, verb: "Start the dry run", fields: [],
-        foresee: async () => ({
-          nodes: [make("p", {}, "Nothing is deleted. Each customer is looked at as if it were to be deleted, and you see what would come of it.")],
-          isPossible: true,
-        }),
+        foresee: certain("Nothing is deleted. Each customer is looked at as if it were to be deleted, and you see what would come of it."),
         request: () => ({ method: "POST", path: PATH, body: { ids, dry_run: true }, about: "dry run" }),
         done: ({ text }) => { location.hash = link(`/bulk/${JSON.parse(text).id}`, { dry: "1" }); },
       });
@@ -145,7 +142,7 @@ export const bulkRun = {
     function halt() {
       decide(session, {
         title: "Stop the run", verb: "Stop it", fields: [],
-        foresee: async () => ({ nodes: [make("p", {}, "No further customer is deleted. What was deleted stays deleted.")], isPossible: true }),
+        foresee: certain("No further customer is deleted. What was deleted stays deleted."),
         request: () => ({ method: "DELETE", path: `${PATH}/${id}` }),
         done: () => session.say("It is stopped."),
       });
@@ -181,11 +178,9 @@ export const bulkRun = {
       decide(session, {
         title: `Delete ${number(ids.length, "customer", "customers")}`, verb: `Delete ${count(ids.length)}`, isDangerous: true,
         fields: [reason, typed(phrase, "the words")],
-        foresee: async () => ({
-          nodes: [make("p", {}, "Each is deleted for itself, with an entry of its own. What has got records since the dry run is refused. You can watch it, and stop it."),
-            make("p", {}, make("strong", {}, "Nothing brings them back from here"), session.may("customers:restore") ? " but a restore, one by one." : ".")],
-          isPossible: true,
-        }),
+        foresee: certain(
+          "Each is deleted for itself, with an entry of its own. What has got records since the dry run is refused. You can watch it, and stop it.",
+          [make("strong", {}, "Nothing brings them back from here"), session.may("customers:restore") ? " but a restore, one by one." : "."]),
         request: ({ reason }) => ({ method: "POST", path: PATH, body: { ids, dry_run: false, reason }, reason, about: "deletion" }),
         done({ text }) {
           delete session.memory.list;

@@ -1,38 +1,24 @@
 // The chain, computed again: docs/audit-chain.md of the project in JavaScript. Knows nothing of the page.
 
-const CANONICAL = [
-  "seq", "id", "app_id", "occurred_at", "recorded_at", "action", "outcome", "status_code", "customer_id",
-  "actor_key_id", "actor_client_key", "actor_name", "actor_role", "request_id", "idempotency_key", "error_code",
-  "sqlstate", "constraint_name", "referencing_table",
-];
-const SUBJECT = ["before_image", "reason", "error_message"];
-const CONTEXT = ["actor_claimed", "ip", "user_agent", "request"];
+import { CANONICAL, PARTS, canVerify, form, joined, microseconds } from "./verify.js";
+
+const { subject: SUBJECT, context: CONTEXT } = PARTS;
 const NOTHING = "0".repeat(64);
 
 /** Whether this browser can compute: it lets only pages from secure origins (https, or this machine) do so. */
-export const canCompute = () => globalThis.crypto?.subtle !== undefined;
+export const canCompute = canVerify;
 
 // --- one entry -------------------------------------------------------------------------------------------------------
 
-const utf8 = new TextEncoder();
-
-/** A time as whole microseconds since 1970; exactly, so not as a number. */
-function microseconds(text) {
-  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?Z$/.exec(text);
-  if (!match) return text;
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number);
-  const date = new Date(0);
-  date.setUTCFullYear(year, month - 1, day);
-  date.setUTCHours(hour, minute, second);
-  return String(BigInt(date.getTime()) * 1000n + BigInt((match[7] ?? "").padEnd(6, "0")));
-}
+/** A time with all of its six digits, which the API leaves out where they are zeros. */
+const whole = (time) => time.replace(/(?:\.(\d{1,6}))?Z$/, (_, fraction = "") => `.${fraction.padEnd(6, "0")}Z`);
 
 /** A column as PostgreSQL's text, which is what was hashed; null for NULL. */
 function value(entry, name) {
   const parsed = entry[name];
   if (parsed === null || parsed === undefined) return null;
   switch (name) {
-    case "occurred_at": case "recorded_at": return microseconds(parsed);
+    case "occurred_at": case "recorded_at": return microseconds(whole(parsed));
     case "before_image": case "request": case "seq": case "status_code": return entry.text.get(name);
     // The API leaves the prefix of a single address out.
     case "ip": return parsed.includes("/") ? parsed : `${parsed}/${parsed.includes(":") ? 128 : 32}`;
@@ -40,35 +26,8 @@ function value(entry, name) {
   }
 }
 
-/** The bytes that are hashed: lengths, names and values. */
-function form(names, entry) {
-  const chunks = [];
-  const length = (bytes) => {
-    const chunk = new Uint8Array(4);
-    new DataView(chunk.buffer).setUint32(0, bytes.length);
-    return chunk;
-  };
-  for (const name of names) {
-    const nameBytes = utf8.encode(name);
-    const text = value(entry, name);
-    chunks.push(length(nameBytes), nameBytes, Uint8Array.of(text === null ? 0 : 1));
-    if (text !== null) {
-      const bytes = utf8.encode(text);
-      chunks.push(length(bytes), bytes);
-    }
-  }
-  return concatenated(chunks);
-}
-
-function concatenated(chunks) {
-  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
-}
+/** Columns of an entry, as they were hashed. */
+const columns = (names, entry) => names.map((name) => [name, value(entry, name)]);
 
 function bytes(hex) {
   return /^([0-9a-f]{2}){32}$/.test(hex ?? "") ? Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16)) : null;
@@ -80,7 +39,7 @@ async function commits(entry, commitment, names, salt) {
   const raw = bytes(entry[salt]);
   if (raw === null) return false;
   const key = await crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  return hex(await crypto.subtle.sign("HMAC", key, form(names, entry))) === entry[commitment];
+  return hex(await crypto.subtle.sign("HMAC", key, form(columns(names, entry)))) === entry[commitment];
 }
 
 /** Whether everything that a redaction erases is gone. */
@@ -103,7 +62,7 @@ function contextsErasedTo(entry) {
 export async function hashHolds(entry) {
   const parts = ["subject_commitment", "context_commitment", "previous_hash"].map((name) => bytes(entry[name]));
   if (parts.includes(null)) return false;
-  return hex(await crypto.subtle.digest("SHA-256", concatenated([form(CANONICAL, entry), ...parts]))) === entry.hash;
+  return hex(await crypto.subtle.digest("SHA-256", joined(form(columns(CANONICAL, entry)), ...parts))) === entry.hash;
 }
 
 /**

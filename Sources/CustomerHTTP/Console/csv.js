@@ -1,4 +1,4 @@
-// The ids in a list that somebody has: lines, or a table as spreadsheets write it (RFC 4180; commas, semicolons or tabs).
+// The ids in a list: lines, or a table as spreadsheets write it (RFC 4180; commas, semicolons or tabs).
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Headings of the column that has the ids of customers. */

@@ -96,7 +96,7 @@ function notes(now) {
       deletion.actor_claimed ? [" for ", value(deletion.actor_claimed)] : null,
       deletion.reason ? [": ", value(deletion.reason)] : "."));
   } else if (!record) {
-    lines.push(make("p", {}, !isKnown(now) ? "Nobody of this id is or was a customer."
+    lines.push(make("p", {}, !isKnown(now) ? "There is and was no customer with this id."
       : history === null ? "There is no customer of this id now. Whether there was one only the audit trail says, which your key may not read."
         : "There is no customer of this id now. The history below has what the audit trail knows."));
   }

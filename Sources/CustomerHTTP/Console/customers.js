@@ -1,4 +1,4 @@
-// The page on which a customer is found. What somebody looked for isn't written into the address: browsers keep those.
+// The page on which a customer is found. Search terms aren't written into the address: browsers keep addresses.
 
 import { button, card, fill, make, moment, value } from "./document.js";
 import { listed, named, status } from "./records.js";
@@ -7,7 +7,7 @@ import { link } from "./router.js";
 const PAGE = 20;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** What a text is, as somebody writes it into the one field there is. */
+/** What kind of search term a text is: the page has one field for all kinds. */
 export function kindOf(text) {
   if (UUID.test(text)) return "id";
   if (text.includes("@")) return "email";

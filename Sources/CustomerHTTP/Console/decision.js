@@ -1,4 +1,4 @@
-// A dialog in which somebody decides on a write: what will happen first, then why, then the name typed where there is no
+// A dialog that asks for a decision on a write: first what will happen, then why, then the name typed where there is no
 // way back; and what came of it, until that is known.
 
 import { close, show } from "./dialog.js";
@@ -6,6 +6,13 @@ import { button, make, visible } from "./document.js";
 import { form } from "./form.js";
 import { Intent } from "./intent.js";
 import { inWords } from "./words.js";
+
+/**
+ * What will happen in any case, for `foresee`.
+ * @param {...(Node|string|Array)} paragraphs
+ */
+export const certain = (...paragraphs) => async () =>
+  ({ nodes: paragraphs.map((paragraph) => make("p", {}, paragraph)), isPossible: true });
 
 /**
  * Asks for a decision, and carries it out.

@@ -60,10 +60,10 @@ function escape(text) {
   return element;
 }
 
-/** A text as somebody can type it: without what can't be seen, one space between words; marks as the keyboard has them. */
+/** A text as it can be typed: without what can't be seen, one space between words; marks as the keyboard has them. */
 export const plain = (text) => text.normalize("NFKC").replace(new RegExp(HIDDEN.source, "gu"), "").replace(/\s+/g, " ").trim();
 
-/** Whether a text piles up marks, as no name does that somebody could type. */
+/** Whether a text piles up marks, as no name does that can be typed. */
 export const isPiled = (text) => PILE.test(text);
 
 /** A stored value, isolated with a writing direction of its own; null for none. */

@@ -1,4 +1,4 @@
-// A write that somebody has decided on. It is sent under one idempotency key until it is known what came of it, so that it
+// A write that was decided on. It is sent under one idempotency key until it is known what came of it, so that it
 // is done once, however often an answer is lost.
 
 import { NotNow, Refusal, rest } from "./api.js";

@@ -26,7 +26,7 @@ export const named = (customer, id = customer?.id) => {
 };
 
 /**
- * What somebody types to confirm: the name, unless nobody could type it; then the beginning of the id.
+ * What is typed to confirm: the name, unless it can't be typed; then the beginning of the id.
  * @returns {{text: string, what: string}}
  */
 export function toType(customer, id) {

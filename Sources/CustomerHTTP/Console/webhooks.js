@@ -2,7 +2,7 @@
 // where it names no customer, since no redaction could reach it.
 
 import { pause } from "./api.js";
-import { decide } from "./decision.js";
+import { certain, decide } from "./decision.js";
 import { show } from "./dialog.js";
 import { badge, button, card, facts, fill, make, moment, mono, table, value } from "./document.js";
 import { typed } from "./form.js";
@@ -99,7 +99,6 @@ export const webhook = {
     };
     const act = (key, label, decision, risk = "") =>
       button(label, () => decide(session, { reload, verb: label, ...decision }), { id: `act-${key}`, class: `quiet ${risk}` });
-    const plan = (...nodes) => async () => ({ nodes: nodes.map((node) => make("p", {}, node)), isPossible: true });
     const list = make("div", { id: "deliveries" });
 
     fill(place,
@@ -111,7 +110,7 @@ export const webhook = {
             ["created", moment(hook.createdAt)], ["id", mono(id)]]))),
         make("div", { class: "column side" }, card("What you can do", make("div", { class: "buttons" },
           act("ping", "Ping", {
-            title: "Ping", fields: [], verb: "Send a ping", foresee: plan("Sends one event of type ping, and shows what the receiver answers."),
+            title: "Ping", fields: [], verb: "Send a ping", foresee: certain("Sends one event of type ping, and shows what the receiver answers."),
             request: () => ({ method: "POST", path: `${path}/ping`, isRepeatable: true }),
             done({ text }) {
               const { status_code: code, error, duration_ms: duration } = JSON.parse(text);
@@ -121,11 +120,11 @@ export const webhook = {
           }),
           isOn
             ? act("pause", "Pause", {
-              title: "Pause the webhook", fields: [], verb: "Pause it", foresee: plan("Nothing is sent until it goes on. Events wait meanwhile; none is lost."),
+              title: "Pause the webhook", fields: [], verb: "Pause it", foresee: certain("Nothing is sent until it goes on. Events wait meanwhile; none is lost."),
               request: () => ({ method: "PATCH", path, body: { status: "DISABLED" } }), done: after("The webhook is paused."),
             })
             : act("resume", "Go on", {
-              title: "Go on", fields: [], verb: "Go on", foresee: plan("It goes on where it stopped: events that happened meanwhile are sent first."),
+              title: "Go on", fields: [], verb: "Go on", foresee: certain("It goes on where it stopped: events that happened meanwhile are sent first."),
               request: () => ({ method: "PATCH", path, body: { status: "ENABLED" } }), done: after("The webhook goes on."),
             }),
           act("rotate", "Rotate the secret", {
@@ -134,7 +133,7 @@ export const webhook = {
               name: "overlap", label: "The old secret stays valid for", kind: "select", value: "86400", missing: "Say how long",
               options: [["0", "no longer"], ["3600", "an hour"], ["86400", "a day"]],
             }],
-            foresee: plan("Makes a new secret, which is shown once. As long as the old one is valid, deliveries have both signatures."),
+            foresee: certain("Makes a new secret, which is shown once. As long as the old one is valid, deliveries have both signatures."),
             request: ({ overlap }) => ({ method: "POST", path: `${path}/rotate-secret`, body: { overlap_seconds: Number(overlap) } }),
             done({ text }) {
               session.say("The secret is rotated.");
@@ -147,13 +146,13 @@ export const webhook = {
               name: "after", label: "After which position in the trail", hint: "0 sends everything again; the newest position skips what waits.",
               kind: "number", min: 0, missing: "Say after which position", check: (text) => /^\d{1,15}$/.test(text) ? null : "It has to be a whole number",
             }],
-            foresee: plan("Goes on behind a position in the audit trail: back, to send events again, or forth, to skip some. The receiver tells repetitions by their id."),
+            foresee: certain("Goes on behind a position in the audit trail: back, to send events again, or forth, to skip some. The receiver tells repetitions by their id."),
             request: ({ after }) => ({ method: "POST", path: `${path}/replay`, body: { after: Number(after) } }),
             done: after("Events are sent from there on."),
           }, "risky"),
           act("delete", "Delete", {
             title: ["Delete ", value(host)], verb: "Delete", isDangerous: true, fields: [typed(host, "the address of the receiver")],
-            foresee: plan("Nothing is sent there any more. The history of its deliveries goes as well."),
+            foresee: certain("Nothing is sent there any more. The history of its deliveries goes as well."),
             request: () => ({ method: "DELETE", path }),
             done: () => session.go(link("/webhooks"), "The webhook is deleted."),
           }, "risky")))),

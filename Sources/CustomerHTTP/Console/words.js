@@ -5,16 +5,16 @@ import { NotNow, Refusal } from "./api.js";
 const SENTENCES = {
   "Customer not found": "There is no such customer any more. Nothing was done.",
   "Hold not found": "There is no hold any more. Nothing was done.",
-  "Scheduled deletion not found": "No deletion is scheduled any more: it ran, or somebody called it off. Look at the history.",
+  "Scheduled deletion not found": "No deletion is scheduled any more: it ran, or was called off. Look at the history.",
   "Webhook not found": "There is no such webhook any more. Nothing was done.",
   "Customer is under a hold": "The customer is under a hold and must be kept. Nothing was done. Release the hold first, if you may.",
   "Customer already exists": "The customer exists: it was restored, or made again, meanwhile. Nothing was done.",
   "Customer can no longer be restored":
     "It is too late: the deletion is too long ago, or the personal data was erased. Nothing was done.",
-  "An app can have at most 20 webhooks": "There are 20 webhooks, which is all there can be. Delete one that nobody needs.",
+  "An app can have at most 20 webhooks": "There are 20 webhooks, which is all there can be. Delete one that isn't needed.",
   "Customer cannot be deleted.":
     "Records refer to the customer, so it can't be deleted. Nothing was done. Load the page again to see which.",
-  "Insufficient permissions": "Your key may not do this, or not from here. Ask whoever made it.",
+  "Insufficient permissions": "Your key may not do this, or not from here. Ask the person who issued it.",
 };
 
 /**
