@@ -11,6 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
+import before
 import goals
 import growth
 import inner
@@ -27,8 +28,11 @@ SCENARIOS = ("delete", "refused", "missing", "replay", "read")
 
 
 class Bench:
-    def __init__(self, options):
+    SCENARIOS = SCENARIOS
+
+    def __init__(self, options, prepare=HERE / "prepare.sql"):
         self.options = options
+        self.prepare = prepare
         self.results = {"machine": machine(), "seconds": options.seconds, "rounds": options.rounds}
         self.open()
 
@@ -42,7 +46,7 @@ class Bench:
         self.key = self.make_key(APP)
         self.digest = hashlib.sha256(self.key["client_secret"].encode()).hexdigest()
         self.cluster.psql(
-            "-v", f"app={APP}", "-v", "service=customerd_service", "-f", str(HERE / "prepare.sql")
+            "-v", f"app={APP}", "-v", "service=customerd_service", "-f", str(self.prepare)
         )
         self.service = Service(
             self.options.binary, self.cluster, self.options.port, CUSTOMERD_POOL_SIZE=str(self.options.pool)
@@ -240,6 +244,7 @@ def machine():
 
 PARTS = {
     "throughput": Bench.throughput,
+    "before": before.before,
     "inner": inner.functions,
     "start": Bench.start,
     "tenants": growth.tenants,
@@ -267,14 +272,19 @@ def main():
     parser.add_argument("--trail", type=int, default=10_000_000, help="entries for the parts trail and proofs (10000000)")
     parser.add_argument("--requests", type=int, default=360_000, help="for the part bloat (360000)")
     parser.add_argument("--pool", type=int, default=10, help="CUSTOMERD_POOL_SIZE (10)")
+    parser.add_argument("--before", help="a checkout of an earlier version, for the part before")
     parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")
     for handed_on in ("--binary", "--directory", "--port"):
         parser.add_argument(handed_on, required=True, help=argparse.SUPPRESS)
+    for handed_on in ("--before-binary", "--before-directory"):
+        parser.add_argument(handed_on, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.port = int(options.port)
-    parts = options.parts or list(PARTS)
+    parts = options.parts or [part for part in PARTS if part != "before" or options.before]
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if "before" in parts and not options.before:
+        parser.error("the part before needs --before CHECKOUT")
     out = pathlib.Path(options.out or ROOT / "docs/benchmarks")
     name = "latest" if not options.parts else "-".join(parts)
     bench = Bench(options)

@@ -81,13 +81,18 @@ public final class RunningService: Sendable {
         }
     }
 
-    /// Below the range from which the kernel gives ports to outgoing connections.
+    /// A port that nothing listens on, below the range from which the kernel gives ports to outgoing connections.
+    ///
+    /// Each is given once: a service that is stopped finds its port free when it starts again.
     public static func freePort() -> Int {
         while true {
             let port = Int.random(in: 20_000..<32_000)
+            guard given.withLockedValue({ $0.insert(port).inserted }) else { continue }
             if (try? RawConnection(port: port)) == nil { return port }
         }
     }
+
+    private static let given = NIOLockedValueBox(Set<Int>())
 
     // MARK: - Its end
 
