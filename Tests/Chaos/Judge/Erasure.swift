@@ -31,8 +31,9 @@ struct Erasure: Sendable {
         // A reason is recorded in the order of the trail; personal data of a change follows that of the changes.
         let ofSubject = dossier.history.entries.filter { $0.app == subject.app && $0.customer == subject.id }
         let recorded = ofSubject.filter { $0.seq < seq }.compactMap(call)
-        // What came later may give the reason again. An attempt to create that came to nothing names no customer.
-        let kept = dossier.history.entries.filter { $0.customer != subject.id || $0.seq > seq }
+        // The redaction itself, repeated until it was done, or what came later may give the reason again. An attempt to create
+        // that came to nothing names no customer.
+        let kept = dossier.history.entries.filter { $0.customer != subject.id || $0.seq >= seq }
         let later = Set(kept.compactMap(call).compactMap(\.reason?.mark))
         let reasons = Set(recorded.compactMap(\.reason?.mark)).subtracting(later)
         let left = reasons.union(earlier.compactMap(\.request.person?.mark)).intersection(dossier.history.marks)

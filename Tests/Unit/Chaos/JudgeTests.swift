@@ -38,6 +38,20 @@ struct JudgeTests {
         #expect(Judge.verdict(on: story.history).violations == [])
     }
 
+    @Test("lets a redaction that was repeated until it was done keep its reason")
+    func reasonOfRedaction() {
+        var story = Story()
+        let customer = story.customer()
+        let reason = Story.person(99)
+        story.call(.redact(customer.id), 503, key: "k")
+        story.record("FAILED", 503)
+        _ = story.redact(customer)
+        for index in story.history.calls.indices { story.history.calls[index].reason = reason }
+        story.history.marks = [reason.mark]
+
+        #expect(Judge.verdict(on: story.history).violations == [])
+    }
+
     @Test("lets a call without answer have happened or not, as the trail says", arguments: [true, false])
     func noAnswer(happened: Bool) {
         var story = Story()

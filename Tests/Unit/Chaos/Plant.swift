@@ -250,6 +250,13 @@ struct Plant: Sendable, CustomTestStringConvertible {
             _ = story.redact(updated)
             story.history.marks = [updated.phoneNumber]
         },
+        Plant("the reason of an earlier attempt in a dump after the redaction", .personalData) { story in
+            let updated = story.update(story.customer())
+            let reason = Story.person(99)
+            story.history.calls[story.history.calls.count - 1].reason = reason
+            _ = story.redact(updated)
+            story.history.marks = [reason.mark]
+        },
         Plant("a before-image that outlives the redaction", .personalData) { story in
             let customer = story.customer()
             let updated = story.update(customer)
