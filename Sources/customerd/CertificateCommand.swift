@@ -5,7 +5,7 @@ extension Audit {
     struct IssueCertificate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "certificate",
-            abstract: "Write the certificate of one entry, which anybody can verify offline.",
+            abstract: "Write the certificate of one entry, verifiable offline.",
             discussion: """
                 It proves what was done, when and by whom, against the newest checkpoint that covers the entry; exit 1 \
                 if there is none yet. Nothing personal is in it unless --disclose says so.

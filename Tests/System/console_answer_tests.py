@@ -120,7 +120,7 @@ class AnswerTests(ConsoleCase):
         write(app.office, "PATCH", f"/api/v0/customers/{customer}", {"last_name": "King"})
 
         self.decide(page, "delete", typed="Ada Lovelace")
-        page.wait_text("dialog.sheet [role=alert]", "Somebody has changed the record since you loaded it. Nothing was done.")
+        page.wait_text("dialog.sheet [role=alert]", "The record was changed after you loaded it. Nothing was done.")
         self.assertFalse(page.evaluate("document.querySelector('#decide').checkVisibility()"))
         page.click("dialog.sheet [role=alert] button")
 

@@ -1,5 +1,5 @@
 -- The audit trail: one chain of entries an app, append-only, each entry hashed onto the one before.
--- docs/audit-chain.md specifies the canonical form so that anybody can write a second verifier.
+-- docs/audit-chain.md specifies the canonical form so that a second verifier can be written.
 
 CREATE SCHEMA audit;
 COMMENT ON SCHEMA audit IS 'The audit trail and its views. Read by auditors, written by service.append alone.';

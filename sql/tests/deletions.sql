@@ -113,7 +113,7 @@ SELECT is_empty($$ SELECT FROM service.find_schedules(pg_temp.app(), NULL, NULL,
 SELECT is_empty(
     $$ SELECT FROM service.find_schedules(pg_temp.app(), NULL, NULL, NULL, (SELECT delete_at FROM service.scheduled_deletions),
         pg_temp.customer(3), 10) $$, 'nor behind itself');
-SELECT is_empty($$ SELECT pg_temp.take() $$, 'before its time nobody takes it');
+SELECT is_empty($$ SELECT pg_temp.take() $$, 'before its time it is not taken');
 SELECT is((SELECT deletions FROM service.schedule_lag()), 0::bigint, 'nor is it late');
 SELECT is(pg_temp.answer(pg_temp.cancel(3, '{"\"other\""}')), 'CONFLICT 412', 'it isn''t called off for another customer than was meant');
 SELECT is(pg_temp.answer(pg_temp.cancel(3)), 'SUCCEEDED 200', 'but for the one that was');

@@ -26,7 +26,7 @@ VALUES (pg_temp.app(), 'ck_test', sha256('s'), 'test', 'admin');
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, secret => 'wrong')), 'UNAUTHENTICATED', 'a wrong secret is refused');
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, permissions => '{}')), 'FORBIDDEN', 'an empty list of permissions permits nothing');
 SELECT ok(NOT service.permits(role, '{}'), role || ' isn''t permitted an empty list') FROM unnest('{viewer,editor,admin,auditor,none}'::text[]) AS role;
-SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, permissions => '{any,switched-off}')), 'FORBIDDEN', 'what is switched off is permitted to nobody');
+SELECT is((SELECT verdict FROM pg_temp.admit(1, 1, permissions => '{any,switched-off}')), 'FORBIDDEN', 'what is switched off is not permitted');
 SELECT is(
     (SELECT service.describe_key(pg_temp.app(), k.id, '{customers:restore}')::jsonb -> 'permissions'
      FROM service.api_keys AS k WHERE k.client_key = 'ck_test'),

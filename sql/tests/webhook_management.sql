@@ -98,7 +98,7 @@ SELECT ok(NOT service.delete_webhook(pg_temp.app(), pg_temp.hook(1)), 'once');
 SELECT is_empty($$
     SELECT f.oid::regprocedure FROM pg_proc AS f
     WHERE f.pronamespace = 'service'::regnamespace AND f.proname ~ 'webhook|hold$|schedule|bulk|retain|reapply|reapplication|due_'
-      AND has_function_privilege('public', f.oid, 'EXECUTE') $$, 'nobody may by default');
+      AND has_function_privilege('public', f.oid, 'EXECUTE') $$, 'PUBLIC may not by default');
 SELECT is_empty($$
     SELECT f.oid::regprocedure FROM pg_proc AS f
     WHERE f.pronamespace = 'service'::regnamespace AND f.proname IN ('reapply', 'record_reapplication', 'lock_schedule', 'open_deletion',

@@ -31,7 +31,7 @@ export function inWords(error, isInDoubt = false) {
   if (error instanceof NotNow) return told(passing(error, isInDoubt), error.seconds ?? 0);
   if (!(error instanceof Refusal)) return told(`${error.message}.`);
   if (error.status === 412) {
-    return { ...told("Somebody has changed the record since you loaded it. Nothing was done. Load it again, and look."), isStale: true };
+    return { ...told("The record was changed after you loaded it. Nothing was done. Load it again, and look."), isStale: true };
   }
   if (error.status === 422) return told("Something else was done under this idempotency key. Close this and begin again.");
   const text = SENTENCES[error.message] ?? `${error.message.replace(/\.$/, "")}.`;
