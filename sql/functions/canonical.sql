@@ -5,11 +5,12 @@
 -- standard SQL: names are bound at creation, and the planner inlines them, so that an entry is one expression and not
 -- thirty calls. STABLE, as extract and convert_to are: a function that claims more than its body isn't inlined.
 
+-- The name comes by functions that are IMMUTABLE, so that the planner computes it once. The database is encoded in UTF-8.
 CREATE OR REPLACE FUNCTION audit.member(name text, value text) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN int4send(octet_length(convert_to(name, 'UTF8'))) || convert_to(name, 'UTF8')
+RETURN int4send(octet_length(name)) || decode(name, 'escape')
     || CASE WHEN value IS NULL THEN '\x00'::bytea
-            ELSE '\x01'::bytea || int4send(octet_length(convert_to(value, 'UTF8'))) || convert_to(value, 'UTF8') END;
+            ELSE '\x01'::bytea || int4send(octet_length(value)) || convert_to(value, 'UTF8') END;
 COMMENT ON FUNCTION audit.member(text, text) IS
     'One member of the canonical form: length and name, then 00 for NULL or 01, length and value.';
 
@@ -18,19 +19,18 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN trunc(extract(epoch FROM t) * 1000000)::text;
 COMMENT ON FUNCTION audit.microseconds(timestamptz) IS 'A time as whole microseconds since 1970-01-01T00:00:00Z.';
 
+-- bit_send gives a length of four bytes and then the bits; the key fills half a block, zeros the rest.
 CREATE OR REPLACE FUNCTION audit.hmac_sha256(key bytea, message bytea) RETURNS bytea
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    c_inner CONSTANT bytea := decode(repeat('36', 32), 'hex');
-    c_outer CONSTANT bytea := decode(repeat('5c', 32), 'hex');
-    v_key   bit(256) := ('x' || encode(key, 'hex'))::bit(256);
-BEGIN
-    -- bit_send gives a length of four bytes and then the bits; the key fills half a block, zeros the rest.
-    RETURN sha256(
-        substr(bit_send(v_key # ('x' || encode(c_outer, 'hex'))::bit(256)), 5) || c_outer
-        || sha256(substr(bit_send(v_key # ('x' || encode(c_inner, 'hex'))::bit(256)), 5) || c_inner || message));
-END
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN sha256(
+    substr(bit_send(('x' || encode(key, 'hex'))::bit(256)
+                    # x'5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c'), 5)
+    || '\x5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c'::bytea
+    || sha256(
+        substr(bit_send(('x' || encode(key, 'hex'))::bit(256)
+                        # x'3636363636363636363636363636363636363636363636363636363636363636'), 5)
+        || '\x3636363636363636363636363636363636363636363636363636363636363636'::bytea
+        || message));
 COMMENT ON FUNCTION audit.hmac_sha256(bytea, bytea) IS
     'HMAC-SHA-256 (RFC 2104) for keys of exactly 32 bytes, from core functions alone, so that no extension is needed.';
 
