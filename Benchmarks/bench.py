@@ -271,7 +271,7 @@ def main():
     parser.add_argument("--tenants", type=lambda s: tuple(map(int, s.split(","))), default=(1, 20, 200))
     parser.add_argument("--trail", type=int, default=10_000_000, help="entries for the parts trail and proofs (10000000)")
     parser.add_argument("--requests", type=int, default=360_000, help="for the part bloat (360000)")
-    parser.add_argument("--pool", type=int, default=10, help="CUSTOMERD_POOL_SIZE (10)")
+    parser.add_argument("--pool", type=int, help="CUSTOMERD_POOL_SIZE (the service's default)")
     parser.add_argument("--before", help="a checkout of an earlier version, for the part before")
     parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")
     for handed_on in ("--binary", "--directory", "--port"):

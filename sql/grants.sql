@@ -17,6 +17,7 @@ FROM (VALUES
         service.migrations, service.applied_functions, service.privileges, service.dependents, service.redactions}'),
     ('service', 'EXECUTE', 'function', '{
         service.rfc3339, service.record, service.further_columns, service.image, service.image_with_columns,
+        service.imaged_record,
         service.etag, service.redacted, service.redacted_record, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening, service.fold, service.containing,

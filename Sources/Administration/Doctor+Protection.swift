@@ -270,7 +270,7 @@ public struct Protection: Sendable {
             ORDER BY 1
             """
         ).compactMap { $0[0] }
-        return replicationRole(values["session_replication_role"], others) + isolation(values) + logging(values)
+        return replicationRole(values["session_replication_role"], others) + (try await isolation(values)) + logging(values)
     }
 
     private func replicationRole(_ own: String?, _ roles: [String]) -> [Finding] {
@@ -287,15 +287,27 @@ public struct Protection: Sendable {
         ]
     }
 
-    private func isolation(_ values: [String: String]) -> [Finding] {
-        let level = values["default_transaction_isolation"] ?? ""
-        guard level != "read committed", !level.isEmpty else { return [] }
+    /// Also of a level that another setting overrides: it was chosen for a reason that doesn't hold.
+    private func isolation(_ values: [String: String]) async throws(DatabaseError) -> [Finding] {
+        let chosen = try await rows(
+            """
+            SELECT DISTINCT substr(o.option, position('=' IN o.option) + 1) AS level
+            FROM pg_db_role_setting AS s
+            CROSS JOIN unnest(s.setconfig) AS o (option)
+            WHERE lower(split_part(o.option, '=', 1)) = 'default_transaction_isolation'
+              AND s.setrole IN (0, coalesce((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = $1), 0))
+              AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+            ORDER BY level
+            """, [.text(role)]
+        ).compactMap { $0[0] }
+        let effective = values["default_transaction_isolation"].map { [$0] } ?? []
+        guard let level = (effective + chosen).first(where: { $0 != "read committed" && !$0.isEmpty }) else { return [] }
         return [
             Finding(
                 "settings", .warning,
                 """
-                default_transaction_isolation of the service's role is \(level), but the service is written for read \
-                committed: ALTER ROLE … RESET default_transaction_isolation.
+                default_transaction_isolation is set to \(level) for the service's role or database, but the service is \
+                written for read committed, which it sets itself: ALTER ROLE … RESET default_transaction_isolation.
                 """)
         ]
     }

@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION service.try_deletion(
     OUT deletable boolean, OUT referencing_table text, OUT constraint_name text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_is_done    boolean := false;
     v_deleted    bigint;
     v_sqlstate   text;
     v_schema     text;
@@ -28,15 +29,16 @@ BEGIN
         -- As DeleteCustomer does.
         DELETE FROM public.legal_holds AS h
         WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id AND h.until <= clock_timestamp();
-        DELETE FROM public.customers AS c
-        WHERE c.app_id = p_app_id AND c.id = p_customer_id;
+        -- Planned each time: PostgreSQL keeps a plan that a rule made of it even when the rule is gone.
+        EXECUTE 'DELETE FROM public.customers AS c WHERE c.app_id = $1 AND c.id = $2' USING p_app_id, p_customer_id;
         GET DIAGNOSTICS v_deleted = ROW_COUNT;
         SET CONSTRAINTS ALL IMMEDIATE;
-        -- Nothing of this stays: the exception rolls it back.
+        -- Nothing of this stays: the exception rolls it back. Variables do.
+        v_is_done := true;
         RAISE EXCEPTION 'tried' USING ERRCODE = 'CD005';
     EXCEPTION
         WHEN SQLSTATE 'CD005' THEN
-            deletable := v_deleted > 0;
+            deletable := v_is_done AND v_deleted > 0;
         WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
             RETURN;
         WHEN integrity_constraint_violation THEN
@@ -76,7 +78,7 @@ DECLARE
     v_refuses  text[] := '{}';
     v_acts     text[] := '{}';
 BEGIN
-    SELECT service.record(c) INTO customer
+    SELECT service.record(c.*) INTO customer
     FROM public.customers AS c
     WHERE c.app_id = p_app_id AND c.id = p_customer_id;
     IF NOT FOUND THEN

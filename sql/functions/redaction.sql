@@ -136,11 +136,15 @@ BEGIN
         updated_at = CASE WHEN (c.first_name, c.last_name, c.phone_number) = ('[redacted]', '', '') AND c.email IS NULL
                           THEN c.updated_at ELSE v_now END
     WHERE c.app_id = p_app_id AND c.id = p_customer_id
-    RETURNING service.record(c) INTO v_record;
+    RETURNING service.record(c.*) INTO v_record;
     IF NOT FOUND THEN
         v_record := service.known_record(p_app_id, p_customer_id);
         IF v_record IS NULL THEN
             RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
+        ELSIF p_entity_tags IS NOT NULL AND service.etag(coalesce(
+            (SELECT service.imaged_record(d.before_image) FROM service.last_deletion(p_app_id, p_customer_id) AS d),
+            v_record)) <> ALL (p_entity_tags) THEN
+            RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
         END IF;
     END IF;
 

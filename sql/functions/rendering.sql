@@ -64,6 +64,23 @@ $$;
 COMMENT ON FUNCTION service.image(public.customers) IS
     'The before-image of a customer: its record and, under "columns", every further column that isn''t null, archived_at and those that the operator added; generated ones not.';
 
+CREATE OR REPLACE FUNCTION service.imaged_record(p_image jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN row_to_json(ROW(
+    (p_image ->> 'id')::uuid,
+    p_image ->> 'first_name',
+    p_image ->> 'last_name',
+    p_image ->> 'email',
+    p_image ->> 'phone_number',
+    p_image ->> 'status',
+    p_image ->> 'customer_type',
+    (p_image ->> 'last_spent')::numeric,
+    p_image ->> 'last_purchase_date',
+    p_image ->> 'appId',
+    p_image ->> 'createdAt',
+    p_image ->> 'updatedAt')::service.customer_record)::text;
+COMMENT ON FUNCTION service.imaged_record(jsonb) IS 'The record that a before-image of the trail was made of, to the byte.';
+
 CREATE OR REPLACE FUNCTION service.etag(p_record text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN '"' || left(encode(sha256(convert_to(p_record, 'UTF8')), 'hex'), 32) || '"';
@@ -193,16 +210,16 @@ COMMENT ON FUNCTION service.liquidation_address(public.liquidation_addresses) IS
     'A liquidation address as the API renders it.';
 
 CREATE OR REPLACE VIEW service.dependents AS
-SELECT 'invoices' AS kind, i.app_id, i.customer_id, i.id, i.created_at, service.invoice(i) AS record
+SELECT 'invoices' AS kind, i.app_id, i.customer_id, i.id, i.created_at, service.invoice(i.*) AS record
 FROM public.invoices AS i
 UNION ALL
-SELECT 'payment_links', p.app_id, p.customer_id, p.id, p.created_at, service.payment_link(p)
+SELECT 'payment_links', p.app_id, p.customer_id, p.id, p.created_at, service.payment_link(p.*)
 FROM public.payment_links AS p
 UNION ALL
-SELECT 'transactions', t.app_id, t.customer_id, t.id, t.created_at, service.transaction(t)
+SELECT 'transactions', t.app_id, t.customer_id, t.id, t.created_at, service.transaction(t.*)
 FROM public.transactions AS t
 UNION ALL
-SELECT 'liquidation_addresses', a.app_id, a.customer_id, a.id, a.created_at, service.liquidation_address(a)
+SELECT 'liquidation_addresses', a.app_id, a.customer_id, a.id, a.created_at, service.liquidation_address(a.*)
 FROM public.liquidation_addresses AS a;
 COMMENT ON VIEW service.dependents IS
     'The records of a customer, of all kinds. kind is a constant of each branch, so a query by kind reads one table.';

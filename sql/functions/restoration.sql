@@ -66,7 +66,7 @@ BEGIN
         'INSERT INTO public.customers AS c (%1$s) OVERRIDING SYSTEM VALUE
          SELECT %1$s FROM jsonb_populate_record(NULL::public.customers, $1)
          ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING
-         RETURNING service.record(c)', v_columns)
+         RETURNING service.record(c.*)', v_columns)
     INTO v_record
     USING v_values;
     RETURN v_record;

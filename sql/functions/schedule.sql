@@ -9,7 +9,7 @@
 CREATE OR REPLACE FUNCTION service.scheduled_deletion(s service.scheduled_deletions) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT '{"customer":'
-        || coalesce((SELECT service.record(c)
+        || coalesce((SELECT service.record(c.*)
                      FROM public.customers AS c
                      WHERE c.app_id = (s).app_id AND c.id = (s).customer_id), 'null')
         || ',"delete_at":' || to_json(service.rfc3339((s).delete_at)) || ',"status":' || to_json((s).status) || '}'

@@ -46,7 +46,7 @@ struct ChangeCustomer: Sendable {
                 Statement(
                     """
                     WITH found AS (
-                        SELECT service.record(c) AS record, service.image(c) AS image, f.fields,
+                        SELECT service.record(c.*) AS record, service.image(c.*) AS image, f.fields,
                                (f.fields ->> 'archived')::boolean <> (c.archived_at IS NOT NULL) AS moves
                         FROM public.customers AS c, (SELECT $4::jsonb AS fields) AS f
                         WHERE c.app_id = $1 AND c.id = $2),
@@ -67,7 +67,7 @@ struct ChangeCustomer: Sendable {
                         WHERE c.app_id = $1
                           AND c.id = $2
                           AND ($5::text[] IS NULL OR service.etag(f.record) = ANY ($5))
-                        RETURNING service.record(c) AS record)
+                        RETURNING service.record(c.*) AS record)
                     SELECT receipt.*
                     FROM (SELECT) AS always
                     LEFT JOIN found ON true

@@ -29,7 +29,7 @@ struct CreateCustomer: Sendable {
                         SELECT $1, $2, f ->> 'first_name', f ->> 'last_name', f ->> 'email', f ->> 'phone_number',
                                coalesce(f ->> 'customer_type', 'Individual'), coalesce(f ->> 'status', 'ACTIVE')
                         FROM (SELECT $4::jsonb AS f) AS fields
-                        RETURNING service.record(c) AS record)
+                        RETURNING service.record(c.*) AS record)
                     SELECT receipt.*
                     FROM created
                     CROSS JOIN LATERAL service.finish(

@@ -47,15 +47,15 @@ struct DeleteCustomer: Sendable {
                         USING cascading
                         WHERE c.app_id = $1
                           AND c.id = $2
-                          AND ($4::text[] IS NULL OR service.etag(service.record(c)) = ANY ($4))
-                        RETURNING service.record(c) AS record, service.image(c) AS image, cascading.request)
+                          AND ($4::text[] IS NULL OR service.etag(service.record(c.*)) = ANY ($4))
+                        RETURNING service.record(c.*) AS record, service.image(c.*) AS image, cascading.request)
                     SELECT receipt.*
                     FROM (SELECT) AS always
                     LEFT JOIN deleted ON true
                     -- Only a precondition can have kept a customer that is there. No key, no look-up. As a join, the planner
                     -- could read all customers of an app that it takes for small.
                     LEFT JOIN LATERAL (
-                        SELECT service.image(c) AS image
+                        SELECT service.image(c.*) AS image
                         FROM public.customers AS c
                         WHERE c.app_id = $1
                           AND c.id = CASE WHEN deleted.record IS NULL AND $4::text[] IS NOT NULL THEN $2::uuid END
@@ -127,7 +127,7 @@ enum CustomerRow {
     static func locked(_ customerID: UUID, _ lease: Lease, _ lock: Lock) -> Statement {
         Statement(
             """
-            SELECT service.image(c)
+            SELECT service.image(c.*)
             FROM public.customers AS c
             WHERE c.app_id = $1 AND c.id = $2
             \(lock.rawValue)

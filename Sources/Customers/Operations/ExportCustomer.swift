@@ -112,7 +112,7 @@ private struct SubjectDocument: Sendable {
             let row = try await pool.row(
                 Statement(
                     """
-                    SELECT (SELECT service.record(c)
+                    SELECT (SELECT service.record(c.*)
                             FROM public.customers AS c
                             WHERE c.app_id = $1 AND c.id = $2) AS record,
                            (SELECT max(e.seq)

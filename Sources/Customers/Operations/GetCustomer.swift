@@ -5,7 +5,7 @@ extension ReadOperation {
     static let getCustomer = one(
         "/customers/{id}", .readCustomers,
         """
-        SELECT service.record(c)
+        SELECT service.record(c.*)
         FROM public.customers AS c
         WHERE c.app_id = $1 AND c.id = $2
         """

@@ -43,7 +43,7 @@ extension ReadOperation {
     static let getHold = one(
         "/customers/{id}/hold", .readCustomers,
         """
-        SELECT CASE WHEN service.is_held(c.app_id, c.id) THEN service.legal_hold(h) END
+        SELECT CASE WHEN service.is_held(c.app_id, c.id) THEN service.legal_hold(h.*) END
         FROM public.customers AS c
         LEFT JOIN public.legal_holds AS h ON h.app_id = c.app_id AND h.customer_id = c.id
         WHERE c.app_id = $1 AND c.id = $2

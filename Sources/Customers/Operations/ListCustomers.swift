@@ -53,8 +53,9 @@ private struct CustomerSearch: Sendable {
     func all(of appID: UUID) -> Statement {
         Statement(
             """
-            SELECT (SELECT string_agg(service.record(page.c), ',' ORDER BY (page.c).created_at DESC, (page.c).id)
-                    FROM (SELECT c
+            SELECT (SELECT string_agg(service.record(page.customer), ','
+                                       ORDER BY (page.customer).created_at DESC, (page.customer).id)
+                    FROM (SELECT ROW(c.*)::public.customers AS customer
                           FROM public.customers AS c
                           WHERE c.app_id = $1 AND (c.archived_at IS NULL) <> $5 AND ($2::text IS NULL OR c.status = $2)
                           ORDER BY c.created_at DESC, c.id
@@ -94,7 +95,7 @@ private struct CustomerSearch: Sendable {
                 ORDER BY m.created_at DESC, m.id
                 OFFSET $5
                 LIMIT $6)
-            SELECT (SELECT string_agg(service.record(c), ',' ORDER BY c.created_at DESC, c.id)
+            SELECT (SELECT string_agg(service.record(c.*), ',' ORDER BY c.created_at DESC, c.id)
                     FROM page
                     JOIN public.customers AS c ON c.app_id = $1 AND c.id = page.id) AS records,
                    (SELECT count(*) FROM matching) AS total

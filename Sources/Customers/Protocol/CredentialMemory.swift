@@ -15,6 +15,8 @@ import NIOConcurrencyHelpers
 public final class CredentialMemory: Sendable {
     /// How long what was refused isn't put to the database again.
     private static let span = Duration.seconds(2)
+    /// So many refusals are the database's before a key's reads count as a flood.
+    private static let singleRefusals = 20
     /// Of each of the four kinds of memory.
     private static let capacity = 4096
 
@@ -57,6 +59,12 @@ public final class CredentialMemory: Sendable {
         let until: ContinuousClock.Instant
         /// Whether further writes of its window get no entries of their own.
         let isFolded: Bool
+        /// How often the database has refused it lately.
+        let refusals: Int
+
+        /// Whether reads are answered from here, too: beyond some, so that single ones are the database's to decide, whose
+        /// window may be changed at any time.
+        var isFlood: Bool { isFolded || refusals >= CredentialMemory.singleRefusals }
 
         /// The refusal as it is now. Rounded up, as the database does: a client that waits so long is let in.
         func refusal(at now: ContinuousClock.Instant) -> Admission.Decision {
@@ -112,7 +120,7 @@ public final class CredentialMemory: Sendable {
         state.withLockedValue { state in
             let now = ContinuousClock.now
             if let failed = state.failed[pair], failed > now { return .unauthenticated }
-            guard let exhausted = state.exhausted[pair], exhausted.until > now else { return nil }
+            guard let exhausted = state.exhausted[pair], exhausted.until > now, exhausted.isFlood else { return nil }
             return exhausted.refusal(at: now)
         }
     }
@@ -188,7 +196,9 @@ public final class CredentialMemory: Sendable {
             let now = ContinuousClock.now
             guard until > now else { return }
             Self.makeRoom(&state.exhausted) { $0.until > now }
-            state.exhausted[pair] = Exhaustion(refusal: refusal, since: now, until: until, isFolded: isFolded)
+            let lately = state.exhausted[pair].map { $0.until + Self.span > now ? $0.refusals : 0 } ?? 0
+            state.exhausted[pair] = Exhaustion(
+                refusal: refusal, since: now, until: until, isFolded: isFolded, refusals: lately + 1)
         }
     }
 

@@ -10,7 +10,8 @@ struct ExportOfOtherTablesTests {
         CREATE TYPE mood AS ENUM ('good', 'bad');
         CREATE SCHEMA crm;
         CREATE TABLE crm.notes (
-            app_id uuid, customer_id uuid, note text, worth price, mood mood, PRIMARY KEY (app_id, note),
+            app_id uuid, customer_id uuid, note text, worth price, mood mood, x int, p int, r int, record int,
+            PRIMARY KEY (app_id, note),
             CONSTRAINT notes_are_of_a_customer \(key));
         CREATE TABLE loose (app_id uuid, customer_id uuid, value int, CONSTRAINT loose_key \(key));
         CREATE TABLE parts (app_id uuid, customer_id uuid, value int, CONSTRAINT parts_key \(key)) PARTITION BY HASH (value);
@@ -63,7 +64,7 @@ struct ExportOfOtherTablesTests {
             #expect(values.sorted() == Array(1...12_000), "\(table)")
         }
         #expect(rows["invoices"]?.map { $0["customer_id"] as? String } == [other.id])
-        #expect(answer.body.contains(#""note":"of \"\#(customer.id)","worth":1.50,"mood":"bad"}"#))
+        #expect(answer.body.contains(#""note":"of \"\#(customer.id)","worth":1.50,"mood":"bad","x":null"#))
         #expect(!answer.body.contains(#"of \"\#(other.id)"#))
     }
 
@@ -85,5 +86,53 @@ struct ExportOfOtherTablesTests {
 
         #expect(answer.status == 200)
         #expect(answer.body.contains(#""trap":"(1)""#))
+    }
+
+    /// What the planner calls while it plans a query on a table, by where that stands.
+    private static let planned = [
+        "the predicate of an index": "CREATE INDEX ON %.t (app_id, customer_id) WHERE %.spring(1)",
+        "the expression of an index": "CREATE INDEX ON %.t ((%.spring(1)), app_id, customer_id)",
+        "a check": "ALTER TABLE %.t ADD CHECK (%.spring(1))",
+        "a check by an operator": "CREATE OPERATOR %.=! (RIGHTARG = int, FUNCTION = %.spring);"
+            + "ALTER TABLE %.t ADD CHECK (OPERATOR(%.=!) 1)",
+        "statistics": "CREATE STATISTICS %.s ON (%.spring(1)), (%.spring(x)) FROM %.t; ANALYZE %.t",
+        "a partition": "DROP TABLE %.t; CREATE TABLE %.t (app_id uuid, customer_id uuid, x int, CONSTRAINT t_key \(key))"
+            + "PARTITION BY LIST (x); CREATE TABLE %.p PARTITION OF %.t DEFAULT;"
+            + "CREATE INDEX ON %.p (app_id, customer_id) WHERE %.spring(1)",
+    ]
+
+    @Test("no function of a stranger runs while the query on the stranger's table is planned", arguments: planned.keys.sorted())
+    func planning(place: String) async throws {
+        let stage = try await Stage.open()
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        let stranger = "stranger_\(newID().prefix(8))"
+        let made = Self.planned[place, default: ""].replacing("%", with: stranger)
+        try await stage.database.run(
+            """
+            CREATE ROLE \(stranger);
+            CREATE SCHEMA \(stranger) AUTHORIZATION \(stranger);
+            GRANT USAGE ON SCHEMA public, \(stranger) TO PUBLIC;
+            GRANT REFERENCES ON public.customers TO \(stranger);
+            SET ROLE \(stranger);
+            CREATE FUNCTION \(stranger).spring(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+                $$ BEGIN IF current_user <> '\(stranger)' THEN RAISE EXCEPTION 'ran as %', current_user; END IF; RETURN true; END $$;
+            CREATE TABLE \(stranger).t (app_id uuid, customer_id uuid, x int, CONSTRAINT t_key \(Self.key));
+            \(made);
+            INSERT INTO \(stranger).t VALUES ('\(tenant.app)', '\(customer.id)', 1);
+            GRANT SELECT ON ALL TABLES IN SCHEMA \(stranger) TO PUBLIC;
+            RESET ROLE
+            """)
+
+        let check = try await tenant.get("/api/v0/customers/\(customer.id)/deletion-check")
+        let export = try await tenant.get("/api/v0/customers/\(customer.id)/export")
+        let deletion = try await tenant.delete(customer.id)
+        try await stage.database.run("DROP OWNED BY \(stranger) CASCADE; DROP ROLE \(stranger)")
+
+        #expect(check.status == 200)
+        #expect(check.body.contains(#""blockers":[{"table":"\#(stranger).t","constraint":"t_key","count":null}]"#))
+        let others = try #require(try export.object["other"] as? [[String: Any]])
+        #expect(others.first { $0["table"] as? String == "\(stranger).t" }?["rows"] is NSNull)
+        #expect(deletion.status == 400)
     }
 }

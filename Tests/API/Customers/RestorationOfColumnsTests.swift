@@ -45,6 +45,33 @@ struct RestorationOfColumnsTests {
         #expect(!answer.body.contains("columns"), "the record has them not")
     }
 
+    @Test("columns that are named as our statements name things disturb no operation")
+    func names() async throws {
+        let names = ["c", "h", "i", "p", "t", "a", "x", "r", "d", "record", "image", "receipt", "deleted", "found", "fields"]
+        let tables = ["customers", "invoices", "payment_links", "transactions", "liquidation_addresses", "legal_holds"]
+        let stage = try await Stage.open(
+            ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_RATE_LIMIT": "1000"],
+            prepare: tables.flatMap { table in names.map { "ALTER TABLE \(table) ADD \($0) text DEFAULT 'v'" } }
+                .joined(separator: ";"))
+        let tenant = try await stage.tenant()
+
+        for operation in Operation.all {
+            let customer = try await operation.subject(of: tenant)
+            #expect(try await operation.ask(tenant, about: customer.id).status == operation.status, "\(operation.action)")
+        }
+        let customer = try await tenant.insert()
+        for table in tables[1...4] {
+            try await tenant.insertDependent(table, of: customer.id)
+            let path = "/api/v0/customers/\(customer.id)/\(table.replacing("_", with: "-"))"
+            #expect(try await tenant.get(path).status == 200, "\(table)")
+        }
+        for path in ["", "/\(customer.id)", "/\(customer.id)/deletion-check", "/\(customer.id)/export"] {
+            let answer = try await tenant.get("/api/v0/customers\(path)")
+            #expect(answer.status == 200, "\(path)")
+            #expect(throws: Never.self, "\(path)") { try answer.object }
+        }
+    }
+
     @Test("a customer with none of them has no such member")
     func none() async throws {
         let stage = try await Stage.open(prepare: "ALTER TABLE customers ADD loyalty int")

@@ -8,7 +8,11 @@ private let triggers = """
         EXECUTE FUNCTION keep();
     CREATE FUNCTION object() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
     CREATE CONSTRAINT TRIGGER object AFTER DELETE ON customers DEFERRABLE INITIALLY DEFERRED
-        FOR EACH ROW WHEN (OLD.first_name = 'Objected') EXECUTE FUNCTION object()
+        FOR EACH ROW WHEN (OLD.first_name = 'Objected') EXECUTE FUNCTION object();
+    CREATE FUNCTION mimic() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'tried' USING ERRCODE = 'CD005'; END $$;
+    CREATE TRIGGER mimic AFTER DELETE ON customers FOR EACH ROW WHEN (OLD.first_name = 'Mimicked')
+        EXECUTE FUNCTION mimic()
     """
 
 /// What the catalog doesn't say, the deletion-check finds out by trying.
@@ -18,7 +22,7 @@ struct DeletionCheckTrialTests {
 
     @Test(
         "a trigger that keeps the row, and a deferred one that objects, are found; the deletion fails",
-        arguments: ["Kept", "Objected"])
+        arguments: ["Kept", "Objected", "Mimicked"])
     func triggered(name: String) async throws {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert(CustomerFixture { $0.firstName = name })
@@ -65,6 +69,26 @@ struct DeletionCheckTrialTests {
 
         #expect(try await state() == before)
         #expect(try await tenant.entries().isEmpty)
+        #expect(try await tenant.delete(customer.id).status == 200)
+    }
+
+    @Test("a rule that kept customers is forgotten once it is dropped")
+    func rule() async throws {
+        let stage = try await Stage.open()
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        func verdicts() async throws -> Set<Bool?> {
+            var found: Set<Bool?> = []
+            // Enough for each session to be asked.
+            for _ in 1...12 { found.insert(try await check(customer.id, tenant)["deletable"] as? Bool) }
+            return found
+        }
+        try await stage.database.run("CREATE RULE keep AS ON DELETE TO customers DO INSTEAD NOTHING")
+        #expect(try await verdicts() == [false])
+
+        try await stage.database.run("DROP RULE keep ON customers")
+
+        #expect(try await verdicts() == [true])
         #expect(try await tenant.delete(customer.id).status == 200)
     }
 

@@ -2,11 +2,11 @@ import TestSupport
 import Testing
 
 /// Source: RFC 9110, section 13; docs/api.md, Requests.
-@Suite("A precondition", .unlimitedStage())
+@Suite("A precondition", .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "30"]))
 struct PreconditionTests {
     let stage = Stage.current
 
-    /// Every write to an existing customer. A customer that is restored doesn't exist yet.
+    /// Every write to an existing customer.
     static let writes = Operation.onCustomer.filter { [.living, .held, .scheduled].contains($0.precondition) }
     static let stale = [#""0123456789abcdef0123456789abcdef""#, #"W/"0123""#, "nonsense", #""a", "b""#]
 
@@ -51,6 +51,26 @@ struct PreconditionTests {
         for tag in ["*", Self.stale[0]] {
             #expect(try await operation.ask(tenant, about: newID(), ifMatch: tag).status == 404, "\(tag)")
         }
+    }
+
+    @Test("of a customer that is deleted is about the record that was deleted", arguments: ["restore", "redact"])
+    func deleted(call: String) async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert(CustomerFixture { $0.lastSpent = "12.50" })
+        let etag = try #require(try await tenant.read(customer.id)["etag"])
+        _ = try await tenant.delete(customer.id)
+        let operation = try #require(Operation.all.first { $0.action == "customer.\(call)" })
+
+        for tag in Self.stale {
+            #expect(try await operation.ask(tenant, about: customer.id, ifMatch: tag).status == 412, "\(tag)")
+        }
+        #expect(try await tenant.read(customer.id).status == 404)
+        let image = try await tenant.entries().first { $0["action"] == "customer.delete" }?["before_image"]
+        #expect(image?.contains("12.50") == true, "nothing is erased")
+        let answer = try await operation.ask(tenant, about: customer.id, ifMatch: etag)
+        #expect(answer.status == 200)
+        let again = try await operation.ask(tenant, about: customer.id, ifMatch: "*")
+        #expect(again.status == (call == "restore" ? 409 : 200))
     }
 
     @Test("another If-Match under the same key is another request")

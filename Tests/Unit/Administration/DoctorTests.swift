@@ -194,6 +194,10 @@ struct DoctorTests {
             inThisDatabase(
                 "ALTER ROLE customerd_service IN DATABASE %I SET default_transaction_isolation = \"repeatable read\""),
             "settings", .warning, "repeatable read"),
+        // That of the role in this database, which migrate sets, overrides it.
+        Trouble(
+            inThisDatabase("ALTER DATABASE %I SET default_transaction_isolation = \"serializable\""),
+            "settings", .warning, "serializable"),
         Trouble("GRANT CREATE ON SCHEMA public TO PUBLIC", "creators", .warning, "PUBLIC", "REVOKE CREATE"),
         Trouble("GRANT CREATE ON SCHEMA public TO customerd_service", "creators", .warning, "customerd_service"),
         Trouble(

@@ -93,7 +93,10 @@ struct CredentialMemoryTests {
         "repeats that a key has nothing left, to reads and to writes of a flood that is folded, with its secret alone")
     func exhausted() throws {
         let refusal = refusal(retryAfter: 30)
-        memory.noteLimit(pair("single"), refusal, isFolded: false, since: .now)
+        for _ in 1...20 {
+            #expect(memory.refusal(of: pair("single")) == nil, "single refusals are the database's")
+            memory.noteLimit(pair("single"), refusal, isFolded: false, since: .now)
+        }
         memory.noteLimit(pair("folded"), refusal, isFolded: true, since: .now)
 
         #expect(memory.refusal(of: pair("single"))?.verdict == .rateLimited)
