@@ -40,17 +40,16 @@ class Bench:
         """A cluster with only what every part needs, and a service on it."""
         self.numbers = load.Numbers()
         self.tenants = []
-        settings = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
-        self.cluster = Cluster(self.options.directory, settings)
+        of_server = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
+        self.cluster = Cluster(self.options.directory, of_server)
         self.customerd("migrate")
         self.key = self.make_key(APP)
         self.digest = hashlib.sha256(self.key["client_secret"].encode()).hexdigest()
         self.cluster.psql(
             "-v", f"app={APP}", "-v", "service=customerd_service", "-f", str(self.prepare)
         )
-        self.service = Service(
-            self.options.binary, self.cluster, self.options.port, CUSTOMERD_POOL_SIZE=str(self.options.pool)
-        )
+        settings = {"CUSTOMERD_POOL_SIZE": str(self.options.pool)} if self.options.pool else {}
+        self.service = Service(self.options.binary, self.cluster, self.options.port, **settings)
         self._prepare_replays()
 
     def customerd(self, *arguments):
