@@ -77,6 +77,7 @@ struct WebhookDeliveryTests {
         (.answer(429, headers: [("retry-after", "1")]), "429", "the receiver answered 429"),
         (.hangUp, nil, "the connection ended before the answer was whole"),
         (.breakOff, nil, "the connection ended before the answer was whole"),
+        (.headers(bytes: 90_000), nil, "the headers of the answer are longer than 64 KiB"),
     ]
 
     @Test("what fails is tried again until it succeeds, before anything later", arguments: failures.indices)

@@ -1,5 +1,8 @@
 import Foundation
 import LibPQ
+import NIOConcurrencyHelpers
+import NIOCore
+import TestSupport
 import Testing
 
 @testable import Customers
@@ -45,6 +48,56 @@ struct WebhookTests {
             let address = try #require(IPAddress(literal: text))
             #expect(addresses.permits(address, isSecure: false) == permitted)
         }
+    }
+
+    /// A ping of `hooks.example.com`, which leads to what the look-up says.
+    private func ping(
+        _ receiver: WebhookReceiver, lookUp: @escaping WebhookConnection.LookUp
+    ) async throws -> WebhookSender.Outcome {
+        let box = try SecretBox(Self.key(1))
+        let addresses = WebhookAddresses(allowed: try AddressBlocks("127.0.0.1"))
+        let sender = try WebhookSender(addresses: addresses, secrets: box, lookUp: lookUp)
+        let app = UUID.random()
+        let target = sender.target(
+            of: app, url: "http://hooks.example.com:\(receiver.port)/", secret: try box.seal(.random(), for: app),
+            previous: nil)
+        var connection: WebhookConnection?
+        let result = await sender.send("{}", id: .random(), to: target, over: &connection)
+        connection?.close()
+        return result
+    }
+
+    @Test("a name that leads elsewhere the second time isn't asked a second time")
+    func rebinding() async throws {
+        let receiver = try await WebhookReceiver()
+        let asked = NIOLockedValueBox(0)
+
+        let result = try await ping(receiver) { _, port in
+            let number = asked.withLockedValue { asked in
+                asked += 1
+                return asked
+            }
+            let address = try? SocketAddress(ipAddress: number == 1 ? "127.0.0.1" : "127.0.0.2", port: port)
+            return address.map { [$0] } ?? []
+        }
+
+        #expect(result.isDelivered)
+        #expect(asked.withLockedValue { $0 } == 1)
+    }
+
+    @Test(
+        "a name that leads inside isn't connected to, whatever else it leads to",
+        arguments: ["127.0.0.2", "169.254.169.254", "10.0.0.1", "::ffff:10.0.0.1", "::1", "fe80::1", "64:ff9b::a00:1"])
+    func inside(address: String) async throws {
+        let receiver = try await WebhookReceiver()
+
+        let result = try await ping(receiver) { _, port in
+            ["127.0.0.1", address].compactMap { try? SocketAddress(ipAddress: $0, port: port) }
+        }
+
+        let ip = try #require(IPAddress(literal: address))
+        #expect(result.failure == .forbidden(ip))
+        #expect(receiver.deliveries.isEmpty)
     }
 
     // MARK: - URLs
@@ -121,6 +174,20 @@ struct WebhookTests {
             #expect(old.open(altered, for: app) == nil)
         }
         #expect(old.open([], for: app) == nil)
+    }
+
+    @Test("a secret that another key sealed is sealed again with the first one")
+    func resealing() throws {
+        let app = UUID.random()
+        let secret = WebhookSecret.random()
+        let (old, new) = (try SecretBox(Self.key(1)), try SecretBox("\(Self.key(2)),\(Self.key(1))"))
+        let sealed = try old.seal(secret, for: app)
+
+        let resealed = try #require(try new.resealed(sealed, for: app))
+
+        #expect(try SecretBox(Self.key(2)).open(resealed, for: app)?.bytes == secret.bytes)
+        #expect(try new.resealed(resealed, for: app) == nil)
+        #expect(try SecretBox(Self.key(3)).resealed(sealed, for: app) == nil)
     }
 
     @Test("a list with anything but keys of 32 bytes is refused", arguments: ["", ",", "c2hvcnQ=", "!"])
