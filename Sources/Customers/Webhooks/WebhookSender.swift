@@ -103,9 +103,9 @@ public struct WebhookSender: Sendable {
                 if answer.isReusable { connection = known }
                 return answer
             } catch {
-                // The receiver may have closed a connection that it had no use for, and have seen nothing of this; or what is
-                // in the way is the rest of its last answer, such as a body that a 204 must not have.
-                guard error != .stopped, error != .late else { throw error }
+                // The receiver may have closed a connection that it had no use for, or have sent more than its last answer
+                // (a 204 with a body), and have seen nothing of this.
+                guard [.closed, .malformedAnswer].contains(error) else { throw error }
             }
         }
         let new = try await WebhookConnection.open(url, addresses, lookUp: lookUp, tls: tls, until: deadline)
