@@ -256,7 +256,8 @@ extension Doctor {
                 """)
         }
         return findings.isEmpty
-            ? [Finding("webhooks", .ok, "No webhook has failed for more than ten minutes, or until it was disabled.")] : findings
+            ? [Finding("webhooks", .ok, "No webhook has failed for more than ten minutes, or until it was disabled.")]
+            : findings
     }
 
     private func durability() async throws(DatabaseError) -> [Finding] {

@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import queue
 import shutil
 import socket
 import subprocess
@@ -107,7 +108,17 @@ class WebhookTests(unittest.TestCase):
         webhook, secret = self.make(port)
         process = subprocess.Popen(
             [*command, str(port)], env={**os.environ, "WEBHOOK_SECRET": secret}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
+            text=True)
+        # Read beside, so that a line that never comes is a failure in time.
+        lines = queue.SimpleQueue()
+
+        def read():
+            with process.stdout:
+                for line in process.stdout:
+                    lines.put(line)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
         try:
             def is_up():
                 with socket.socket() as probe:
@@ -118,22 +129,27 @@ class WebhookTests(unittest.TestCase):
             for customer in customers:
                 self.app.office.delete(customer)
             for customer in customers:
-                self.assertEqual(process.stdout.readline().strip(), f"remove {customer} from the search index")
+                self.assertEqual(lines.get(timeout=30), f"remove {customer} from the search index\n")
             # Once more, with the same ids: nothing is done twice.
             eventually(lambda: self.deliveries(webhook) == 2)
             answer = self.app.office.request("POST", f"/api/v0/webhooks/{webhook}/replay", {"after": 0})
             self.assertEqual(answer.status, 200, answer.body)
             eventually(lambda: self.deliveries(webhook) == 4)
             forged = subprocess.run(
-                ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "-d", '{"type":"customer.deleted","id":"x"}',
+                ["curl", "-s", "--max-time", "30", "-o", os.devnull, "-w", "%{http_code}", "-d", '{"type":"customer.deleted","id":"x"}',
                  "-H", "webhook-id: x", "-H", f"webhook-timestamp: {int(time.time())}",
                  "-H", "webhook-signature: v1,AAAA", f"http://127.0.0.1:{port}/"],
                 check=True, capture_output=True, text=True)
             self.assertEqual(forged.stdout, "401")
         finally:
             process.terminate()
-            output, _ = process.communicate(timeout=10)
-        self.assertEqual(output, "")
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        reader.join(timeout=10)
+        self.assertTrue(lines.empty(), "it did something twice")
 
     def test_the_receiver_in_python(self):
         self.receive([sys.executable, CLIENTS / "python" / "receive_webhooks.py"])

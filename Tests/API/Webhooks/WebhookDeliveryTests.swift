@@ -177,6 +177,7 @@ struct WebhookDeliveryTests {
         let entry = try #require(try await tenant.entries().last)
         #expect([entry["action"], entry["outcome"]] == ["webhook.disable", "SUCCEEDED"])
         #expect([entry.request("webhook"), entry.request("cause")] == [webhook.id, "gone"])
+        #expect(try await disabledCount(tenant) >= 1)
 
         receiver.react { _ in .answer(200) }
         _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
@@ -185,7 +186,14 @@ struct WebhookDeliveryTests {
         #expect(receiver.deliveries.count == 3)
     }
 
-    @Test("three days without a success disable it")
+    /// Webhooks that the instance disabled, as it tells Prometheus.
+    private func disabledCount(_ tenant: Tenant) async throws -> Int {
+        let text = try await tenant.send(HTTPCall("GET", "/metrics")).body
+        let match = try #require(text.firstMatch(of: /(?m)^customerd_webhooks_disabled_total (\d+)/), "\(text)")
+        return Int(match.1) ?? 0
+    }
+
+    @Test("three days without a success disable it; enabled again it goes on where it stopped")
     func patience() async throws {
         let tenant = try await stage.tenant()
         let receiver = try await WebhookReceiver { _ in .answer(500) }
@@ -207,6 +215,13 @@ struct WebhookDeliveryTests {
             try await tenant.askWebhooks("GET", "/\(webhook.id)").object["status"] as? String == "DISABLED"
         }
         #expect(try await tenant.entries().last?.request("cause") == "failing")
+
+        let came = receiver.deliveries.count
+        receiver.react { _ in .answer(200) }
+        _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
+
+        try await eventually("the event came once more") { receiver.deliveries.count == came + 1 }
+        #expect(Set(receiver.deliveries.map(\.id)).count == 1)
     }
 
     @Test("one that was disabled has nothing, until it is enabled")
@@ -241,6 +256,22 @@ struct WebhookDeliveryTests {
         #expect(receiver.deliveries.map(\.seq) == [4, 1, 2, 4])
         #expect(receiver.deliveries[0].id == receiver.deliveries[3].id)
         #expect(try await tenant.askWebhooks("POST", "/\(webhook.id)/replay", "{}").status == 400)
+    }
+
+    @Test("a replay to a later place skips what lies before it")
+    func skipping() async throws {
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver()
+        let webhook = try await tenant.makeWebhook(to: receiver)
+        _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"DISABLED"}"#)
+        // Behind the entries of the two changes.
+        try await tenant.appendEvents(3)
+        _ = try await tenant.askWebhooks("POST", "/\(webhook.id)/replay", #"{"after":4}"#)
+
+        _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
+
+        try await eventually("the last came") { receiver.deliveries.count == 1 }
+        #expect(receiver.deliveries.map(\.seq) == [5])
     }
 
     @Test("a receiver that is slow delays no other", .timeLimit(.minutes(2)))

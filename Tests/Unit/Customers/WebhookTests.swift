@@ -100,6 +100,43 @@ struct WebhookTests {
         #expect(receiver.deliveries.isEmpty)
     }
 
+    // MARK: - Pauses
+
+    @Test("pauses are 5 s, 30 s, 2 min, 10 min, then 30 min, a fifth more or less, and no shorter than is asked for")
+    func pauses() {
+        for (failures, seconds) in [(1, 5.0), (2, 30), (3, 120), (4, 600), (5, 1800), (6, 1800), (200, 1800)] {
+            let found = (1...100).map { _ in WebhookDeliverer.pause(failures, atLeast: nil) / .seconds(1) }
+            #expect(found.allSatisfy { (seconds * 0.799...seconds * 1.2).contains($0) }, "after failure \(failures)")
+            #expect(Set(found).count > 10, "not all at once")
+            #expect(WebhookDeliverer.pause(failures, atLeast: 3600) == .seconds(3600))
+        }
+    }
+
+    @Test("Retry-After is understood as seconds and as a date, and is an hour at most")
+    func retryAfter() async throws {
+        let format = DateFormatter()
+        format.locale = Locale(identifier: "en_US_POSIX")
+        format.timeZone = .gmt
+        format.dateFormat = "EEE, dd MMM yyyy HH:mm:ss 'GMT'"
+        let date = format.string(from: Date(timeIntervalSinceNow: 600))
+        let header = NIOLockedValueBox("")
+        let receiver = try await WebhookReceiver { _ in
+            .answer(503, headers: [("retry-after", header.withLockedValue { $0 })])
+        }
+        for (text, range) in [("120", 120...120), (date, 500...600), ("86400", 3600...3600), ("-5", 0...0)] {
+            header.withLockedValue { $0 = text }
+            let result = try await ping(receiver) { _, port in
+                (try? SocketAddress(ipAddress: "127.0.0.1", port: port)).map { [$0] } ?? []
+            }
+            #expect(range.contains(try #require(result.retryAfter, "\(text)")), "\(text)")
+        }
+        header.withLockedValue { $0 = "soon" }
+        let result = try await ping(receiver) { _, port in
+            (try? SocketAddress(ipAddress: "127.0.0.1", port: port)).map { [$0] } ?? []
+        }
+        #expect(result.retryAfter == nil)
+    }
+
     // MARK: - URLs
 
     @Test(
