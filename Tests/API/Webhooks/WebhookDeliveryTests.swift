@@ -177,7 +177,7 @@ struct WebhookDeliveryTests {
         let entry = try #require(try await tenant.entries().last)
         #expect([entry["action"], entry["outcome"]] == ["webhook.disable", "SUCCEEDED"])
         #expect([entry.request("webhook"), entry.request("cause")] == [webhook.id, "gone"])
-        #expect(try await disabledCount(tenant) >= 1)
+        #expect(try await figure("customerd_webhooks_disabled_total") ?? 0 >= 1)
 
         receiver.react { _ in .answer(200) }
         _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
@@ -186,11 +186,34 @@ struct WebhookDeliveryTests {
         #expect(receiver.deliveries.count == 3)
     }
 
-    /// Webhooks that the instance disabled, as it tells Prometheus.
-    private func disabledCount(_ tenant: Tenant) async throws -> Int {
-        let text = try await tenant.send(HTTPCall("GET", "/metrics")).body
-        let match = try #require(text.firstMatch(of: /(?m)^customerd_webhooks_disabled_total (\d+)/), "\(text)")
-        return Int(match.1) ?? 0
+    /// A figure that the instance tells Prometheus; nil before there is one.
+    private func figure(_ series: String) async throws -> Double? {
+        let text = try await HTTPCall("GET", "/metrics").send(to: stage.service.port).body
+        let line = text.split(separator: "\n").first { $0.hasPrefix(series + " ") }
+        return line.flatMap { Double($0.dropFirst(series.count + 1)) }
+    }
+
+    @Test("metrics count deliveries by their result, and tell how long the oldest event has waited")
+    func metrics() async throws {
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver { _ in .answer(500) }
+        _ = try await tenant.makeWebhook(to: receiver)
+        try await tenant.makeEvents(1)
+
+        try await eventually("the failure was counted") {
+            try await figure(#"customerd_webhook_deliveries_total{result="failed"}"#) ?? 0 >= 1
+        }
+        try await eventually("it is told of") {
+            let (lag, failing) = (
+                try await figure("customerd_webhook_lag_seconds"), try await figure("customerd_webhooks_failing")
+            )
+            return lag ?? 0 > 0 && failing ?? 0 >= 1
+        }
+        receiver.react { _ in .answer(200) }
+        try await tenant.passRetryTime()
+        try await eventually("the success was counted") {
+            try await figure(#"customerd_webhook_deliveries_total{result="delivered"}"#) ?? 0 >= 1
+        }
     }
 
     @Test("three days without a success disable it; enabled again it goes on where it stopped")
