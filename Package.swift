@@ -156,10 +156,23 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // An example for those who call the API, built here so that it stays true.
+        // Examples for those who call the API and receive events, built here so that they stay true.
         .executableTarget(
             name: "delete-customer",
             path: "clients/swift",
+            exclude: ["ReceiveWebhooks.swift"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "receive-webhooks",
+            dependencies: [
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "clients/swift",
+            exclude: ["DeleteCustomer.swift"],
             swiftSettings: settings
         ),
         .target(
@@ -210,6 +223,8 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             path: "Tests/Unit",

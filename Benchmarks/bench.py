@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 import before
+import events
 import goals
 import growth
 import inner
@@ -81,11 +82,13 @@ class Bench:
         for n in range(1, 65):
             self.call("DELETE", f"/api/v0/customers/bea00000-0000-4000-8000-{n:012}", f"bea10000-0000-4000-8000-{n:012}")
 
-    def call(self, method, path, idempotency_key=None):
+    def call(self, method, path, idempotency_key=None, body=None):
         headers = {"x-client-key": self.key["client_key"], "x-client-secret": self.key["client_secret"]}
         if idempotency_key:
             headers["idempotency-key"] = idempotency_key
-        request = urllib.request.Request(f"http://127.0.0.1:{self.service.port}{path}", method=method, headers=headers)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.service.port}{path}", body and body.encode(), headers, method=method
+        )
         try:
             with urllib.request.urlopen(request) as answer:
                 return answer.status, answer.read()
@@ -253,6 +256,7 @@ PARTS = {
     "folding": proofs.folding,
     "proofs": proofs.proofs,
     "bloat": growth.bloat,
+    "events": events.events,
 }
 
 # These parts set their own amounts of data.
@@ -272,6 +276,9 @@ def main():
     parser.add_argument("--requests", type=int, default=360_000, help="for the part bloat (360000)")
     parser.add_argument("--pool", type=int, help="CUSTOMERD_POOL_SIZE (the service's default)")
     parser.add_argument("--before", help="a checkout of an earlier version, for the part before")
+    parser.add_argument("--events", type=int, default=50_000, help="for the part events (50000)")
+    parser.add_argument("--pairs", type=int, default=9, help="of runs with and without a webhook (9)")
+    parser.add_argument("--listeners", type=int, default=1000, help="for the part events (1000)")
     parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")
     for handed_on in ("--binary", "--directory", "--port"):
         parser.add_argument(handed_on, required=True, help=argparse.SUPPRESS)

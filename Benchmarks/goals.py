@@ -34,6 +34,14 @@ def of(results):
             ("consistency of two checkpoints there, ms", found["consistency_ms"][-1], "≤", 50),
             ("a checkpoint after 3,600 more entries, ms", found["incremental_ms"][-1], "≤", 1000),
         ]
+    if events := results.get("events"):
+        goals += [
+            ("events to a fast receiver, a second", events["delivery"]["per_second"], "≥", 2000),
+            ("deletions with a webhook, of those without", events["beside"]["ratio"], "≥", 0.95),
+            ("an idle listener, KiB", events["listeners"]["kib_each"], "≤", 40),
+            # A look falls into the period, or it doesn't.
+            ("look-ups a second for all listeners", events["listeners"]["look_ups_per_second"], "≤", 1.2),
+        ]
     return [
         {"goal": name, "measured": measured, "sign": sign, "wanted": wanted, "reached": SIGNS[sign](measured, wanted)}
         for name, measured, sign, wanted in goals

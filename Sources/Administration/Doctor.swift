@@ -231,12 +231,12 @@ extension Doctor {
         return findings.isEmpty ? [Finding("chains", .ok, "Every chain has its head.")] : findings
     }
 
-    /// Webhooks whose events don't arrive. One that fails for three days is disabled.
+    /// Webhooks whose events don't arrive: they fail, or failed until they were disabled, by 410 or after three days.
     private func webhooks() async throws(DatabaseError) -> [Finding] {
         guard try await exists("service.webhooks") else { return [] }
         let findings = try await rows(
             """
-            SELECT w.app_id, w.id, w.failures, service.rfc3339(w.failing_since), d.error
+            SELECT w.app_id, w.id, w.failures, service.rfc3339(w.failing_since), d.error, w.status
             FROM service.webhooks AS w
             LEFT JOIN LATERAL (
                 SELECT o.error
@@ -244,19 +244,20 @@ extension Doctor {
                 WHERE o.app_id = w.app_id AND o.webhook_id = w.id
                 ORDER BY o.number DESC
                 LIMIT 1) AS d ON true
-            WHERE w.status = 'ENABLED' AND w.failing_since < now() - interval '10 minutes'
+            WHERE w.status = 'DISABLED' AND w.failing_since IS NOT NULL OR w.failing_since < now() - interval '10 minutes'
             ORDER BY w.failing_since
             """
         ).map { row in
             Finding(
                 "webhooks", .warning,
                 """
-                Webhook \(row[1] ?? "") of app \(row[0] ?? "") has failed \(row[2] ?? "") times since \(row[3] ?? ""): \
-                \(row[4] ?? "the reason isn't known").
+                Webhook \(row[1] ?? "") of app \(row[0] ?? "") \(row[5] == "DISABLED" ? "is disabled, and" : "has") \
+                failed \(row[2] ?? "") times since \(row[3] ?? ""): \(row[4] ?? "the reason isn't known").
                 """)
         }
         return findings.isEmpty
-            ? [Finding("webhooks", .ok, "No webhook has failed for more than ten minutes.")] : findings
+            ? [Finding("webhooks", .ok, "No webhook has failed for more than ten minutes, or until it was disabled.")]
+            : findings
     }
 
     private func durability() async throws(DatabaseError) -> [Finding] {

@@ -36,6 +36,12 @@ extension Tenant {
         try await database.run("UPDATE service.webhooks SET retry_at = NULL WHERE app_id = '\(app)'")
     }
 
+    /// Ends the leases of the app's webhooks, as time does.
+    public func endWebhookLeases() async throws {
+        try await database.run(
+            "UPDATE service.webhooks SET lease_expires_at = clock_timestamp() WHERE app_id = '\(app)'")
+    }
+
     /// Deletes so many customers, which are as many events.
     ///
     /// - Returns: the ids of the customers, in the order of their events.

@@ -35,6 +35,8 @@ public final class WebhookReceiver: Sendable {
         case answer(Int, headers: [(String, String)] = [])
         /// Answers at once, with a body of so many bytes.
         case flood(bytes: Int)
+        /// Answers with so many bytes of headers that it never comes to the body.
+        case headers(bytes: Int)
         /// The same after a while.
         case later(Duration, Int)
         /// Never answers.
@@ -48,7 +50,8 @@ public final class WebhookReceiver: Sendable {
     private typealias React = @Sendable (Delivery) -> Reaction
 
     public let port: Int
-    private let channel: any Channel
+    private let bind: @Sendable (_ port: Int) async throws -> any Channel
+    private let channel: NIOLockedValueBox<any Channel>
     private let connections: NIOLockedValueBox<[any Channel]>
     private let state: NIOLockedValueBox<(deliveries: [Delivery], react: React)>
 
@@ -69,26 +72,30 @@ public final class WebhookReceiver: Sendable {
                     },
                     privateKey: .privateKey(try NIOSSLPrivateKey(file: certificate.key, format: .pem))))
         }
-        channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    connections.withLockedValue { $0.append(channel) }
-                    let pipeline = channel.pipeline.syncOperations
-                    if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
-                    try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false)
-                    try pipeline.addHandler(
-                        ReceivingHandler { delivery in
-                            let react = state.withLockedValue { state in
-                                state.deliveries.append(delivery)
-                                return state.react
-                            }
-                            return react(delivery)
-                        })
+        bind = { port in
+            try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        connections.withLockedValue { $0.append(channel) }
+                        let pipeline = channel.pipeline.syncOperations
+                        if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+                        try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false)
+                        try pipeline.addHandler(
+                            ReceivingHandler { delivery in
+                                let react = state.withLockedValue { state in
+                                    state.deliveries.append(delivery)
+                                    return state.react
+                                }
+                                return react(delivery)
+                            })
+                    }
                 }
-            }
-            .bind(host: "127.0.0.1", port: port ?? 0)
-            .get()
+                .bind(host: "127.0.0.1", port: port)
+                .get()
+        }
+        let channel = try await bind(port ?? 0)
+        self.channel = NIOLockedValueBox(channel)
         self.state = state
         self.connections = connections
         self.port = channel.localAddress?.port ?? 0
@@ -105,9 +112,15 @@ public final class WebhookReceiver: Sendable {
         state.withLockedValue { $0.react = react }
     }
 
+    /// Listens again after ``stop()``.
+    public func listen() async throws {
+        let channel = try await bind(port)
+        self.channel.withLockedValue { $0 = channel }
+    }
+
     /// Hangs up, and listens no more.
     public func stop() {
-        channel.close(promise: nil)
+        channel.withLockedValue { $0.close(promise: nil) }
         for connection in connections.withLockedValue({ $0 }) { connection.close(promise: nil) }
     }
 }
@@ -141,8 +154,12 @@ private final class ReceivingHandler: ChannelInboundHandler {
 
     private func carryOut(_ reaction: WebhookReceiver.Reaction, _ context: ChannelHandlerContext) {
         switch reaction {
+        // A 204 must not have a body, but some receivers send one.
         case .answer(let status, let headers): answer(context, status, headers, body: "thank you")
         case .flood(let bytes): answer(context, 200, [], body: String(repeating: "x", count: bytes))
+        case .headers(let bytes):
+            let header = ("x-flood", String(repeating: "x", count: 1000))
+            answer(context, 200, Array(repeating: header, count: bytes / 1000), body: "")
         case .later(let time, let status):
             context.eventLoop.assumeIsolated().scheduleTask(in: .init(time)) { [self] in
                 answer(context, status, [], body: "")

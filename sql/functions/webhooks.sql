@@ -164,7 +164,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION service.webhook_to_ping IS 'What a ping is sent with. No row when there is no such webhook.';
 
-CREATE OR REPLACE FUNCTION service.claim_webhooks(p_limit int, p_failing_limit int, p_lease interval)
+CREATE OR REPLACE FUNCTION service.claim_webhooks(p_claim uuid, p_limit int, p_failing_limit int, p_lease interval)
 RETURNS TABLE (
     app_id uuid, id uuid, fence int, url text, types text[], secret bytea, previous_secret bytea, after_seq bigint,
     failures int)
@@ -175,7 +175,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         FROM service.webhooks AS w
         JOIN audit.heads AS h ON h.app_id = w.app_id
         WHERE w.status = 'ENABLED' AND h.seq > w.after_seq
-          AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= statement_timestamp()
+          AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= statement_timestamp() OR w.claim = p_claim
                -- Granted before the clock stepped back.
                OR w.lease_expires_at > statement_timestamp() + 2 * p_lease)
           AND (w.retry_at IS NULL OR w.retry_at <= statement_timestamp()
@@ -189,19 +189,20 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         LIMIT p_limit
         FOR UPDATE OF w SKIP LOCKED)
     UPDATE service.webhooks AS w
-    SET fence = w.fence + 1, lease_expires_at = clock_timestamp() + p_lease
+    SET fence = w.fence + 1, lease_expires_at = clock_timestamp() + p_lease, claim = p_claim, records = 0
     FROM free
     WHERE w.app_id = free.app_id AND w.id = free.id AND w.status = 'ENABLED'
-      AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= clock_timestamp()
+      AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= clock_timestamp() OR w.claim = p_claim
            OR w.lease_expires_at > clock_timestamp() + 2 * p_lease)
     RETURNING w.app_id, w.id, w.fence, w.url, w.types, w.secret,
               CASE WHEN w.previous_secret_expires_at > clock_timestamp() THEN w.previous_secret END,
               w.after_seq, w.failures
 $$;
 COMMENT ON FUNCTION service.claim_webhooks IS
-    'Leases webhooks that have something to deliver and that no instance delivers, those that don''t fail first. Each is the caller''s under the returned fence until the lease ends.';
+    'Leases webhooks that have something to deliver and that no instance delivers, those that don''t fail first. Each is the caller''s under the returned fence until the lease ends. A claim whose answer was lost is made again under the same id: what it granted isn''t locked up until the lease ends.';
 
-CREATE OR REPLACE FUNCTION service.note_deliveries(p_app_id uuid, p_id uuid, p_deliveries jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION service.note_deliveries(
+    p_app_id uuid, p_id uuid, p_deliveries jsonb, p_fence int DEFAULT NULL, p_record int DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH counted AS (
         UPDATE service.webhooks AS w
@@ -209,17 +210,18 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
         WHERE w.app_id = p_app_id AND w.id = p_id
         RETURNING w.deliveries - jsonb_array_length(p_deliveries) AS before)
     INSERT INTO service.webhook_deliveries AS h
-        (app_id, webhook_id, slot, number, seq, event_id, type, attempt, status_code, error, duration_ms, at)
-    SELECT p_app_id, p_id, (c.before + d.position) % 1000, c.before + d.position, i.seq, i.id, i.type, i.attempt,
-           i.status_code, i.error, i.duration_ms, clock_timestamp() - make_interval(secs => i.ago_ms / 1000.0)
+        (app_id, webhook_id, slot, number, seq, event_id, type, attempt, status_code, error, duration_ms, at, fence, record)
+    SELECT p_app_id, p_id, (c.before + i.position) % 1000, c.before + i.position, i.seq, i.id, i.type, i.attempt,
+           i.status_code, i.error, i.duration_ms, clock_timestamp() - make_interval(secs => i.ago_ms / 1000.0),
+           p_fence, p_record
     FROM counted AS c
-    CROSS JOIN jsonb_array_elements(p_deliveries) WITH ORDINALITY AS d (item, position)
-    CROSS JOIN LATERAL jsonb_to_record(d.item) AS i (
-        seq bigint, id uuid, type text, attempt int, status_code int, error text, duration_ms int, ago_ms int)
+    CROSS JOIN ROWS FROM (jsonb_to_recordset(p_deliveries) AS (
+            seq bigint, id uuid, type text, attempt int, status_code int, error text, duration_ms int, ago_ms int))
+        WITH ORDINALITY AS i (seq, id, type, attempt, status_code, error, duration_ms, ago_ms, position)
     ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
         SET number = excluded.number, seq = excluded.seq, event_id = excluded.event_id, type = excluded.type,
             attempt = excluded.attempt, status_code = excluded.status_code, error = excluded.error,
-            duration_ms = excluded.duration_ms, at = excluded.at
+            duration_ms = excluded.duration_ms, at = excluded.at, fence = excluded.fence, record = excluded.record
 $$;
 COMMENT ON FUNCTION service.note_deliveries IS
     'Adds at most a thousand attempts to the history of a webhook, in place of the oldest.';
@@ -228,6 +230,8 @@ CREATE OR REPLACE FUNCTION service.record_deliveries(
     p_app_id     uuid,
     p_id         uuid,
     p_fence      int,
+    -- 1, 2, 3 … under this fence; the same when the answer was lost and the record is made again.
+    p_record     int,
     p_deliveries jsonb,
     p_after      bigint,
     -- NULL ends the lease.
@@ -245,8 +249,17 @@ BEGIN
     IF NOT FOUND THEN
         RETURN 'LOST';
     END IF;
-    IF p_deliveries <> '[]' THEN
-        PERFORM service.note_deliveries(p_app_id, p_id, p_deliveries);
+    IF v_webhook.fence = p_fence AND v_webhook.records >= p_record THEN
+        -- A record that comes late, after the next one, leaves the lease as it is.
+        UPDATE service.webhooks AS w
+        SET lease_expires_at = v_now + p_lease
+        WHERE w.app_id = p_app_id AND w.id = p_id AND w.status = 'ENABLED' AND w.records = p_record;
+        RETURN CASE v_webhook.status WHEN 'ENABLED' THEN 'HELD' ELSE 'DISABLED' END;
+    END IF;
+    IF p_deliveries <> '[]' AND (v_webhook.fence = p_fence OR NOT EXISTS (
+           SELECT FROM service.webhook_deliveries AS d
+           WHERE d.app_id = p_app_id AND d.webhook_id = p_id AND d.fence = p_fence AND d.record = p_record)) THEN
+        PERFORM service.note_deliveries(p_app_id, p_id, p_deliveries, p_fence, p_record);
     END IF;
     IF v_webhook.fence <> p_fence THEN
         RETURN 'LOST';
@@ -257,13 +270,15 @@ BEGIN
     UPDATE service.webhooks AS w
     SET after_seq = p_after,
         lease_expires_at = v_now + p_lease,
+        records = p_record,
         failures = p_failures,
         failing_since = v_webhook.failing_since,
         retry_at = v_now + p_retry_in
     WHERE w.app_id = p_app_id AND w.id = p_id;
     IF p_failures > 0 AND (p_is_gone OR v_now - v_webhook.failing_since >= c_patience) THEN
         UPDATE service.webhooks AS w
-        SET status = 'DISABLED', fence = w.fence + 1, lease_expires_at = NULL, retry_at = NULL
+        -- The fence stays: whoever enables it raises it, and until then the same record has the same answer.
+        SET status = 'DISABLED', lease_expires_at = NULL, retry_at = NULL
         WHERE w.app_id = p_app_id AND w.id = p_id;
         PERFORM service.append(p_app_id, jsonb_build_array(jsonb_build_object(
             'id', gen_random_uuid(), 'action', 'webhook.disable', 'outcome', 'SUCCEEDED',
@@ -275,7 +290,29 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.record_deliveries IS
-    'Records what a deliverer did and how far it has come, and prolongs or ends its lease. HELD, or LOST: the webhook was changed, deleted or taken over meanwhile, and its place stays. DISABLED: the receiver is gone, or has failed for three days; an entry says so.';
+    'Records what a deliverer did and how far it has come, and prolongs or ends its lease; the same record again changes nothing more. HELD, or LOST: the webhook was changed, deleted or taken over meanwhile, and its place stays. DISABLED: the receiver is gone, or has failed for three days; an entry says so.';
+
+CREATE OR REPLACE FUNCTION service.webhook_secrets(p_after_app uuid, p_after uuid, p_limit int)
+RETURNS TABLE (app_id uuid, id uuid, secret bytea, previous_secret bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT w.app_id, w.id, w.secret, w.previous_secret
+    FROM service.webhooks AS w
+    WHERE (w.app_id, w.id) > (p_after_app, p_after)
+    ORDER BY w.app_id, w.id
+    LIMIT p_limit
+$$;
+COMMENT ON FUNCTION service.webhook_secrets IS 'The encrypted secrets of the webhooks of all apps, by pages.';
+
+CREATE OR REPLACE FUNCTION service.reseal_webhook(
+    p_app_id uuid, p_id uuid, p_secret bytea, p_previous_secret bytea, p_new_secret bytea, p_new_previous_secret bytea)
+RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.webhooks AS w
+    SET secret = p_new_secret, previous_secret = p_new_previous_secret
+    WHERE w.app_id = p_app_id AND w.id = p_id AND w.secret = p_secret AND w.previous_secret IS NOT DISTINCT FROM p_previous_secret
+$$;
+COMMENT ON FUNCTION service.reseal_webhook IS
+    'Stores the secrets of a webhook encrypted with another key, unless they were rotated meanwhile. Deliveries that run go on.';
 
 CREATE OR REPLACE FUNCTION service.webhook_lag(OUT seconds double precision, OUT failing bigint, OUT disabled bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -14,6 +14,8 @@ CREATE TABLE service.webhooks (
     after_seq                  bigint      NOT NULL,
     fence                      int         NOT NULL DEFAULT 1,
     lease_expires_at           timestamptz,
+    claim                      uuid,
+    records                    int         NOT NULL DEFAULT 0,
     failures                   int         NOT NULL DEFAULT 0,
     failing_since              timestamptz,
     retry_at                   timestamptz,
@@ -42,6 +44,8 @@ COMMENT ON COLUMN service.webhooks.created_at IS 'When it was made.';
 COMMENT ON COLUMN service.webhooks.after_seq IS 'Its place in the chain: everything up to this seq is delivered, or isn''t for it.';
 COMMENT ON COLUMN service.webhooks.fence IS 'Raised when the webhook is taken over or changed; a deliverer under a lower fence moves its place no more.';
 COMMENT ON COLUMN service.webhooks.lease_expires_at IS 'Until when one instance delivers; NULL when none does.';
+COMMENT ON COLUMN service.webhooks.claim IS 'The claim that granted the lease. Made again, because its answer was lost, it has the webhook again.';
+COMMENT ON COLUMN service.webhooks.records IS 'Number of the last record of its deliverer under this fence. One that comes again, because its answer was lost, changes nothing.';
 COMMENT ON COLUMN service.webhooks.failures IS 'Attempts that have failed since the last success.';
 COMMENT ON COLUMN service.webhooks.failing_since IS 'When the first of them was; NULL after a success.';
 COMMENT ON COLUMN service.webhooks.retry_at IS 'When to try again; NULL for at once.';
@@ -60,6 +64,8 @@ CREATE TABLE service.webhook_deliveries (
     error       text,
     duration_ms int         NOT NULL,
     at          timestamptz NOT NULL,
+    fence       int,
+    record      int,
     CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (app_id, webhook_id, slot),
     CONSTRAINT webhook_deliveries_are_the_last_1000 CHECK (slot BETWEEN 0 AND 999 AND slot = number % 1000),
     CONSTRAINT webhook_deliveries_belong_to_a_webhook FOREIGN KEY (app_id, webhook_id)
@@ -79,3 +85,5 @@ COMMENT ON COLUMN service.webhook_deliveries.status_code IS 'HTTP status of the 
 COMMENT ON COLUMN service.webhook_deliveries.error IS 'Why it failed, in the words of the service; NULL after a success.';
 COMMENT ON COLUMN service.webhook_deliveries.duration_ms IS 'How long it took.';
 COMMENT ON COLUMN service.webhook_deliveries.at IS 'When it began, by the clock of the database.';
+COMMENT ON COLUMN service.webhook_deliveries.fence IS 'Fence under which it was delivered; NULL for a ping.';
+COMMENT ON COLUMN service.webhook_deliveries.record IS 'Number of the record, under that fence, that brought it here; NULL for a ping.';

@@ -70,8 +70,8 @@ extension EventPage {
 ///
 /// Source: HTML Standard, section 9.2, "Server-sent events".
 private struct EventStream: Sendable {
-    /// Silence after which a comment tells the client, and what is between, that the stream is alive.
-    private static let silence = Duration.seconds(15)
+    /// From one comment to the next, which tell the client, and what is between, that the stream is alive.
+    private static let beat = Duration.seconds(15)
     private static let pageLength = 100
 
     let seat: EventFeed.Seat
@@ -88,20 +88,24 @@ private struct EventStream: Sendable {
     /// Ends with the service, with the key, or with the connection. The client comes again by itself, with the last id.
     private func write(_ write: (String) async throws -> Void) async throws {
         var place = after
+        var nextComment = ContinuousClock.now + Self.beat
         try await write(":\n\n")
         while !seat.isOver {
             let page: EventPage
             do {
-                page = try await seat.next(after: place, limit: Self.pageLength, until: .now + Self.silence)
+                page = try await seat.next(after: place, limit: Self.pageLength, until: nextComment)
             } catch {
                 logger.warning("a stream of events ends", metadata: ["error": "\(error)"])
                 return
             }
             place = page.end
-            try await write(
-                page.events.isEmpty
-                    ? ":\n\n"
-                    : page.events.map { "id: \($0.seq)\nevent: \($0.type)\ndata: \($0.body)\n\n" }.joined())
+            var text = page.events.map { "id: \($0.seq)\nevent: \($0.type)\ndata: \($0.body)\n\n" }.joined()
+            // Without an event it is due, or about to be.
+            if page.events.isEmpty || nextComment <= .now {
+                text += ":\n\n"
+                nextComment = .now + Self.beat
+            }
+            try await write(text)
         }
     }
 }

@@ -62,9 +62,8 @@ extension Read {
                 "app_id": .string("app_\(caller.appID.text)"), "customer_id": nil, "actor": .string(caller.name),
                 "request_id": .string(request.context.requestID),
             ]
-            let target = WebhookSender.Target(
-                appID: caller.appID, url: try row.get("url"), secret: secret,
-                previousSecret: row.bytes("previous_secret"))
+            let target = plan.sender.target(
+                of: caller.appID, url: try row.get("url"), secret: secret, previous: row.bytes("previous_secret"))
             var connection: WebhookConnection?
             let result = await plan.sender.send(event.text, id: eventID, to: target, over: &connection)
             connection?.close()

@@ -33,12 +33,22 @@ public struct SecretBox: Sendable {
 
     /// nil when no key opens it.
     func open(_ sealed: [UInt8], for appID: UUID) -> WebhookSecret? {
+        opened(sealed, for: appID)?.secret
+    }
+
+    /// The same secret sealed with the first key; nil when it is already, or when no key opens it.
+    func resealed(_ sealed: [UInt8], for appID: UUID) throws(DatabaseError) -> [UInt8]? {
+        guard let (secret, key) = opened(sealed, for: appID), key > 0 else { return nil }
+        return try seal(secret, for: appID)
+    }
+
+    private func opened(_ sealed: [UInt8], for appID: UUID) -> (secret: WebhookSecret, key: Int)? {
         guard sealed.first == Self.version, let box = try? AES.GCM.SealedBox(combined: sealed.dropFirst()) else {
             return nil
         }
-        for key in keys {
+        for (index, key) in keys.enumerated() {
             if let bytes = try? AES.GCM.open(box, using: key, authenticating: Self.context(appID)) {
-                return WebhookSecret(bytes: Array(bytes))
+                return (secret: WebhookSecret(bytes: Array(bytes)), key: index)
             }
         }
         return nil

@@ -22,6 +22,7 @@ enum WebhookFailure: Error, Sendable, Hashable {
     case late
     case closed
     case malformedAnswer
+    case longAnswer
     /// This instance stops.
     case stopped
 
@@ -37,6 +38,7 @@ enum WebhookFailure: Error, Sendable, Hashable {
         case .late: "there was no whole answer within \(WebhookSender.timeout.components.seconds) s"
         case .closed: "the connection ended before the answer was whole"
         case .malformedAnswer: "the answer isn't HTTP"
+        case .longAnswer: "the headers of the answer are longer than \(AnswerLimit.mostBytes / 1024) KiB"
         case .stopped: "the service stopped"
         }
     }
@@ -53,6 +55,9 @@ struct WebhookConnection: Sendable {
         let isReusable: Bool
     }
 
+    /// Addresses of a name, by a look-up that blocks.
+    typealias LookUp = @Sendable (_ host: String, _ port: Int) -> [SocketAddress]
+
     private static let mostAddresses = 4
 
     private let channel: any Channel
@@ -61,9 +66,10 @@ struct WebhookConnection: Sendable {
 
     /// - Parameter tls: what https is spoken with.
     static func open(
-        _ url: WebhookURL, _ addresses: WebhookAddresses, tls: NIOSSLContext, until deadline: ContinuousClock.Instant
+        _ url: WebhookURL, _ addresses: WebhookAddresses, lookUp: @escaping LookUp, tls: NIOSSLContext,
+        until deadline: ContinuousClock.Instant
     ) async throws(WebhookFailure) -> WebhookConnection {
-        let found = await resolve(url, until: deadline)
+        let found = await resolve(url, lookUp, until: deadline)
         guard !found.isEmpty else { throw ContinuousClock.now < deadline ? .unresolved : .late }
         // All of them, not those that would be tried: a name that leads inside at times isn't to be trusted.
         for address in found {
@@ -87,7 +93,7 @@ struct WebhookConnection: Sendable {
         to address: SocketAddress, _ url: WebhookURL, _ tls: NIOSSLContext,
         _ failure: NIOLockedValueBox<WebhookFailure?>, within time: Duration
     ) async throws -> any Channel {
-        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        try await ClientBootstrap(group: WebhookLoop.shared.eventLoop)
             .connectTimeout(.init(time))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -97,6 +103,7 @@ struct WebhookConnection: Sendable {
                         let name = url.address == nil ? url.host : nil
                         try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: name))
                     }
+                    try pipeline.addHandler(AnswerLimit())
                     try pipeline.addHTTPClientHandlers()
                     try pipeline.addHandler(WebhookAnswerHandler(failure))
                 }
@@ -139,16 +146,19 @@ struct WebhookConnection: Sendable {
 
     // MARK: - Names
 
-    /// The addresses of a host, by the system's resolver, which blocks: on a thread of its own.
-    private static func resolve(_ url: WebhookURL, until deadline: ContinuousClock.Instant) async -> [SocketAddress] {
+    /// The addresses of a host, looked up on a thread of its own.
+    private static func resolve(
+        _ url: WebhookURL, _ lookUp: @escaping LookUp, until deadline: ContinuousClock.Instant
+    ) async -> [SocketAddress] {
         if url.address != nil { return (try? [SocketAddress(ipAddress: url.host, port: url.port)]) ?? [] }
         let found = OneShot<[SocketAddress]>()
-        BlockingWork.start { found.set(lookUp(url.host, port: url.port)) }
+        BlockingWork.start { found.set(lookUp(url.host, url.port)) }
         found.set([], at: deadline)
         return await found.value
     }
 
-    private static func lookUp(_ host: String, port: Int) -> [SocketAddress] {
+    /// Asks the system's resolver.
+    static func lookUp(_ host: String, port: Int) -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_flags = AI_NUMERICSERV
         #if canImport(Glibc)
@@ -179,7 +189,37 @@ struct WebhookConnection: Sendable {
     }
 }
 
-/// One request at a time, and its answer, whose body is counted and thrown away.
+/// Lets no more of an answer through than is of interest, its headers included, whatever the receiver sends.
+private final class AnswerLimit: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+
+    /// What tells that there was more.
+    struct Exceeded: Sendable {}
+
+    static let mostBytes = 64 * 1024
+
+    private var left = mostBytes
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        left = Self.mostBytes
+        context.write(data, promise: promise)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var part = unwrapInboundIn(data)
+        guard part.readableBytes > left else {
+            left -= part.readableBytes
+            return context.fireChannelRead(data)
+        }
+        if let rest = part.readSlice(length: left), left > 0 { context.fireChannelRead(wrapInboundOut(rest)) }
+        left = 0
+        context.fireUserInboundEventTriggered(Exceeded())
+    }
+}
+
+/// One request at a time, and its answer, whose body is thrown away.
 private final class WebhookAnswerHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundIn = Request
@@ -192,15 +232,11 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
         let time: TimeAmount
     }
 
-    /// Bytes of an answer that are read. What follows is of no interest, and the connection ends.
-    private static let mostBytes = 64 * 1024
-
     /// Why the connection ended, for a request that comes too late to hear of it.
     private let failure: NIOLockedValueBox<WebhookFailure?>
     private var answer: EventLoopPromise<WebhookConnection.Answer>?
     private var timer: Scheduled<Void>?
     private var head: HTTPResponseHead?
-    private var bytes = 0
 
     init(_ failure: NIOLockedValueBox<WebhookFailure?>) {
         self.failure = failure
@@ -209,7 +245,7 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let request = unwrapOutboundIn(data)
         answer = request.answer
-        (head, bytes) = (nil, 0)
+        head = nil
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: request.time) { [self] in
             fail(.late, context)
         }
@@ -222,11 +258,15 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
         guard answer != nil else { return context.close(promise: nil) }
         switch unwrapInboundIn(data) {
         case .head(let head): self.head = head
-        case .body(let part):
-            bytes += part.readableBytes
-            if bytes > Self.mostBytes { finish(context, isReusable: false) }
+        case .body: break
         case .end: finish(context, isReusable: head?.isKeepAlive ?? false)
         }
+    }
+
+    /// The rest of a long answer is of no interest, and the connection ends.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is AnswerLimit.Exceeded else { return context.fireUserInboundEventTriggered(event) }
+        if head == nil { fail(.longAnswer, context) } else { finish(context, isReusable: false) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -271,6 +311,7 @@ extension WebhookFailure {
             case NIOSSLError.uncleanShutdown: .closed
             case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: .tls
             case HTTPParserError.invalidEOFState: .closed
+            case HTTPParserError.headerOverflow: .longAnswer
             case is HTTPParserError: .malformedAnswer
             default: .closed
             }

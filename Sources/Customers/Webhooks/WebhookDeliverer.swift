@@ -1,3 +1,4 @@
+import AuditTrail
 public import LibPQ
 public import Logging
 import Metrics
@@ -23,6 +24,11 @@ public final class WebhookDeliverer: Service {
     /// Successes that are recorded together: so many may be repeated when the instance dies.
     private static let mostUnrecorded = 100
     private static let recordInterval = Duration.seconds(1)
+    /// How long a record that fails is tried again after its lease has ended, which is longer than a restart of the database
+    /// takes. Unless another instance has the webhook by then, nothing is delivered twice.
+    private static let recordPatience = Duration.seconds(60)
+    /// The round of ``Backoff`` after which pauses grow no longer.
+    private static let longestPause = 6
     /// From one look for webhooks with something to deliver to the next.
     private static let interval = Duration.milliseconds(500)
     /// The same while there are some: a chain that grows all the time is looked at ten times a second.
@@ -52,6 +58,7 @@ public final class WebhookDeliverer: Service {
 
     /// A webhook that is this instance's to deliver.
     fileprivate struct Claim: Sendable {
+        let appID: UUID
         let webhook: UUID
         let fence: Int
         let target: WebhookSender.Target
@@ -64,16 +71,23 @@ public final class WebhookDeliverer: Service {
         await cancelWhenGracefulShutdown { [self] in
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.measure() }
+                group.addTask { await self.reseal() }
+                var id = UUID.random()
                 while !Task.isCancelled {
-                    let claims = await claim()
-                    for claim in claims {
-                        count(claim, 1)
-                        group.addTask {
-                            await self.deliver(claim)
-                            self.count(claim, -1)
+                    var isIdle = true
+                    // Made again under the same id if the answer was lost, as it may have granted something.
+                    if let claims = await claim(id) {
+                        id = .random()
+                        isIdle = claims.isEmpty
+                        for claim in claims {
+                            count(claim, 1)
+                            group.addTask(executorPreference: WebhookLoop.shared) {
+                                await self.deliver(claim)
+                                self.count(claim, -1)
+                            }
                         }
                     }
-                    try? await Task.sleep(for: claims.isEmpty ? Self.interval : Self.shortInterval)
+                    try? await Task.sleep(for: isIdle ? Self.interval : Self.shortInterval)
                 }
                 group.cancelAll()
             }
@@ -88,70 +102,72 @@ public final class WebhookDeliverer: Service {
 
     // MARK: - Turns
 
-    private func claim() async -> [Claim] {
+    /// - Returns: nil when it isn't known what was granted.
+    private func claim(_ id: UUID) async -> [Claim]? {
         let (healthy, failing) = turns.withLockedValue { $0 }
         let (free, freeForFailing) = (Self.mostTurns - healthy - failing, Self.mostFailingTurns - failing)
         guard free > 0 else { return [] }
         let statement = Statement(
             """
             SELECT app_id, id, fence, url, to_json(types) AS types, secret, previous_secret, after_seq, failures
-            FROM service.claim_webhooks($1, $2, $3)
+            FROM service.claim_webhooks($1, $2, $3, $4)
             """,
-            [.int(free), .int(max(0, min(free, freeForFailing))), .text("\(Self.lease.milliseconds) ms")])
+            [
+                .uuid(id), .int(free), .int(max(0, min(free, freeForFailing))),
+                .text("\(Self.lease.milliseconds) ms"),
+            ])
         do throws(DatabaseError) {
             let rows = try await perform(statement).rows
             var claims: [Claim] = []
-            for row in rows { claims.append(try Claim(row)) }
+            for row in rows { claims.append(try Claim(row, sender)) }
             return claims
         } catch {
             if !Task.isCancelled { logger.debug("webhooks can't be claimed now", metadata: ["error": "\(error)"]) }
-            return []
+            return nil
         }
     }
 
     private func deliver(_ claim: Claim) async {
         var turn = Turn(claim, lease: Self.lease)
         var connection: WebhookConnection?
-        do throws(DatabaseError) {
-            let end = ContinuousClock.now + Self.turn
-            events: while ContinuousClock.now < end, !Task.isCancelled {
-                let page = try await page(claim, after: turn.place)
-                for event in page.events {
-                    guard ContinuousClock.now < end, !Task.isCancelled else { break events }
-                    if turn.isToBeRecorded(leaving: Self.leastLease, Self.mostUnrecorded, Self.recordInterval) {
-                        guard try await record(&turn, then: .goOn) else { return close(connection) }
-                    }
-                    let result = await sender.send(event.body, id: event.id, to: claim.target, over: &connection)
-                    if result.failure == .stopped { break events }
-                    turn.add(result, of: event)
-                    guard result.isDelivered else {
-                        failed.increment()
-                        logger.info(
-                            "a webhook failed",
-                            metadata: [
-                                "webhook": "\(claim.webhook.text)", "failures": "\(turn.failures)",
-                                "error": "\(result.error ?? "")",
-                            ])
-                        _ = try await record(&turn, then: .retry(after: result.retryAfter, isGone: result.isGone))
-                        return close(connection)
-                    }
-                    delivered.increment()
-                }
-                turn.place = max(turn.place, page.end)
-                if !page.mayHaveMore { break }
-            }
-            _ = try await record(&turn, then: .end)
-        } catch {
-            // The lease ends by itself; what was delivered since the last record is delivered again.
-            logger.warning(
-                "deliveries of a webhook aren't recorded",
-                metadata: ["webhook": "\(claim.webhook.text)", "error": "\(error)"])
-        }
-        close(connection)
+        if let end = await send(&turn, over: &connection) { _ = await record(&turn, then: end) }
+        connection?.close()
     }
 
-    private func close(_ connection: WebhookConnection?) {
-        connection?.close()
+    /// Sends events one after the other, until there are none, one fails, or the turn is over.
+    ///
+    /// - Returns: what is to be recorded then; nil when the webhook is no longer this instance's.
+    private func send(_ turn: inout Turn, over connection: inout WebhookConnection?) async -> Next? {
+        let end = ContinuousClock.now + Self.turn
+        while ContinuousClock.now < end, !Task.isCancelled {
+            // Without a page there is nothing to deliver, but something to record perhaps.
+            guard let page = try? await page(turn.claim, after: turn.place) else { return .end }
+            for event in page.events {
+                guard ContinuousClock.now < end, !Task.isCancelled else { return .end }
+                if turn.isToBeRecorded(leaving: Self.leastLease, Self.mostUnrecorded, Self.recordInterval) {
+                    guard await record(&turn, then: .goOn) else { return nil }
+                }
+                await failpoint("sending an event")
+                let result = await sender.send(event.body, id: event.id, to: turn.claim.target, over: &connection)
+                await failpoint("sent an event")
+                if result.failure == .stopped { return .end }
+                turn.add(result, of: event)
+                guard result.isDelivered else {
+                    failed.increment()
+                    logger.info(
+                        "a webhook failed",
+                        metadata: [
+                            "webhook": "\(turn.claim.webhook.text)", "failures": "\(turn.failures)",
+                            "error": "\(result.error ?? "")",
+                        ])
+                    return .retry(after: result.retryAfter, isGone: result.isGone)
+                }
+                delivered.increment()
+            }
+            turn.place = max(turn.place, page.end)
+            if !page.mayHaveMore { break }
+        }
+        return .end
     }
 
     private func page(_ claim: Claim, after place: Int) async throws(DatabaseError) -> EventPage {
@@ -159,50 +175,52 @@ public final class WebhookDeliverer: Service {
         return try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
             try await connection.events(
-                of: claim.target.appID, after: place, limit: Self.pageLength, types: claim.types, deadline: deadline)
+                of: claim.appID, after: place, limit: Self.pageLength, types: claim.types, deadline: deadline)
         }
     }
 
-    private enum Next {
-        case goOn
-        case end
-        case retry(after: Int?, isGone: Bool)
-    }
-
-    /// Records how far the turn has come.
+    /// Records how far the turn has come, again and again while the database is away: what isn't recorded is delivered twice.
     ///
     /// - Returns: whether the webhook is still this instance's.
-    private func record(_ turn: inout Turn, then next: Next) async throws(DatabaseError) -> Bool {
-        var (lease, pause, isGone) = (Parameter.null, Parameter.null, false)
-        switch next {
-        case .goOn: lease = .text("\(Self.lease.milliseconds) ms")
-        case .end: break
-        case .retry(let seconds, let gone):
-            pause = .text("\(Self.pause(turn.failures, atLeast: seconds).milliseconds) ms")
-            isGone = gone
-        }
+    private func record(_ turn: inout Turn, then next: Next) async -> Bool {
         let start = ContinuousClock.now
-        let statement = Statement(
-            "SELECT service.record_deliveries($1, $2, $3, $4, $5, $6, $7, $8, $9) AS recorded",
-            [
-                .uuid(turn.claim.target.appID), .uuid(turn.claim.webhook), .int(turn.claim.fence),
-                .text(turn.history.text), .int(turn.place), lease, .int(turn.failures), pause, .bool(isGone),
-            ])
-        // An instance that stops records all the same, so not in a task that is cancelled.
-        let result = await Task { () -> Result<String, DatabaseError> in
-            do throws(DatabaseError) {
-                return .success(try await self.perform(statement).row().get("recorded"))
-            } catch {
-                return .failure(error)
+        let pause = next.pause(afterFailures: turn.failures)
+        var round = 1
+        while true {
+            let attempt = ContinuousClock.now
+            let statement = turn.record(next, lease: Self.lease, pause: pause)
+            // An instance that stops records all the same, so not in a task that is canceled.
+            let answer = await Task(executorPreference: Reactor.shared.taskExecutor) {
+                () -> Result<String, DatabaseError> in
+                do throws(DatabaseError) {
+                    return .success(try await self.perform(statement).row().get("recorded"))
+                } catch {
+                    return .failure(error)
+                }
+            }.value
+            switch answer {
+            case .success(let recorded):
+                turn.recorded(leaseEnd: attempt + Self.lease)
+                if recorded == "DISABLED" {
+                    disabled.increment()
+                    logger.warning("a webhook was disabled", metadata: ["webhook": "\(turn.claim.webhook.text)"])
+                }
+                return recorded == "HELD"
+            case .failure(let error):
+                let end = Task.isCancelled ? start + Self.timeout : turn.leaseEnd + Self.recordPatience
+                let isLast = !(error.isUnavailability || error.isRetryable) || ContinuousClock.now >= end
+                if isLast || round == 1 {
+                    logger.warning(
+                        isLast
+                            ? "deliveries of a webhook aren't recorded, and so are made again"
+                            : "deliveries of a webhook can't be recorded now",
+                        metadata: ["webhook": "\(turn.claim.webhook.text)", "error": "\(error)"])
+                }
+                if isLast { return false }
+                round = min(round + 1, Self.longestPause)
+                await Task { [round] in await Backoff.pause(round: round, until: end) }.value
             }
-        }.value
-        let recorded = try result.get()
-        turn.recorded(leaseEnd: start + Self.lease)
-        if recorded == "DISABLED" {
-            disabled.increment()
-            logger.warning("a webhook was disabled", metadata: ["webhook": "\(turn.claim.webhook.text)"])
         }
-        return recorded == "HELD"
     }
 
     private func perform(_ statement: Statement) async throws(DatabaseError) -> QueryResult {
@@ -220,6 +238,55 @@ public final class WebhookDeliverer: Service {
         return .milliseconds(Int(max(pause, Double(seconds ?? 0)) * 1000))
     }
 
+    // MARK: - Secrets
+
+    /// Encrypts the secrets with the first key that are encrypted with another one, so that this can be dropped.
+    private func reseal() async {
+        var (place, count) = ((app: UUID.zero, webhook: UUID.zero), 0)
+        while !Task.isCancelled {
+            do throws(DatabaseError) {
+                let page = try await perform(
+                    Statement(
+                        "SELECT app_id, id, secret, previous_secret FROM service.webhook_secrets($1, $2, $3)",
+                        [.uuid(place.app), .uuid(place.webhook), .int(Self.pageLength)])
+                ).rows
+                for row in page {
+                    if try await reseal(row) { count += 1 }
+                    place = (app: try row.get("app_id"), webhook: try row.get("id"))
+                }
+                guard page.count == Self.pageLength else { break }
+            } catch {
+                logger.debug("secrets of webhooks can't be looked through now", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: Self.metricsInterval)
+            }
+        }
+        if count > 0 {
+            logger.notice(
+                "secrets of webhooks were encrypted with the first key of CUSTOMERD_SECRETS_KEY",
+                metadata: ["webhooks": "\(count)"])
+        }
+    }
+
+    /// - Returns: whether it was encrypted with another key.
+    private func reseal(_ row: Row) async throws(DatabaseError) -> Bool {
+        let appID: UUID = try row.get("app_id")
+        guard let secret = row.bytes("secret") else { throw .unexpected("a webhook without secret") }
+        let previous = row.bytes("previous_secret")
+        let new = try sender.secrets.resealed(secret, for: appID)
+        let newPrevious = try previous.map { old throws(DatabaseError) in
+            try sender.secrets.resealed(old, for: appID) ?? old
+        }
+        guard new != nil || newPrevious != previous else { return false }
+        _ = try await perform(
+            Statement(
+                "SELECT service.reseal_webhook($1, $2, $3, $4, $5, $6)",
+                [
+                    .uuid(appID), .uuid(try row.get("id")), .bytes(secret), previous.map { .bytes($0) } ?? .null,
+                    .bytes(new ?? secret), newPrevious.map { .bytes($0) } ?? .null,
+                ]))
+        return true
+    }
+
     // MARK: - Metrics
 
     private func measure() async {
@@ -235,13 +302,13 @@ public final class WebhookDeliverer: Service {
 }
 
 extension WebhookDeliverer.Claim {
-    fileprivate init(_ row: Row) throws(DatabaseError) {
+    fileprivate init(_ row: Row, _ sender: WebhookSender) throws(DatabaseError) {
         guard let secret = row.bytes("secret") else { throw .unexpected("a webhook without secret") }
+        appID = try row.get("app_id")
         webhook = try row.get("id")
         fence = try row.get("fence")
-        target = WebhookSender.Target(
-            appID: try row.get("app_id"), url: try row.get("url"), secret: secret,
-            previousSecret: row.bytes("previous_secret"))
+        target = sender.target(
+            of: appID, url: try row.get("url"), secret: secret, previous: row.bytes("previous_secret"))
         after = try row.get("after_seq")
         failures = try row.get("failures")
         guard let types = row["types"] else {
@@ -255,6 +322,19 @@ extension WebhookDeliverer.Claim {
     }
 }
 
+/// What follows a record.
+private enum Next {
+    case goOn
+    case end
+    case retry(after: Int?, isGone: Bool)
+
+    /// nil unless it is to be tried again.
+    func pause(afterFailures failures: Int) -> Duration? {
+        guard case .retry(let seconds, _) = self else { return nil }
+        return WebhookDeliverer.pause(failures, atLeast: seconds)
+    }
+}
+
 /// What an instance has done for a webhook since it was claimed.
 private struct Turn {
     let claim: WebhookDeliverer.Claim
@@ -263,8 +343,10 @@ private struct Turn {
     /// Attempts that have failed since the last success.
     private(set) var failures: Int
     private(set) var leaseEnd: ContinuousClock.Instant
-    private var unrecorded: [(result: WebhookSender.Result, event: Event, attempt: Int)] = []
+    private var unrecorded: [(result: WebhookSender.Outcome, event: Event, attempt: Int)] = []
     private var lastRecord = ContinuousClock.now
+    /// Records under this claim, the next one included: made again, it has the same number.
+    private var number = 1
 
     init(_ claim: WebhookDeliverer.Claim, lease: Duration) {
         self.claim = claim
@@ -274,7 +356,7 @@ private struct Turn {
         leaseEnd = .now + lease - .seconds(1)
     }
 
-    mutating func add(_ result: WebhookSender.Result, of event: Event) {
+    mutating func add(_ result: WebhookSender.Outcome, of event: Event) {
         unrecorded.append((result, event, failures + 1))
         failures = result.isDelivered ? 0 : failures + 1
         if result.isDelivered { place = event.seq }
@@ -290,17 +372,31 @@ private struct Turn {
         self.leaseEnd = leaseEnd
         lastRecord = .now
         unrecorded = []
+        number += 1
     }
 
-    var history: JSON {
-        .array(
+    func record(_ next: Next, lease: Duration, pause: Duration?) -> Statement {
+        let history = JSON.array(
             unrecorded.map { result, event, attempt in
                 result.json(seq: event.seq, id: event.id, type: event.type, attempt: attempt)
             })
+        let (holds, isGone) =
+            switch next {
+            case .goOn: (true, false)
+            case .end: (false, false)
+            case .retry(_, let isGone): (false, isGone)
+            }
+        return Statement(
+            "SELECT service.record_deliveries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS recorded",
+            [
+                .uuid(claim.appID), .uuid(claim.webhook), .int(claim.fence), .int(number),
+                .text(history.text), .int(place), holds ? .text("\(lease.milliseconds) ms") : .null, .int(failures),
+                pause.map { .text("\($0.milliseconds) ms") } ?? .null, .bool(isGone),
+            ])
     }
 }
 
-extension WebhookSender.Result {
+extension WebhookSender.Outcome {
     /// An element of the array that `service.note_deliveries` takes.
     func json(seq: Int?, id: UUID, type: String, attempt: Int) -> JSON {
         [

@@ -10,32 +10,45 @@ public struct WebhookSender: Sendable {
     static let timeout = Duration.seconds(15)
 
     let addresses: WebhookAddresses
-    private let secrets: SecretBox
+    let secrets: SecretBox
     private let tls: NIOSSLContext
+    private let lookUp: WebhookConnection.LookUp
 
     /// - Parameters:
     ///   - addresses: what may be reached.
     ///   - authorities: a PEM file of certificate authorities that are trusted besides those of the system; nil for none.
     /// - Throws: when that file can't be read.
     public init(addresses: WebhookAddresses, secrets: SecretBox, authorities: String? = nil) throws {
+        try self.init(
+            addresses: addresses, secrets: secrets, authorities: authorities, lookUp: WebhookConnection.lookUp)
+    }
+
+    init(
+        addresses: WebhookAddresses, secrets: SecretBox, authorities: String? = nil,
+        lookUp: @escaping WebhookConnection.LookUp
+    ) throws {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
         if let authorities { configuration.additionalTrustRoots = [.file(authorities)] }
         self.addresses = addresses
         self.secrets = secrets
         self.tls = try NIOSSLContext(configuration: configuration)
+        self.lookUp = lookUp
     }
 
-    /// Where to, and how it is signed.
-    struct Target: Sendable {
-        let appID: UUID
-        let url: String
-        let secret: [UInt8]
-        /// While a rotation overlaps.
-        let previousSecret: [UInt8]?
+    /// Where to, and what it is signed with; or why it can't be sent.
+    typealias Target = Result<(url: WebhookURL, secrets: [WebhookSecret]), WebhookFailure>
+
+    /// - Parameter previous: the other secret, while a rotation overlaps.
+    func target(of appID: UUID, url: String, secret: [UInt8], previous: [UInt8]?) -> Target {
+        guard let url = try? WebhookURL(url) else { return .failure(.invalidURL) }
+        let sealed = [secret] + (previous.map { [$0] } ?? [])
+        let open = sealed.compactMap { secrets.open($0, for: appID) }
+        return open.count == sealed.count ? .success((url: url, secrets: open)) : .failure(.unopenedSecret)
     }
 
-    struct Result: Sendable {
+    /// What came of an attempt.
+    struct Outcome: Sendable {
         let status: Int?
         let failure: WebhookFailure?
         /// Seconds that the receiver wants to be left alone.
@@ -58,17 +71,17 @@ public struct WebhookSender: Sendable {
     /// - Parameter connection: one that an earlier attempt left open, if any; afterwards the one that this leaves open.
     func send(
         _ body: String, id: UUID, to target: Target, over connection: inout WebhookConnection?
-    ) async -> Result {
+    ) async -> Outcome {
         let began = ContinuousClock.now
         let deadline = began + Self.timeout
         do throws(WebhookFailure) {
             let answer = try await self.answer(body, id, target, &connection, until: deadline)
-            return Result(
+            return Outcome(
                 status: answer.status, failure: nil, retryAfter: answer.retryAfter.flatMap(Self.seconds),
                 began: began, duration: .now - began)
         } catch {
             connection = nil
-            return Result(status: nil, failure: error, retryAfter: nil, began: began, duration: .now - began)
+            return Outcome(status: nil, failure: error, retryAfter: nil, began: began, duration: .now - began)
         }
     }
 
@@ -76,14 +89,11 @@ public struct WebhookSender: Sendable {
         _ body: String, _ id: UUID, _ target: Target, _ connection: inout WebhookConnection?,
         until deadline: ContinuousClock.Instant
     ) async throws(WebhookFailure) -> WebhookConnection.Answer {
-        guard let url = try? WebhookURL(target.url) else { throw .invalidURL }
-        let sealed = [target.secret] + (target.previousSecret.map { [$0] } ?? [])
-        let open = sealed.compactMap { secrets.open($0, for: target.appID) }
-        guard open.count == sealed.count else { throw .unopenedSecret }
-        let timestamp = Int(Date().timeIntervalSince1970)
-        let signatures = open.map { $0.signature(id: id.text, timestamp: timestamp, body: body) }
+        let (url, secrets) = try target.get()
+        let (id, timestamp) = (id.text, Int(Date().timeIntervalSince1970))
+        let signatures = secrets.map { $0.signature(id: id, timestamp: timestamp, body: body) }
         let headers: HTTPHeaders = [
-            "content-type": "application/json", "user-agent": "customerd", "webhook-id": id.text,
+            "content-type": "application/json", "user-agent": "customerd", "webhook-id": id,
             "webhook-timestamp": String(timestamp), "webhook-signature": signatures.joined(separator: " "),
         ]
         if let known = connection {
@@ -98,7 +108,7 @@ public struct WebhookSender: Sendable {
                 guard [.closed, .malformedAnswer].contains(error) else { throw error }
             }
         }
-        let new = try await WebhookConnection.open(url, addresses, tls: tls, until: deadline)
+        let new = try await WebhookConnection.open(url, addresses, lookUp: lookUp, tls: tls, until: deadline)
         let answer = try await new.post(body, to: url, headers: headers, until: deadline)
         if answer.isReusable { connection = new }
         return answer

@@ -22,6 +22,10 @@ struct EventTests {
         try await tenant.database.run("DELETE FROM invoices WHERE app_id = '\(tenant.app)'")
         _ = try await tenant.delete(id)
         _ = try await tenant.post("restore", id)
+        let year = try #require(Calendar(identifier: .gregorian).dateComponents([.year], from: Date()).year) + 1
+        let schedule = #"{"at":"\#(year)-06-01T00:00:00Z"}"#
+        #expect(try await tenant.ask("PUT", "/\(id)/scheduled-deletion", schedule).status == 202)
+        #expect(try await tenant.ask("DELETE", "/\(id)/scheduled-deletion").status == 200)
         _ = try await tenant.bulkDelete([id])
         _ = try await tenant.post("redact", id)
         _ = try await tenant.ask("GET", "/\(id)/export")
@@ -32,7 +36,7 @@ struct EventTests {
             try answer.column("type") == [
                 "customer.created", "customer.updated", "customer.status_changed", "customer.archived",
                 "customer.unarchived", "customer.deletion_refused", "customer.deleted", "customer.restored",
-                "customer.deleted", "customer.redacted",
+                "customer.deletion_scheduled", "customer.deletion_cancelled", "customer.deleted", "customer.redacted",
             ])
         #expect(try answer.column("customer_id").allSatisfy { $0 == id })
         let entries = try await tenant.entries()
@@ -200,6 +204,24 @@ struct EventTests {
         let data = reader.messages.compactMap(\.data).joined(separator: ",")
         #expect(page.body == "{\"data\":[\(data)],\"next_after\":3}")
         #expect(reader.comments >= 1)
+    }
+
+    @Test("a comment comes every 15 seconds, whether or not there are events")
+    func comments() async throws {
+        let tenant = try await stage.tenant()
+        let reader = EventStreamReader(tenant)
+        try await eventually("the stream began") { reader.comments == 1 }
+        let start = ContinuousClock.now
+        try await Task.sleep(for: .seconds(8))
+        _ = try await tenant.delete(try await tenant.insert().id)
+
+        try await eventually("a comment came", within: .seconds(60)) { reader.comments == 2 }
+
+        let pause = ContinuousClock.now - start
+        #expect(pause > .seconds(13), "after \(pause)")
+        // Had the event begun the time anew, it would have been 23 seconds.
+        #expect(pause < .seconds(21), "after \(pause)")
+        #expect(reader.messages.count == 1)
     }
 
     @Test("a client that comes again goes on behind the last event that it had")

@@ -44,6 +44,32 @@ struct ListenerTests {
         #expect(ContinuousClock.now - start < .seconds(15))
         #expect(try await swarm.openCount == Self.count + 50)
     }
+
+    @Test("the database is asked once a second for all of them", .timeLimit(.minutes(3)))
+    func lookUps() async throws {
+        let stage = try await Stage.open(["CUSTOMERD_RATE_LIMIT": "1000000"])
+        let tenant = try await stage.tenant()
+        // For sessions that begin from now on.
+        let name = try #require(try await tenant.database.value("SELECT current_database()", []))
+        try await tenant.database.run("ALTER DATABASE \(name) SET track_functions = 'all'")
+        let counted = tenant.through(try await stage.secondService())
+        let readers = (1...40).map { _ in EventStreamReader(counted) }
+        try await eventually("all listen") { readers.allSatisfy { $0.comments == 1 } }
+        func looks() async throws -> Int {
+            let calls = try await tenant.database.value(
+                "SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'listening'", [])
+            return calls.flatMap { Int($0) } ?? 0
+        }
+        try await eventually("the counting began") { try await looks() > 0 }
+
+        let (before, start) = (try await looks(), ContinuousClock.now)
+        try await eventually("it looked again", within: .seconds(60)) { try await looks() >= before + 5 }
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+
+        // A session tells of what it did with up to a few seconds of delay.
+        #expect(Double(try await looks() - before) <= seconds + 5, "in \(seconds) s")
+        #expect(seconds > 1, "five look-ups take as many seconds, less what was told late")
+    }
 }
 
 extension Tenant {

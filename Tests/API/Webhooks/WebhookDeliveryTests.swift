@@ -77,6 +77,7 @@ struct WebhookDeliveryTests {
         (.answer(429, headers: [("retry-after", "1")]), "429", "the receiver answered 429"),
         (.hangUp, nil, "the connection ended before the answer was whole"),
         (.breakOff, nil, "the connection ended before the answer was whole"),
+        (.headers(bytes: 90_000), nil, "the headers of the answer are longer than 64 KiB"),
     ]
 
     @Test("what fails is tried again until it succeeds, before anything later", arguments: failures.indices)
@@ -176,6 +177,7 @@ struct WebhookDeliveryTests {
         let entry = try #require(try await tenant.entries().last)
         #expect([entry["action"], entry["outcome"]] == ["webhook.disable", "SUCCEEDED"])
         #expect([entry.request("webhook"), entry.request("cause")] == [webhook.id, "gone"])
+        #expect(try await figure("customerd_webhooks_disabled_total") ?? 0 >= 1)
 
         receiver.react { _ in .answer(200) }
         _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
@@ -184,7 +186,37 @@ struct WebhookDeliveryTests {
         #expect(receiver.deliveries.count == 3)
     }
 
-    @Test("three days without a success disable it")
+    /// A figure that the instance tells Prometheus; nil before there is one.
+    private func figure(_ series: String) async throws -> Double? {
+        let text = try await HTTPCall("GET", "/metrics").send(to: stage.service.port).body
+        let line = text.split(separator: "\n").first { $0.hasPrefix(series + " ") }
+        return line.flatMap { Double($0.dropFirst(series.count + 1)) }
+    }
+
+    @Test("metrics count deliveries by their result, and tell how long the oldest event has waited")
+    func metrics() async throws {
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver { _ in .answer(500) }
+        _ = try await tenant.makeWebhook(to: receiver)
+        try await tenant.makeEvents(1)
+
+        try await eventually("the failure was counted") {
+            try await figure(#"customerd_webhook_deliveries_total{result="failed"}"#) ?? 0 >= 1
+        }
+        try await eventually("it is told of") {
+            let (lag, failing) = (
+                try await figure("customerd_webhook_lag_seconds"), try await figure("customerd_webhooks_failing")
+            )
+            return lag ?? 0 > 0 && failing ?? 0 >= 1
+        }
+        receiver.react { _ in .answer(200) }
+        try await tenant.passRetryTime()
+        try await eventually("the success was counted") {
+            try await figure(#"customerd_webhook_deliveries_total{result="delivered"}"#) ?? 0 >= 1
+        }
+    }
+
+    @Test("three days without a success disable it; enabled again it goes on where it stopped")
     func patience() async throws {
         let tenant = try await stage.tenant()
         let receiver = try await WebhookReceiver { _ in .answer(500) }
@@ -206,6 +238,13 @@ struct WebhookDeliveryTests {
             try await tenant.askWebhooks("GET", "/\(webhook.id)").object["status"] as? String == "DISABLED"
         }
         #expect(try await tenant.entries().last?.request("cause") == "failing")
+
+        let came = receiver.deliveries.count
+        receiver.react { _ in .answer(200) }
+        _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
+
+        try await eventually("the event came once more") { receiver.deliveries.count == came + 1 }
+        #expect(Set(receiver.deliveries.map(\.id)).count == 1)
     }
 
     @Test("one that was disabled has nothing, until it is enabled")
@@ -240,6 +279,22 @@ struct WebhookDeliveryTests {
         #expect(receiver.deliveries.map(\.seq) == [4, 1, 2, 4])
         #expect(receiver.deliveries[0].id == receiver.deliveries[3].id)
         #expect(try await tenant.askWebhooks("POST", "/\(webhook.id)/replay", "{}").status == 400)
+    }
+
+    @Test("a replay to a later place skips what lies before it")
+    func skipping() async throws {
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver()
+        let webhook = try await tenant.makeWebhook(to: receiver)
+        _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"DISABLED"}"#)
+        // Behind the entries of the two changes.
+        try await tenant.appendEvents(3)
+        _ = try await tenant.askWebhooks("POST", "/\(webhook.id)/replay", #"{"after":4}"#)
+
+        _ = try await tenant.askWebhooks("PATCH", "/\(webhook.id)", #"{"status":"ENABLED"}"#)
+
+        try await eventually("the last came") { receiver.deliveries.count == 1 }
+        #expect(receiver.deliveries.map(\.seq) == [5])
     }
 
     @Test("a receiver that is slow delays no other", .timeLimit(.minutes(2)))

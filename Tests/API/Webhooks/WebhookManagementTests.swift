@@ -77,6 +77,11 @@ struct WebhookManagementTests {
         #expect(try await tenant.entries().last?["outcome"] == "INVALID")
     }
 
+    private static let unknownTypes =
+        "types must be a list of customer.created, customer.updated, customer.status_changed, customer.archived, "
+        + "customer.unarchived, customer.deleted, customer.deletion_refused, customer.redacted, customer.restored, "
+        + "customer.deletion_scheduled, customer.deletion_cancelled, each at most once"
+
     static let refusals: [(body: String, message: String)] = [
         (#"{}"#, "url is required"),
         (#"{"url":1}"#, "url must be a string"),
@@ -90,12 +95,9 @@ struct WebhookManagementTests {
         (#"{"url":"https://2130706433/"}"#, "url must have a host name or an IP address"),
         (#"{"url":"https://0x7f.1/"}"#, "url must have a host name or an IP address"),
         (#"{"url":"https://example.com:0/"}"#, "url must have a port from 1 to 65535, or none"),
-        (
-            #"{"url":"https://example.com/","types":[]}"#,
-            "types must be a list of customer.created, customer.updated, customer.status_changed, customer.archived, "
-                + "customer.unarchived, customer.deleted, customer.deletion_refused, customer.redacted, "
-                + "customer.restored, customer.deletion_scheduled, customer.deletion_cancelled, each at most once"
-        ),
+        (#"{"url":"https://example.com/","types":[]}"#, unknownTypes),
+        (#"{"url":"https://example.com/","types":["customer.exploded"]}"#, unknownTypes),
+        (#"{"url":"https://example.com/","types":["customer.deleted","ping"]}"#, unknownTypes),
         (#"{"url":"https://example.com/","secret":"x"}"#, "unknown member secret; known are url, types, description"),
         (#"{"url":"https://example.com/","description":5}"#, "description must be a string"),
     ]
@@ -215,6 +217,47 @@ struct WebhookManagementTests {
         let tooLong = try await tenant.askWebhooks(
             "POST", "/\(webhook.id)/rotate-secret", #"{"overlap_seconds":86401}"#)
         #expect(try tooLong.message == "overlap_seconds must be a whole number from 0 to 86400")
+    }
+
+    @Test("every change leaves its entry, and is made once by a key")
+    func entries() async throws {
+        let tenant = try await stage.tenant()
+        let id = try id(try await make(tenant))
+        let changes: [(method: String, path: String, body: String?, action: String)] = [
+            ("PATCH", "", #"{"description":"CRM"}"#, "webhook.update"),
+            ("POST", "/rotate-secret", #"{"overlap_seconds":60}"#, "webhook.rotate_secret"),
+            ("POST", "/replay", #"{"after":0}"#, "webhook.replay"),
+            ("DELETE", "", nil, "webhook.delete"),
+        ]
+
+        for (method, path, body, action) in changes {
+            let key = newID()
+            let before = try await tenant.entries().count
+            let first = try await tenant.askWebhooks(method, "/\(id)\(path)", body, key: key)
+            let second = try await tenant.askWebhooks(method, "/\(id)\(path)", body, key: key)
+            if let secret = try? first.object["secret"] as? String { SecretLedger.shared.note(secret) }
+
+            #expect((200...204).contains(first.status), "\(action): \(first)")
+            #expect(second.body == first.body && second["idempotent-replayed"] == "true", "\(action): \(second)")
+            let entries = try await tenant.entries().dropFirst(before)
+            #expect(entries.map { $0["action"] } == [action, action])
+            #expect(entries.map { $0["outcome"] } == ["SUCCEEDED", "REPLAYED"])
+            #expect(entries.first?.request("webhook") == id)
+        }
+    }
+
+    @Test("a receiver that says nothing to a ping is waited for for 15 seconds")
+    func silentPing() async throws {
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver { _ in .silence }
+        let webhook = try await tenant.makeWebhook(to: receiver)
+
+        let answer = try await tenant.askWebhooks("POST", "/\(webhook.id)/ping")
+
+        #expect(try answer.object["error"] as? String == "there was no whole answer within 15 s", "\(answer)")
+        #expect(try answer.object["status_code"] is NSNull)
+        #expect((15_000...20_000).contains(try answer.object["duration_ms"] as? Int ?? 0))
+        #expect(receiver.deliveries.count == 1)
     }
 
     @Test("a ping is delivered once, answers with its delivery, and leaves no entry")

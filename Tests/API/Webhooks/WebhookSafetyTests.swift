@@ -63,6 +63,30 @@ struct WebhookSafetyTests {
         #expect(pretender.deliveries.isEmpty)
     }
 
+    @Test("a key of secrets is replaced in three starts, and no webhook notices")
+    func rotatedKey() async throws {
+        func key(_ byte: UInt8) -> String { Data(repeating: byte, count: 32).base64EncodedString() }
+        let stage = try await Stage.open(Stage.webhookSettings)
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver()
+        let webhook = try await tenant.makeWebhook(to: receiver)
+        let rotated = try await tenant.askWebhooks(
+            "POST", "/\(webhook.id)/rotate-secret", #"{"overlap_seconds":3600}"#)
+        SecretLedger.shared.note(try #require(try rotated.object["secret"] as? String))
+        let old = try #require(Stage.webhookSettings["CUSTOMERD_SECRETS_KEY"])
+
+        let both = try await stage.secondService(["CUSTOMERD_SECRETS_KEY": "\(key(9)),\(old)"])
+        try await eventually("both secrets were encrypted again") {
+            both.log.contains("secrets of webhooks were encrypted with the first key")
+        }
+        let alone = try await stage.secondService(["CUSTOMERD_SECRETS_KEY": key(9)])
+        let ping = HTTPCall("POST", "/api/v0/webhooks/\(webhook.id)/ping", headers: tenant.key.headers)
+        let answer = try await ping.send(to: alone.port)
+
+        #expect(try answer.object["status_code"] as? Int == 200, "\(answer)")
+        #expect(receiver.deliveries.last?.signatures.count == 2)
+    }
+
     @Test(
         "a setting that can't be meant stops the start with a sentence that doesn't quote a key",
         arguments: [

@@ -92,7 +92,13 @@ struct DoctorTests {
             INSERT INTO service.webhooks (app_id, id, url, secret, after_seq, failures, failing_since)
             VALUES ('aaaaaaaa-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000001', 'https://x', '', 0,
                     7, now() - interval '1 day')
-            """, "webhooks", .warning, "bbbbbbbb-0000-4000-8000-000000000001", "7 times"),
+            """, "webhooks", .warning, "bbbbbbbb-0000-4000-8000-000000000001", "has failed 7 times"),
+        Trouble(
+            """
+            INSERT INTO service.webhooks (app_id, id, url, secret, after_seq, status, failures, failing_since)
+            VALUES ('aaaaaaaa-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000002', 'https://x', '', 0,
+                    'DISABLED', 1, now())
+            """, "webhooks", .warning, "bbbbbbbb-0000-4000-8000-000000000002", "is disabled, and failed 1 times"),
         Trouble("GRANT UPDATE ON audit.entries TO customerd_service", "grants", .failure, "UPDATE", "audit.entries"),
         Trouble("GRANT DELETE, INSERT ON audit.entries TO PUBLIC", "grants", .failure, "DELETE", "customerd_auditor"),
         Trouble("GRANT UPDATE (outcome) ON audit.entries TO customerd_service", "grants", .failure, "UPDATE"),

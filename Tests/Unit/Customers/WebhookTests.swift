@@ -1,5 +1,8 @@
 import Foundation
 import LibPQ
+import NIOConcurrencyHelpers
+import NIOCore
+import TestSupport
 import Testing
 
 @testable import Customers
@@ -45,6 +48,93 @@ struct WebhookTests {
             let address = try #require(IPAddress(literal: text))
             #expect(addresses.permits(address, isSecure: false) == permitted)
         }
+    }
+
+    /// A ping of `hooks.example.com`, which leads to what the look-up says.
+    private func ping(
+        _ receiver: WebhookReceiver, lookUp: @escaping WebhookConnection.LookUp
+    ) async throws -> WebhookSender.Outcome {
+        let box = try SecretBox(Self.key(1))
+        let addresses = WebhookAddresses(allowed: try AddressBlocks("127.0.0.1"))
+        let sender = try WebhookSender(addresses: addresses, secrets: box, lookUp: lookUp)
+        let app = UUID.random()
+        let target = sender.target(
+            of: app, url: "http://hooks.example.com:\(receiver.port)/", secret: try box.seal(.random(), for: app),
+            previous: nil)
+        var connection: WebhookConnection?
+        let result = await sender.send("{}", id: .random(), to: target, over: &connection)
+        connection?.close()
+        return result
+    }
+
+    @Test("a name that leads elsewhere the second time isn't asked a second time")
+    func rebinding() async throws {
+        let receiver = try await WebhookReceiver()
+        let asked = NIOLockedValueBox(0)
+
+        let result = try await ping(receiver) { _, port in
+            let number = asked.withLockedValue { asked in
+                asked += 1
+                return asked
+            }
+            let address = try? SocketAddress(ipAddress: number == 1 ? "127.0.0.1" : "127.0.0.2", port: port)
+            return address.map { [$0] } ?? []
+        }
+
+        #expect(result.isDelivered)
+        #expect(asked.withLockedValue { $0 } == 1)
+    }
+
+    @Test(
+        "a name that leads inside isn't connected to, whatever else it leads to",
+        arguments: ["127.0.0.2", "169.254.169.254", "10.0.0.1", "::ffff:10.0.0.1", "::1", "fe80::1", "64:ff9b::a00:1"])
+    func inside(address: String) async throws {
+        let receiver = try await WebhookReceiver()
+
+        let result = try await ping(receiver) { _, port in
+            ["127.0.0.1", address].compactMap { try? SocketAddress(ipAddress: $0, port: port) }
+        }
+
+        let ip = try #require(IPAddress(literal: address))
+        #expect(result.failure == .forbidden(ip))
+        #expect(receiver.deliveries.isEmpty)
+    }
+
+    // MARK: - Pauses
+
+    @Test("pauses are 5 s, 30 s, 2 min, 10 min, then 30 min, a fifth more or less, and no shorter than is asked for")
+    func pauses() {
+        for (failures, seconds) in [(1, 5.0), (2, 30), (3, 120), (4, 600), (5, 1800), (6, 1800), (200, 1800)] {
+            let found = (1...100).map { _ in WebhookDeliverer.pause(failures, atLeast: nil) / .seconds(1) }
+            #expect(found.allSatisfy { (seconds * 0.799...seconds * 1.2).contains($0) }, "after failure \(failures)")
+            #expect(Set(found).count > 10, "not all at once")
+            #expect(WebhookDeliverer.pause(failures, atLeast: 3600) == .seconds(3600))
+        }
+    }
+
+    @Test("Retry-After is understood as seconds and as a date, and is an hour at most")
+    func retryAfter() async throws {
+        let format = DateFormatter()
+        format.locale = Locale(identifier: "en_US_POSIX")
+        format.timeZone = .gmt
+        format.dateFormat = "EEE, dd MMM yyyy HH:mm:ss 'GMT'"
+        let date = format.string(from: Date(timeIntervalSinceNow: 600))
+        let header = NIOLockedValueBox("")
+        let receiver = try await WebhookReceiver { _ in
+            .answer(503, headers: [("retry-after", header.withLockedValue { $0 })])
+        }
+        for (text, range) in [("120", 120...120), (date, 500...600), ("86400", 3600...3600), ("-5", 0...0)] {
+            header.withLockedValue { $0 = text }
+            let result = try await ping(receiver) { _, port in
+                (try? SocketAddress(ipAddress: "127.0.0.1", port: port)).map { [$0] } ?? []
+            }
+            #expect(range.contains(try #require(result.retryAfter, "\(text)")), "\(text)")
+        }
+        header.withLockedValue { $0 = "soon" }
+        let result = try await ping(receiver) { _, port in
+            (try? SocketAddress(ipAddress: "127.0.0.1", port: port)).map { [$0] } ?? []
+        }
+        #expect(result.retryAfter == nil)
     }
 
     // MARK: - URLs
@@ -121,6 +211,20 @@ struct WebhookTests {
             #expect(old.open(altered, for: app) == nil)
         }
         #expect(old.open([], for: app) == nil)
+    }
+
+    @Test("a secret that another key sealed is sealed again with the first one")
+    func resealing() throws {
+        let app = UUID.random()
+        let secret = WebhookSecret.random()
+        let (old, new) = (try SecretBox(Self.key(1)), try SecretBox("\(Self.key(2)),\(Self.key(1))"))
+        let sealed = try old.seal(secret, for: app)
+
+        let resealed = try #require(try new.resealed(sealed, for: app))
+
+        #expect(try SecretBox(Self.key(2)).open(resealed, for: app)?.bytes == secret.bytes)
+        #expect(try new.resealed(resealed, for: app) == nil)
+        #expect(try SecretBox(Self.key(3)).resealed(sealed, for: app) == nil)
     }
 
     @Test("a list with anything but keys of 32 bytes is refused", arguments: ["", ",", "c2hvcnQ=", "!"])
