@@ -49,9 +49,14 @@ class Bench:
         self.cluster.psql(
             "-v", f"app={APP}", "-v", "service=customerd_service", "-f", str(self.prepare)
         )
-        settings = {"CUSTOMERD_POOL_SIZE": str(self.options.pool)} if self.options.pool else {}
-        self.service = Service(self.options.binary, self.cluster, self.options.port, **settings)
+        self.service = self.serve(0)
         self._prepare_replays()
+
+    def serve(self, number, **settings):
+        """A service with settings in addition, on the port of that number."""
+        if self.options.pool:
+            settings["CUSTOMERD_POOL_SIZE"] = str(self.options.pool)
+        return Service(self.options.binary, self.cluster, self.options.port + number, **settings)
 
     def customerd(self, *arguments):
         """The output of a command that runs as the owner."""
@@ -210,7 +215,7 @@ class Bench:
         """From exec to the first answer."""
         seconds = []
         for _ in range(max(5, self.options.rounds)):
-            second = Service(self.options.binary, self.cluster, self.options.port + 1)
+            second = self.serve(1)
             seconds.append(second.seconds_to_first_answer)
             second.stop()
         size = pathlib.Path(self.options.binary).stat().st_size

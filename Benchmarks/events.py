@@ -10,7 +10,7 @@ import time
 
 import load
 import report
-from measured import APP, Service, cpu_seconds
+from measured import APP, cpu_seconds
 
 CONNECTIONS = 32
 # Of the service, allocated before the first listener and with it.
@@ -76,10 +76,9 @@ class Webhook:
 
 def events(bench):
     service = bench.service
-    bench.service = Service(
-        bench.options.binary, bench.cluster, bench.options.port + 4, CUSTOMERD_POOL_SIZE=str(bench.options.pool),
-        CUSTOMERD_SECRETS_KEY=base64.b64encode(bytes(32)).decode(), CUSTOMERD_WEBHOOK_ALLOW="127.0.0.1",
-    )  # fmt: skip
+    bench.service = bench.serve(
+        4, CUSTOMERD_SECRETS_KEY=base64.b64encode(bytes(32)).decode(), CUSTOMERD_WEBHOOK_ALLOW="127.0.0.1"
+    )
     try:
         webhook = Webhook(bench)
         results = {"delivery": delivery(bench, webhook)}
@@ -153,7 +152,7 @@ def middle(ordered):
 def listeners(bench):
     """What idle streams take, and how often the database is asked for all of them."""
     bench.cluster.sql("ALTER ROLE customerd_service SET track_functions = 'all'")
-    service = Service(bench.options.binary, bench.cluster, bench.options.port + 5)
+    service = bench.serve(5)
     streams = []
     try:
         def listen(count):

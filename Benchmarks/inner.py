@@ -3,7 +3,6 @@
 import json
 
 import report
-from measured import Service
 
 CONNECTIONS = 1
 
@@ -12,7 +11,7 @@ def functions(bench):
     """Calls and times of the functions for one deletion, by PostgreSQL's own count (`track_functions`)."""
     bench.cluster.sql("ALTER ROLE customerd_service SET track_functions = 'all'")
     counted = bench.service
-    bench.service = Service(bench.options.binary, bench.cluster, bench.options.port + 3)
+    bench.service = bench.serve(3)
     try:
         bench.cluster.sql("SELECT pg_stat_reset()")
         figures, cost, _ = bench.scenario("delete", CONNECTIONS)
