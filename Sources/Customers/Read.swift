@@ -23,7 +23,14 @@ public struct Read: Sendable {
         self.logger = logger
     }
 
+    /// That of a stream in a task of its own: a task keeps its stack, 46 KiB after an admission, for as long as it runs, and
+    /// that of the connection runs as long as the stream.
     public func callAsFunction(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
+        guard request.wantsEventStream else { return await carryOut(operation, request) }
+        return await Task(executorPreference: Reactor.shared.taskExecutor) { await carryOut(operation, request) }.value
+    }
+
+    private func carryOut(_ operation: ReadOperation, _ request: APIRequest) async -> Answer {
         switch operation.kind {
         case .query(let plan):
             await query(operation, request, Result { () throws(Invalidity) in try plan(request) })
