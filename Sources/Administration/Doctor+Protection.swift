@@ -270,7 +270,8 @@ public struct Protection: Sendable {
             ORDER BY 1
             """
         ).compactMap { $0[0] }
-        return replicationRole(values["session_replication_role"], others) + (try await isolation(values)) + logging(values)
+        return replicationRole(values["session_replication_role"], others)
+            + (try await isolation(values)) + logging(values)
     }
 
     private func replicationRole(_ own: String?, _ roles: [String]) -> [Finding] {
@@ -301,7 +302,9 @@ public struct Protection: Sendable {
             """, [.text(role)]
         ).compactMap { $0[0] }
         let effective = values["default_transaction_isolation"].map { [$0] } ?? []
-        guard let level = (effective + chosen).first(where: { $0 != "read committed" && !$0.isEmpty }) else { return [] }
+        guard let level = (effective + chosen).first(where: { $0 != "read committed" && !$0.isEmpty }) else {
+            return []
+        }
         return [
             Finding(
                 "settings", .warning,

@@ -96,12 +96,15 @@ struct ExportOfOtherTablesTests {
         "a check by an operator": "CREATE OPERATOR %.=! (RIGHTARG = int, FUNCTION = %.spring);"
             + "ALTER TABLE %.t ADD CHECK (OPERATOR(%.=!) 1)",
         "statistics": "CREATE STATISTICS %.s ON (%.spring(1)), (%.spring(x)) FROM %.t; ANALYZE %.t",
-        "a partition": "DROP TABLE %.t; CREATE TABLE %.t (app_id uuid, customer_id uuid, x int, CONSTRAINT t_key \(key))"
+        "a partition":
+            "DROP TABLE %.t; CREATE TABLE %.t (app_id uuid, customer_id uuid, x int, CONSTRAINT t_key \(key))"
             + "PARTITION BY LIST (x); CREATE TABLE %.p PARTITION OF %.t DEFAULT;"
             + "CREATE INDEX ON %.p (app_id, customer_id) WHERE %.spring(1)",
     ]
 
-    @Test("no function of a stranger runs while the query on the stranger's table is planned", arguments: planned.keys.sorted())
+    @Test(
+        "no function of a stranger runs while the query on the stranger's table is planned",
+        arguments: planned.keys.sorted())
     func planning(place: String) async throws {
         let stage = try await Stage.open()
         let tenant = try await stage.tenant()

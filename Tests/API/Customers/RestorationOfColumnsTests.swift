@@ -47,7 +47,7 @@ struct RestorationOfColumnsTests {
 
     @Test("columns that are named as our statements name things disturb no operation")
     func names() async throws {
-        let names = ["c", "h", "i", "p", "t", "a", "x", "r", "d", "record", "image", "receipt", "deleted", "found", "fields"]
+        let names = "c h i p t a x r d record image receipt deleted found fields".split(separator: " ")
         let tables = ["customers", "invoices", "payment_links", "transactions", "liquidation_addresses", "legal_holds"]
         let stage = try await Stage.open(
             ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_RATE_LIMIT": "1000"],
@@ -57,7 +57,8 @@ struct RestorationOfColumnsTests {
 
         for operation in Operation.all {
             let customer = try await operation.subject(of: tenant)
-            #expect(try await operation.ask(tenant, about: customer.id).status == operation.status, "\(operation.action)")
+            let answer = try await operation.ask(tenant, about: customer.id)
+            #expect(answer.status == operation.status, "\(operation.action)")
         }
         let customer = try await tenant.insert()
         for table in tables[1...4] {
