@@ -468,7 +468,7 @@ def read_checkpoints(contents):
             blob = text_of_base64(match[2])
             signatures.append((match[1], blob[:4], blob[4:]))
         origin = re.fullmatch("(.*)/([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})", text[0])
-        if len(text) < 3 or not origin or not re.fullmatch("0|[1-9][0-9]*", text[1]):
+        if len(text) < 3 or not origin or not re.fullmatch("0|[1-9][0-9]{0,15}", text[1]) or int(text[1]) > 2**53:
             raise Malformed("a note isn't the checkpoint of a chain")
         value = text_of_base64(text[2])
         if len(value) != 32:
@@ -722,8 +722,11 @@ def read_tile(directory, path, length):
 def tiles_fault(directory, key, witnesses, old):
     """The size of a tree of tiles, and why it isn't the one that was signed; None if it is."""
     checkpoints = read_checkpoints(read_text(os.path.join(directory, "checkpoint")))
-    older = read_checkpoints(read_text(old)) if old else []
-    _, size, root = checkpoints[0][:3]
+    app, size, root = checkpoints[0][:3]
+    # The file may hold those of other chains, too.
+    older = [checkpoint for checkpoint in read_checkpoints(read_text(old)) if checkpoint[0] == app] if old else []
+    if old and not older:
+        return size, f"{old} holds no checkpoint of this tree"
     for checkpoint in checkpoints + older:
         reason = reason_against(checkpoint, key, witnesses if checkpoint in checkpoints else ())
         if reason:

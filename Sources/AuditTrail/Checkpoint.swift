@@ -81,10 +81,13 @@ struct CheckpointBody: Sendable, Hashable {
     let size: Int
     let root: [UInt8]
 
+    /// Far more than any chain has, and so few that those of many chains can be added.
+    private static let largestSize = 1 << 53
+
     init(_ text: String) throws(SignedNote.Malformed) {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         guard lines.count >= 4, !lines[0].isEmpty,
-            let size = Int(lines[1]), size >= 0, String(size) == lines[1],
+            let size = Int(lines[1]), (0...Self.largestSize).contains(size), String(size) == lines[1],
             let root = Data(base64Encoded: String(lines[2])), root.count == 32,
             root.base64EncodedString() == lines[2]
         else { throw SignedNote.Malformed(description: "a note isn't the checkpoint of a chain") }

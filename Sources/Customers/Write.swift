@@ -33,7 +33,12 @@ public struct Write: Sendable {
         // Reading a large body takes longer than a stranger may keep the processor busy.
         var mayRead = true
         if request.body.count > WriteOperation.usualBody {
-            mayRead = await admission.wouldAdmit(operation.permissions, request)
+            do {
+                mayRead = try await admission.wouldAdmit(operation.permissions, request)
+            } catch {
+                logger.warning("a write is unavailable", metadata: ["error": "\(error)"])
+                return APIError.unavailable.answer
+            }
         }
         let (attempt, plan) = operation.attempt(request, mayRead: mayRead)
         var rate: RateStatus?

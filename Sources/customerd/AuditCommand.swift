@@ -89,6 +89,9 @@ extension Audit {
             guard certificate == nil || publicKey != nil else {
                 throw ValidationError("--certificate needs --public-key, the key that signs the checkpoints.")
             }
+            guard certificate == nil || chain.app == nil else {
+                throw ValidationError("--certificate names its app itself: leave out --app.")
+            }
             let kinds = [checkpoint ?? export, from, certificate].filter { $0 != nil }.count
             guard kinds <= 1 else {
                 throw ValidationError(

@@ -73,7 +73,7 @@ extension Tenant {
     /// Waits for the end of a large bulk deletion.
     ///
     /// - Returns: its state.
-    public func finishBulk(_ path: String, within limit: Duration = .seconds(40)) async throws -> String {
+    public func finishBulk(_ path: String, within limit: Duration = .seconds(180)) async throws -> String {
         var state = ""
         try await eventually("the bulk deletion ended", within: limit) {
             state = try await send(HTTPCall("GET", path, headers: key.headers)).body

@@ -94,7 +94,8 @@ public final class WebhookReceiver: Sendable {
                 .bind(host: "127.0.0.1", port: port)
                 .get()
         }
-        let channel = try await bind(port ?? 0)
+        // Not one that the kernel chooses: it would give it to an outgoing connection once this stops listening.
+        let channel = try await bind(port ?? RunningService.freePort())
         self.channel = NIOLockedValueBox(channel)
         self.state = state
         self.connections = connections

@@ -85,7 +85,7 @@ CREATE OR REPLACE FUNCTION service.etag(p_record text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN '"' || left(encode(sha256(convert_to(p_record, 'UTF8')), 'hex'), 32) || '"';
 COMMENT ON FUNCTION service.etag(text) IS
-    'Strong validator of a record: the first half of its SHA-256 (RFC 9110, section 8.8.3). EntityTag in Swift makes the same.';
+    'Strong validator of a record: the first half of its SHA-256 (RFC 9110, section 8.8.3). Answer.etag in Swift makes the same.';
 
 CREATE OR REPLACE FUNCTION service.is_record(p_body text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

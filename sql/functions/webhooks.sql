@@ -145,13 +145,14 @@ DECLARE
     v_webhook service.webhooks;
 BEGIN
     UPDATE service.webhooks AS w
-    SET after_seq = p_after, fence = w.fence + 1, lease_expires_at = NULL, retry_at = NULL
+    -- No further than the end: what came next would be skipped.
+    SET after_seq = least(p_after, coalesce((SELECT h.seq FROM audit.heads AS h WHERE h.app_id = p_app_id), 0)), fence = w.fence + 1, lease_expires_at = NULL, retry_at = NULL
     WHERE w.app_id = p_app_id AND w.id = p_id
     RETURNING * INTO v_webhook;
     RETURN CASE WHEN FOUND THEN service.webhook(v_webhook) END;
 END
 $$;
-COMMENT ON FUNCTION service.replay_webhook IS 'Moves a webhook to another place in the chain, back or forth. NULL when there is none.';
+COMMENT ON FUNCTION service.replay_webhook IS 'Moves a webhook to another place in the chain, back or forth to its end. NULL when there is none.';
 
 CREATE OR REPLACE FUNCTION service.webhook_to_ping(p_app_id uuid, p_id uuid)
 RETURNS TABLE (url text, secret bytea, previous_secret bytea, now text)

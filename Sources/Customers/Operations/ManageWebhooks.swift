@@ -122,8 +122,10 @@ struct ManageWebhooks: Sendable {
     }
 
     func change(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let fields = try WebhookFields(request.body, .change, addresses).json
-        return try plan(request, "service.change_webhook($1, $2, $4)", [.text(fields.text)])
+        let fields = try WebhookFields(request.body, .change, addresses)
+        return try plan(
+            request, "service.change_webhook($1, $2, $4)", [.text(fields.json.text)],
+            telling: [.init(name: "changes", value: .array(fields.names.map { .string($0) }))])
     }
 
     func rotateSecret(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
@@ -140,7 +142,9 @@ struct ManageWebhooks: Sendable {
 
     func replay(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let after = try WebhookNumber.after.value(request.body)
-        return try plan(request, "service.replay_webhook($1, $2, $4)", [.int(after)])
+        return try plan(
+            request, "service.replay_webhook($1, $2, $4)", [.int(after)],
+            telling: [.init(name: "after", value: .int(after))])
     }
 
     func delete(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
@@ -154,22 +158,24 @@ struct ManageWebhooks: Sendable {
     // MARK: -
 
     private func plan(
-        _ request: APIRequest, _ change: String, _ parameters: [Parameter]
+        _ request: APIRequest, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member]
     ) throws(Invalidity) -> WriteOperation.Plan {
         let id = try request.pathID()
         return WriteOperation.Plan(body: Self.identified(id, request.body)) { lease, deadline throws(WriteError) in
-            try await run(id, change, parameters, &lease, deadline: deadline)
+            try await run(id, change, parameters, telling: members, &lease, deadline: deadline)
         }
     }
 
     /// - Parameter change: SQL that answers with the body, or NULL when there is no such webhook. `$1` is the app, `$2` the
     ///   webhook; the parameters begin at `$4`.
+    /// - Parameter members: what the entry's request tells of it besides the webhook.
     private func run(
-        _ id: UUID, _ change: String, _ parameters: [Parameter], status: Int = 200, _ lease: inout Lease,
-        deadline: ContinuousClock.Instant
+        _ id: UUID, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member] = [],
+        status: Int = 200, _ lease: inout Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Receipt {
         let notFound = APIError.webhookNotFound.answer
         let next = parameters.count + 4
+        let told = JSON.object([.init(name: "webhook", value: .string(id.text))] + members)
         let statement = Statement(
             """
             WITH changed AS MATERIALIZED (
@@ -179,10 +185,10 @@ struct ManageWebhooks: Sendable {
             CROSS JOIN LATERAL service.finish(
                 $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.outcome,
                 CASE WHEN c.body IS NULL THEN $\(next)::int ELSE $\(next + 1)::int END,
-                coalesce(c.body, $\(next + 2)), NULL, jsonb_build_object('webhook', $2::uuid)) AS receipt
+                coalesce(c.body, $\(next + 2)), NULL, $\(next + 3)::jsonb) AS receipt
             """,
             [.uuid(lease.appID), .uuid(id), .uuid(lease.attemptID)] + parameters
-                + [.int(notFound.status), .int(status), .text(notFound.body)])
+                + [.int(notFound.status), .int(status), .text(notFound.body), .text(told.text)])
         return try await unitOfWork.run(&lease, deadline: deadline, [statement])
     }
 
@@ -244,12 +250,13 @@ struct WebhookFields: Sendable {
     private(set) var types: [String]?
     private(set) var description: String?
     /// The members that were given, for a change.
-    private(set) var json: JSON
+    let json: JSON
+    let names: [String]
 
     init(_ body: [UInt8], _ form: Form, _ addresses: WebhookAddresses) throws(Invalidity) {
         let object = try BodyObject(body)
-        let names = ["url", "types", "description"] + (form == .change ? ["status"] : [])
-        try object.refuseMembers(otherThan: names)
+        let known = ["url", "types", "description"] + (form == .change ? ["status"] : [])
+        try object.refuseMembers(otherThan: known)
         var members: [JSON.Member] = []
         if let value = object["url"] {
             guard case .string(let text) = value else { throw .body("url must be a string") }
@@ -273,8 +280,9 @@ struct WebhookFields: Sendable {
             }
             members.append(.init(name: "status", value: .string(text)))
         }
-        if members.isEmpty { throw .body("at least one of \(names.joined(separator: ", ")) is required") }
+        if members.isEmpty { throw .body("at least one of \(known.joined(separator: ", ")) is required") }
         json = .object(members)
+        names = members.map(\.name)
     }
 
     private static func types(_ value: JSONReader.Value) throws(Invalidity) -> [String]? {

@@ -56,7 +56,9 @@ struct RestoreCustomer: Sendable {
                                     ELSE 'CONFLICT' END::service.outcome AS outcome,
                                CASE WHEN living.image IS NOT NULL THEN 'living'
                                     WHEN deletion.image IS NULL OR NOT deletion.is_recent THEN 'gone'
-                                    ELSE 'another' END AS conflict
+                                    WHEN NOT deletion.is_meant THEN 'another'
+                                    -- Restored by another request, which this statement's snapshot doesn't show.
+                                    ELSE 'living' END AS conflict
                     ) AS came
                     CROSS JOIN LATERAL (
                         SELECT CASE came.conflict WHEN 'another' THEN $11::int ELSE $6::int END AS status,

@@ -91,7 +91,7 @@ public struct Admission: Sendable {
     }
 
     /// Whether a request has credentials that may do this now. It spends nothing, and decides nothing: admission does.
-    func wouldAdmit(_ permissions: [Permission], _ request: APIRequest) async -> Bool {
+    func wouldAdmit(_ permissions: [Permission], _ request: APIRequest) async throws(DatabaseError) -> Bool {
         let pair = CredentialMemory.Pair(request.credentials)
         guard memory.refusal(of: pair) == nil else { return false }
         let statement = Statement(
@@ -99,8 +99,7 @@ public struct Admission: Sendable {
             SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             checks(request.credentials, permissions, cost: 0, isValid: true) + [.text(request.context.ip)])
-        let decision = try? await decide(statement, pair, permissions, deadline: request.deadline).decision
-        return decision?.verdict == .admitted
+        return try await decide(statement, pair, permissions, deadline: request.deadline).decision.verdict == .admitted
     }
 
     /// Admits a read that leaves an entry: floods are folded as those of writes are.

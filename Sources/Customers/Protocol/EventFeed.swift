@@ -78,6 +78,9 @@ public final class EventFeed: Service {
     private static let ticksPerLook = 4
     /// Events of a chain that are remembered for listeners that come a little later.
     private static let tailLength = 100
+    /// Connections of an app's share on which its listeners read: however many catch up at once, the others are left to its
+    /// requests.
+    private static let readersLimit = 1
     /// How long one look, and one page, may take.
     private static let timeout = Duration.seconds(5)
 
@@ -258,7 +261,9 @@ public final class EventFeed: Service {
         let deadline = ContinuousClock.now + Self.timeout
         let reading = Task(executorPreference: Reactor.shared.taskExecutor) { [listenersPool] in
             do throws(DatabaseError) {
-                let page = try await listenersPool.withConnection(for: appID, deadline: deadline) {
+                let page = try await listenersPool.withConnection(
+                    for: appID, atMost: Self.readersLimit, deadline: deadline
+                ) {
                     connection throws(DatabaseError) in
                     try await connection.events(of: appID, after: place, limit: limit, deadline: deadline)
                 }

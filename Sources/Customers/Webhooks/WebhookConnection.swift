@@ -32,7 +32,8 @@ enum WebhookFailure: Error, Sendable, Hashable {
         case .invalidURL: "the URL is no longer allowed"
         case .unopenedSecret: "no key of CUSTOMERD_SECRETS_KEY decrypts the secret"
         case .unresolved: "the name has no address"
-        case .forbidden(let address): "\(address.text) isn't a public address"
+        // Without the address: who makes webhooks isn't told what the names of the operator's network lead to.
+        case .forbidden: "the host has an address that isn't public"
         case .unreachable: "the connection failed"
         case .tls: "the TLS handshake failed"
         case .late: "there was no whole answer within \(WebhookSender.timeout.components.seconds) s"

@@ -39,12 +39,13 @@ public struct WebhookSender: Sendable {
     /// Where to, and what it is signed with; or why it can't be sent.
     typealias Target = Result<(url: WebhookURL, secrets: [WebhookSecret]), WebhookFailure>
 
-    /// - Parameter previous: the other secret, while a rotation overlaps.
+    /// - Parameter previous: the other secret, while a rotation overlaps. One that no key opens any more is left out: rotating
+    ///   the secret is what helps then.
     func target(of appID: UUID, url: String, secret: [UInt8], previous: [UInt8]?) -> Target {
         guard let url = try? WebhookURL(url) else { return .failure(.invalidURL) }
-        let sealed = [secret] + (previous.map { [$0] } ?? [])
-        let open = sealed.compactMap { secrets.open($0, for: appID) }
-        return open.count == sealed.count ? .success((url: url, secrets: open)) : .failure(.unopenedSecret)
+        guard let current = secrets.open(secret, for: appID) else { return .failure(.unopenedSecret) }
+        let other = previous.flatMap { secrets.open($0, for: appID) }
+        return .success((url: url, secrets: [current] + (other.map { [$0] } ?? [])))
     }
 
     /// What came of an attempt.

@@ -244,6 +244,22 @@ struct WebhookManagementTests {
             #expect(entries.map { $0["outcome"] } == ["SUCCEEDED", "REPLAYED"])
             #expect(entries.first?.request("webhook") == id)
         }
+        let requests = try await tenant.entries().map { $0["request"] ?? "" }
+        #expect(requests.contains { $0.contains(#""changes": ["description"]"#) }, "\(requests)")
+        #expect(requests.contains { $0.contains(#""after": 0"#) })
+    }
+
+    @Test("a replay goes no further than to the end of the chain, so that what comes next isn't skipped")
+    func beyond() async throws {
+        let tenant = try await stage.tenant()
+        let receiver = try await WebhookReceiver()
+        let webhook = try await tenant.makeWebhook(to: receiver)
+
+        let answer = try await tenant.askWebhooks("POST", "/\(webhook.id)/replay", #"{"after":1000000}"#)
+        try await tenant.makeEvents(1)
+
+        #expect(answer.status == 200)
+        try await eventually("the next event was delivered") { receiver.deliveries.count == 1 }
     }
 
     @Test("a receiver that says nothing to a ping is waited for for 15 seconds")

@@ -81,6 +81,17 @@ struct SignedNoteTests {
         #expect(answer(try signer.sign("a\n"), verifierKey) == .unknown)
     }
 
+    @Test("a checkpoint's size is a number that no sum of sizes overflows")
+    func sizes() throws {
+        let root = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+        #expect(try CheckpointBody("example.com/log\n9007199254740992\n\(root)\n").size == 1 << 53)
+        for size in ["9007199254740993", "9223372036854775807", "99999999999999999999", "-1", "01", "+1", ""] {
+            #expect(throws: SignedNote.Malformed.self, "\(size)") {
+                try CheckpointBody("example.com/log\n\(size)\n\(root)\n")
+            }
+        }
+    }
+
     @Test("what isn't a key is refused, also one whose id is another's")
     func badKeys() throws {
         let bad = [
