@@ -29,7 +29,7 @@ struct LargeBulkTests {
         customers.shuffle()
 
         let (answer, key) = (try await tenant.startBulk(customers, reason: "Closing down"), newID())
-        let path = try #require(answer["location"])
+        let path = try #require(answer["location"], "\(answer)")
         let state = try await tenant.finishBulk(path)
 
         #expect(
@@ -142,7 +142,7 @@ struct LargeBulkTests {
         let (customers, key) = (try await tenant.insert(count: 3), newID())
 
         let first = try await tenant.startBulk(customers, key: key)
-        _ = try await tenant.finishBulk(try #require(first["location"]))
+        _ = try await tenant.finishBulk(try #require(first["location"], "\(first)"))
         let second = try await tenant.startBulk(customers, key: key)
 
         #expect(second.status == 202 && second.body == first.body && second["location"] == first["location"])
