@@ -131,7 +131,7 @@ class AccessTests(ConsoleCase):
         page.expected += ["412", "500"]
         write(app.office, "PATCH", f"/api/v0/customers/{customer}", {"last_name": "Murray"})
         self.decide(page, "archive")
-        page.wait_text("dialog.sheet [role=alert]", "Somebody has changed")
+        page.wait_text("dialog.sheet [role=alert]", "The record was changed")
         self.assert_accessible(page, "a record that was changed")
         page.click("dialog.sheet [role=alert] button")
         page.wait_text(H1, "Grace Murray")

@@ -104,7 +104,9 @@ struct ObservabilityTests {
             ) == "0")
         let entry = try #require(try await tenant.entries(about: customer.id).first)
         #expect(entry.request("headers", "traceparent")?.contains(trace) == true)
-        #expect(try log().contains { $0["trace_id"] as? String == trace && $0["status"] as? String == "200" })
+        try await eventually("the request was logged with its trace") {
+            try log().contains { $0["trace_id"] as? String == trace && $0["status"] as? String == "200" }
+        }
     }
 
     @Test("every line of the log is a JSON object that says when, how grave and what, and nothing about a person")
@@ -113,6 +115,10 @@ struct ObservabilityTests {
         let customer = try await tenant.insert(CustomerFixture { $0.lastName = "Unmistakable" })
         let answer = try await tenant.delete(customer.id, headers: [("x-audit-reason", "said \"so\"")])
 
+        // The answer may be here before its line is.
+        try await eventually("the request was logged") {
+            try log().contains { $0["request_id"] as? String == answer["x-request-id"] }
+        }
         let lines = try log()
 
         #expect(lines.allSatisfy { $0["time"] is String && $0["level"] is String && $0["message"] is String })
