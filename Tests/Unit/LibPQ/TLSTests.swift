@@ -10,7 +10,8 @@ struct TLSTests {
     func largeValues() async throws {
         let cluster = try await aside { try PrivateCluster(speaksTLS: true) }
         let url = try cluster.tcpURL + "?sslmode=require"
-        let connection = try await Connection.connect(ConnectionSettings(conninfo: url), deadline: .soon)
+        let settings = ConnectionSettings(conninfo: url, connectTimeout: .seconds(60))
+        let connection = try await Connection.connect(settings, deadline: .soon)
         let bytes = [UInt8](Data(repeating: 0xA5, count: 16 << 20))
 
         #expect(try await connection.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == "t")
