@@ -41,8 +41,8 @@ class Bench:
         """A cluster with only what every part needs, and a service on it."""
         self.numbers = load.Numbers()
         self.tenants = []
-        of_server = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
-        self.cluster = Cluster(self.options.directory, of_server)
+        settings = ["max_connections=300", "shared_buffers=2GB", "max_wal_size=8GB", "jit=off"]
+        self.cluster = Cluster(self.options.directory, settings)
         self.customerd("migrate")
         self.key = self.make_key(APP)
         self.digest = hashlib.sha256(self.key["client_secret"].encode()).hexdigest()

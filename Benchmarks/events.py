@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import socket
+import statistics
 import time
 
 import load
@@ -141,12 +142,7 @@ def beside(bench, webhook):
         pairs.append({"without": rates[False], "with": rates[True], "delivered": delivered})
         bench.say(f"pair {number + 1}: {rates[False]:,.0f}/s without, {rates[True]:,.0f}/s with, {delivered:.0%} delivered meanwhile")
     ratios = sorted(pair["with"] / pair["without"] for pair in pairs)
-    return {"connections": CONNECTIONS, "pairs": pairs, "ratio": middle(ratios), "ratios": ratios}
-
-
-def middle(ordered):
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return {"connections": CONNECTIONS, "pairs": pairs, "ratio": statistics.median(ratios), "ratios": ratios}
 
 
 def listeners(bench):

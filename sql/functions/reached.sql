@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION service.runs_foreign_code(p_table oid) RETURNS boolea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- An IMMUTABLE function in the predicate of an index, in a CHECK, a partition's bounds, a generated column or extended
-    -- statistics is called while a query is planned, with the rights of whoever runs the query. All of them depend on it in
+    -- statistics is called while a query is planned, with the rights of the role that runs the query. All of them depend on it in
     -- pg_depend, except on what PostgreSQL brings. Functions of extensions are trusted, as are those of the table's owner
     -- if that role can act as the current one anyway.
     RETURN EXISTS (

@@ -278,7 +278,7 @@ BEGIN
     WHERE w.app_id = p_app_id AND w.id = p_id;
     IF p_failures > 0 AND (p_is_gone OR v_now - v_webhook.failing_since >= c_patience) THEN
         UPDATE service.webhooks AS w
-        -- The fence stays: whoever enables it raises it, and until then the same record has the same answer.
+        -- The fence stays: enabling raises it, and until then the same record has the same answer.
         SET status = 'DISABLED', lease_expires_at = NULL, retry_at = NULL
         WHERE w.app_id = p_app_id AND w.id = p_id;
         PERFORM service.append(p_app_id, jsonb_build_array(jsonb_build_object(
