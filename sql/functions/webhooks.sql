@@ -146,7 +146,8 @@ DECLARE
 BEGIN
     UPDATE service.webhooks AS w
     -- No further than the end: what came next would be skipped.
-    SET after_seq = least(p_after, coalesce((SELECT h.seq FROM audit.heads AS h WHERE h.app_id = p_app_id), 0)), fence = w.fence + 1, lease_expires_at = NULL, retry_at = NULL
+    SET after_seq = least(p_after, coalesce((SELECT h.seq FROM audit.heads AS h WHERE h.app_id = p_app_id), 0)),
+        fence = w.fence + 1, lease_expires_at = NULL, retry_at = NULL
     WHERE w.app_id = p_app_id AND w.id = p_id
     RETURNING * INTO v_webhook;
     RETURN CASE WHEN FOUND THEN service.webhook(v_webhook) END;

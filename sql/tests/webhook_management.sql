@@ -1,6 +1,6 @@
 -- Webhooks as clients manage them: what is listed, changed, rotated, replayed and deleted, and never another app's.
 BEGIN;
-SELECT plan(39);
+SELECT plan(40);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-00000000000d'::uuid $$;
 CREATE FUNCTION pg_temp.other_app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-00000000000e'::uuid $$;
@@ -65,9 +65,13 @@ SELECT is_empty($$ SELECT service.webhook_to_ping(pg_temp.app(), pg_temp.hook(3)
 -- Replays and histories.
 SELECT is(service.replay_webhook(pg_temp.app(), pg_temp.hook(3), 7), NULL, 'another app''s stays where it is');
 SELECT pg_temp.let_it_run();
+SELECT service.append(pg_temp.app(), (
+    SELECT jsonb_agg(jsonb_build_object('id', gen_random_uuid(), 'action', 'customer.delete', 'outcome', 'SUCCEEDED')) FROM generate_series(1, 9)));
 SELECT isnt(service.replay_webhook(pg_temp.app(), pg_temp.hook(1), 7), NULL, 'its own moves');
 SELECT results_eq($$ SELECT after_seq, lease_expires_at, retry_at FROM pg_temp.row() $$, $$ VALUES (7::bigint, NULL::timestamptz, NULL::timestamptz) $$,
     'at once');
+SELECT service.replay_webhook(pg_temp.app(), pg_temp.hook(1), 10);
+SELECT is((SELECT after_seq FROM pg_temp.row()), 9::bigint, 'no further than the end of its chain, so that what comes next isn''t skipped');
 SELECT is_empty($$ SELECT service.list_webhook_deliveries(pg_temp.app(), pg_temp.hook(3), 10) $$, 'another app''s has no history');
 SELECT results_eq($$ SELECT service.list_webhook_deliveries(pg_temp.app(), pg_temp.hook(1), 10) $$, ARRAY [''], 'a new one has an empty one');
 SELECT service.note_deliveries(pg_temp.app(), pg_temp.hook(1), (
