@@ -21,6 +21,7 @@ FROM (VALUES
         service.etag, service.redacted, service.redacted_record, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening, service.fold, service.containing,
+        service.list_customers,
         service.authorize, service.describe_key, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
         service.append, service.append_each, service.release, service.overdue, service.recover, service.purge, service.audit_lag,
         service.cascading, service.refusal, service.key_closure, service.has_acting_keys, service.reached_rows,
