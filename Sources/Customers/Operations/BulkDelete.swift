@@ -103,7 +103,7 @@ struct BulkDelete: Sendable {
         _ id: UUID, _ wholeKey: UUID, _ whole: Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Item {
         let key = AttemptKey(action: .deleteCustomer, customerID: id)
-        let item = UUID.random()
+        let item = UUID.timeOrdered()
         let opened: Opened
         do throws(WriteError) {
             let row = try await row(
