@@ -47,10 +47,10 @@ private struct CustomerSearch: Sendable {
         isByCursor = cursor != nil
         total = try parameters.choice("total", of: TotalKind.self) ?? (isByCursor ? .none : .exact)
         after =
-            cursor == Self.firstPage
-            ? nil
-            : try parameters.value("cursor", orElse: .text(name: "cursor", "must be * or a next_cursor of an earlier answer")) {
-                TimeCursor($0)
+            if cursor == Self.firstPage { nil } else {
+                try parameters.value(
+                    "cursor", orElse: .text(name: "cursor", "must be * or a next_cursor of an earlier answer")
+                ) { TimeCursor($0) }
             }
         guard !isByCursor || page.skip == 0 else { throw .text(name: "skip", "must not be given with a cursor") }
     }

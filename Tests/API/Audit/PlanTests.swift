@@ -98,7 +98,8 @@ struct PlanTests {
 
         let answer = try await tenant.send(
             HTTPCall(
-                "GET", path.replacing("{id}", with: id).replacing("{cursor}", with: cursor), headers: tenant.key.headers))
+                "GET", path.replacing("{id}", with: id).replacing("{cursor}", with: cursor), headers: tenant.key.headers
+            ))
         #expect(answer.status == 200, "\(answer)")
 
         var plan = ""
