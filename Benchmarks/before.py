@@ -37,9 +37,9 @@ def before(bench):
     )  # fmt: skip
 
 
-def compared(bench, connections, first, second):
+def compared(bench, connections, first, second, kinds=None):
     """A row for each kind of request: how the second measured function compares with the first."""
-    rounds = {name: [] for name in bench.SCENARIOS}
+    rounds = {name: [] for name in kinds or bench.SCENARIOS}
     for number in range(1, bench.options.rounds + 1):
         bench.say(f"round {number} of {bench.options.rounds}, {connections} connections")
         for name, measured in rounds.items():

@@ -37,14 +37,24 @@ class Spent:
     """What the cluster and the service have used so far, or between two moments."""
 
     service_cpu: float
-    backend_cpu: float
+    # Seconds by process: a pool may end one and begin another meanwhile.
+    backends: dict
     commits: int
     wal_bytes: int
     wal_images: int
     wal_syncs: int
 
+    @property
+    def backend_cpu(self):
+        return sum(self.backends.values())
+
     def __sub__(self, earlier):
-        return Spent(*(a - b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(earlier))))
+        def difference(now, before):
+            if isinstance(now, dict):
+                return {pid: seconds - before.get(pid, 0) for pid, seconds in now.items()}
+            return now - before
+
+        return Spent(*map(difference, dataclasses.astuple(self), dataclasses.astuple(earlier)))
 
 
 class Cluster:
@@ -131,7 +141,7 @@ def spent(cluster, service):
     )
     return Spent(
         cpu_seconds(service.process.pid) if service else 0.0,
-        sum(map(cpu_seconds, row["pids"] or [])),
+        {pid: cpu_seconds(pid) for pid in row["pids"] or []},
         int(row["commits"]),
         int(row["wal"]),
         int(row["images"]),

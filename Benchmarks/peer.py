@@ -29,6 +29,8 @@ def peer(bench):
                         connections,
                         lambda name, connections: bench.scenario(name, connections, keys, other),
                         lambda name, connections: bench.scenario(name, connections, keys),
+                        # The other kinds are about customers of the first one.
+                        None if tenants == 1 else ["delete"],
                     )
                 ]
     finally:
