@@ -141,7 +141,7 @@ BEGIN
     SELECT service.record(c), service.image(c) INTO v_record, v_image
     FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer FOR UPDATE;
     DELETE FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer;
-    PERFORM service.finish(p_app, p_attempt, 'SUCCEEDED', 200, v_record, v_image);
+    PERFORM service.finish(p_app, p_attempt, 'SUCCEEDED', v_record, v_image);
     PERFORM service.append(
         p_app, jsonb_build_array(jsonb_build_object('id', p_attempt, 'is_attempt', true, 'fence', 1)));
     RETURN v_record;

@@ -32,7 +32,7 @@
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
 \ir functions/reapplication.sql
-\ir functions/bulk.sql
+\ir functions/delete_customers.sql
 \ir functions/webhooks.sql
 \ir functions/views.sql
 

@@ -23,8 +23,7 @@ FROM (SELECT) AS always
 LEFT JOIN deleted ON true
 CROSS JOIN LATERAL service.finish(
     :app, bench.id('bee00000', :n),
-    CASE WHEN deleted.record IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.outcome,
-    CASE WHEN deleted.record IS NULL THEN 404 ELSE 200 END,
+    CASE WHEN deleted.record IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.ending,
     coalesce(deleted.record, '{}'), deleted.image, deleted.request) AS receipt;
 COMMIT;
 SELECT id, outcome FROM service.append(

@@ -15,6 +15,14 @@ extension Bool: RowValue {
     public static func read(_ column: String, of row: Row) -> Bool? { row.bool(column) }
 }
 
+extension Double: RowValue {
+    public static func read(_ column: String, of row: Row) -> Double? { row.string(column).flatMap { Double($0) } }
+}
+
+extension [UInt8]: RowValue {
+    public static func read(_ column: String, of row: Row) -> [UInt8]? { row.bytes(column) }
+}
+
 extension UUID: RowValue {
     public static func read(_ column: String, of row: Row) -> UUID? { row.uuid(column) }
 }

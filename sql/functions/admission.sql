@@ -7,8 +7,7 @@
 CREATE OR REPLACE FUNCTION service.receipt(p_attempt service.attempts) RETURNS service.receipt
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN ROW(
-    (p_attempt).action, (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code,
-    (p_attempt).body)::service.receipt;
+    (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code, (p_attempt).body)::service.receipt;
 COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
 
 CREATE OR REPLACE FUNCTION service.open_attempt(

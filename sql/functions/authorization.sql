@@ -158,6 +158,8 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     v_decision.decided_at := v_now;
     v_decision.is_recorded := p_entry IS NOT NULL;
+    v_decision.is_elsewhere := false;
+    v_decision.retry_after := 0;
 
     -- The same work whether the key exists or not. The digests are those of 256 random bits, so the time that comparing
     -- them takes reveals nothing of use.
@@ -174,9 +176,10 @@ BEGIN
         IF v_decision.is_recorded THEN
             v_decision.is_recorded := service.count_stranger(
                 p_address, p_entry || jsonb_build_object('occurred_at', v_now), v_now);
-            v_decision.retry_after := CASE
-                WHEN NOT v_decision.is_recorded
-                THEN floor(extract(epoch FROM date_trunc('minute', v_now) + interval '1 minute' - v_now)) END;
+            IF NOT v_decision.is_recorded THEN
+                v_decision.retry_after := floor(
+                    extract(epoch FROM date_trunc('minute', v_now) + interval '1 minute' - v_now));
+            END IF;
         END IF;
         RETURN v_decision;
     END IF;

@@ -92,7 +92,7 @@ BEGIN
             'request', jsonb_build_object('reapplied_from', p_original ->> 'id'));
         PERFORM service.open_attempt(v_attempt);
         v_receipt := service.redact(
-            p_app_id, v_attempt.attempt_id, v_customer_id, 1000, NULL, '', 412, '', 'the customer is under a hold');
+            p_app_id, v_attempt.attempt_id, v_customer_id, 1000, NULL, '', '', 'the customer is under a hold');
         PERFORM service.append(p_app_id, jsonb_build_array(jsonb_build_object(
             'id', v_attempt.attempt_id, 'is_attempt', true)));
         IF v_receipt.outcome <> 'SUCCEEDED' THEN

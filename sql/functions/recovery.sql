@@ -92,7 +92,7 @@ BEGIN
             v_flood.entry || jsonb_build_object(
                 'id', v_flood.entry_id,
                 'outcome', v_flood.kind,
-                'status_code', CASE v_flood.kind WHEN 'UNAUTHENTICATED' THEN 401 ELSE 429 END,
+                'status_code', service.status_code(v_flood.kind::service.ending),
                 'request', (v_flood.entry -> 'request') || jsonb_build_object('folded', v_flood.folded)));
     END LOOP;
     IF v_entries <> '[]' THEN

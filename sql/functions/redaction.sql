@@ -70,7 +70,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(
         (SELECT service.redacted(r.record)
          FROM service.redactions AS r
-         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.record IS NOT NULL
+         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
            AND NOT EXISTS (SELECT
                            FROM audit.entries AS e
                            WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
@@ -104,7 +104,7 @@ COMMENT ON FUNCTION service.known_record IS
 
 CREATE OR REPLACE FUNCTION service.redact(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_entity_tags text[],
-    p_not_found text, p_mismatch_status int, p_mismatch text, p_held text) RETURNS service.receipt
+    p_not_found text, p_mismatch text, p_held text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_now       timestamptz;
@@ -112,6 +112,7 @@ DECLARE
     v_record    text;
     v_erased_to bigint;
     v_left      bigint;
+    v_ending    service.ending;
 BEGIN
     -- One at a time in an app, and no restore or bulk answer is made meanwhile.
     PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
@@ -122,10 +123,9 @@ BEGIN
     -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
     SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
     IF FOUND AND p_entity_tags IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+        RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);
     ELSIF service.is_held(p_app_id, p_customer_id) THEN
-        RETURN service.finish(
-            p_app_id, p_attempt_id, 'CONFLICT', 409, p_held, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_held, service.image(v_customer));
     END IF;
     -- One whose time is over no longer holds, and its reason is personal data.
     DELETE FROM public.legal_holds AS h WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id;
@@ -140,11 +140,11 @@ BEGIN
     IF NOT FOUND THEN
         v_record := service.known_record(p_app_id, p_customer_id);
         IF v_record IS NULL THEN
-            RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
+            RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_not_found);
         ELSIF p_entity_tags IS NOT NULL AND service.etag(coalesce(
             (SELECT service.imaged_record(d.before_image) FROM service.last_deletion(p_app_id, p_customer_id) AS d),
             v_record)) <> ALL (p_entity_tags) THEN
-            RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+            RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);
         END IF;
     END IF;
 
@@ -167,12 +167,12 @@ BEGIN
           FROM audit.entries AS e
           WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.seq > v_erased_to
           LIMIT p_batch + 1) AS entries;
-    RETURN service.finish(
-        p_app_id, p_attempt_id, 'SUCCEEDED', CASE WHEN v_left > p_batch THEN 202 ELSE 200 END, v_record);
+    v_ending := CASE WHEN v_left > p_batch THEN 'ACCEPTED' ELSE 'SUCCEEDED' END;
+    RETURN service.finish(p_app_id, p_attempt_id, v_ending, v_record);
 END
 $$;
 COMMENT ON FUNCTION service.redact IS
-    'Erases the personal data of a living or deleted customer from its row and its stored answers, and decides that the trail loses it too. 202 when the trail holds more than one batch.';
+    'Erases the personal data of a living or deleted customer from its row and its stored answers, and decides that the trail loses it too. ACCEPTED when the trail holds more than one batch.';
 
 CREATE OR REPLACE FUNCTION service.declare_redaction(
     p_app_id uuid, p_customer_id uuid, p_attempt_id uuid, p_seq bigint) RETURNS void

@@ -34,14 +34,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION service.find_schedules IS 'Scheduled deletions of an app, those to come first and ended ones, by their time.';
 
-CREATE OR REPLACE FUNCTION service.deletion_outcome(p_app_id uuid, p_attempt_id uuid) RETURNS text
+CREATE OR REPLACE FUNCTION service.deletion_outcome(
+    p_app_id uuid, p_attempt_id uuid, OUT outcome service.outcome, OUT status_code int, OUT is_running boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(a.outcome, e.outcome::service.outcome), coalesce(a.status_code, e.status_code),
+           a.attempt_id IS NOT NULL AND a.outcome IS NULL
+    FROM (SELECT) AS always
+    LEFT JOIN service.attempts AS a ON a.app_id = p_app_id AND a.attempt_id = p_attempt_id
     -- The attempt is forgotten after a day, its entry never.
-    SELECT coalesce(
-        (SELECT a.outcome::text FROM service.attempts AS a WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id),
-        (SELECT e.outcome FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.id = p_attempt_id))
+    LEFT JOIN audit.entries AS e ON a.attempt_id IS NULL AND e.app_id = p_app_id AND e.id = p_attempt_id
 $$;
-COMMENT ON FUNCTION service.deletion_outcome IS 'How an attempt ended; NULL while it runs.';
+COMMENT ON FUNCTION service.deletion_outcome IS
+    'How an attempt ended. NULL while it runs, or recovery is about to end it, and for one that was never stored.';
 
 CREATE OR REPLACE FUNCTION service.lock_schedule(p_app_id uuid, p_customer_id uuid)
 RETURNS service.scheduled_deletions
@@ -85,13 +89,13 @@ BEGIN
     FOR NO KEY UPDATE;
     v_now := clock_timestamp();
     IF NOT FOUND THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
+        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_not_found);
     ELSIF service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', 412, p_mismatch, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch, service.image(v_customer));
     ELSIF p_delete_at <= v_now THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', 400, p_past, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', p_past, service.image(v_customer));
     ELSIF p_delete_at > v_now + interval '1 year' THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', 400, p_too_late, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', p_too_late, service.image(v_customer));
     END IF;
     UPDATE service.attempts AS a
     SET entry = CASE WHEN p_reason IS NULL THEN a.entry ELSE a.entry || jsonb_build_object('reason', p_reason) END
@@ -110,7 +114,7 @@ BEGIN
         RAISE EXCEPTION 'the deletion was scheduled meanwhile' USING ERRCODE = 'serialization_failure';
     END IF;
     RETURN service.finish(
-        p_app_id, p_attempt_id, 'SUCCEEDED', 202, service.scheduled_deletion(v_schedule), service.image(v_customer),
+        p_app_id, p_attempt_id, 'ACCEPTED', service.scheduled_deletion(v_schedule), service.image(v_customer),
         jsonb_build_object('schedule', jsonb_build_object('delete_at', service.rfc3339(p_delete_at))));
 END
 $$;
@@ -132,18 +136,18 @@ BEGIN
     FOR NO KEY UPDATE;
     IF v_schedule.status IS DISTINCT FROM 'SCHEDULED' THEN
         RETURN service.finish(
-            p_app_id, p_attempt_id, 'NOT_FOUND', 404,
+            p_app_id, p_attempt_id, 'NOT_FOUND',
             CASE WHEN v_customer.id IS NULL AND v_schedule.app_id IS NULL THEN p_not_found ELSE p_no_schedule END,
             CASE WHEN v_customer.id IS NOT NULL THEN service.image(v_customer) END);
     ELSIF v_customer.id IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', 412, p_mismatch, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch, service.image(v_customer));
     END IF;
     UPDATE service.scheduled_deletions AS s
     SET status = 'CANCELLED'
     WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
     RETURNING * INTO v_schedule;
     RETURN service.finish(
-        p_app_id, p_attempt_id, 'SUCCEEDED', 200, service.scheduled_deletion(v_schedule),
+        p_app_id, p_attempt_id, 'SUCCEEDED', service.scheduled_deletion(v_schedule),
         CASE WHEN v_customer.id IS NOT NULL THEN service.image(v_customer) END);
 END
 $$;
@@ -153,7 +157,7 @@ CREATE OR REPLACE FUNCTION service.end_scheduled_deletion(p_app_id uuid, p_custo
 RETURNS service.scheduled_deletions
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_outcome  text := service.deletion_outcome(p_app_id, p_attempt_id);
+    v_outcome  service.outcome := (service.deletion_outcome(p_app_id, p_attempt_id)).outcome;
     v_schedule service.scheduled_deletions;
 BEGIN
     -- After a failure the next try follows after 1, 2, 4 … 64 s.
@@ -209,7 +213,7 @@ BEGIN
        OR service.permits(v_key, '{customers:delete}') IS NOT true THEN
         -- The entry follows, by recovery.
         UPDATE service.attempts AS a
-        SET outcome = 'FORBIDDEN', status_code = 403, finished_at = v_now, is_current = false,
+        SET outcome = 'FORBIDDEN', status_code = service.status_code('FORBIDDEN'), finished_at = v_now, is_current = false,
             lease_expires_at = v_now,
             failure = jsonb_build_object('error_message', 'The key that asked for the deletion may no longer delete')
         WHERE a.app_id = p_app_id AND a.attempt_id = v_attempt.attempt_id;
@@ -238,7 +242,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     v_now      timestamptz := clock_timestamp();
     v_schedule service.scheduled_deletions;
-    v_outcome  text;
+    v_came     record;
     v_due      service.due_deletion;
 BEGIN
     FOR v_schedule IN
@@ -252,15 +256,12 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     LOOP
         IF v_schedule.attempt_id IS NOT NULL THEN
-            v_outcome := service.deletion_outcome(v_schedule.app_id, v_schedule.attempt_id);
-            IF v_outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND') THEN
+            SELECT * INTO v_came FROM service.deletion_outcome(v_schedule.app_id, v_schedule.attempt_id);
+            IF v_came.outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND') THEN
                 PERFORM service.end_scheduled_deletion(
                     v_schedule.app_id, v_schedule.customer_id, v_schedule.attempt_id);
                 CONTINUE;
-            ELSIF v_outcome IS NULL AND EXISTS (
-                SELECT FROM service.attempts AS a
-                WHERE a.app_id = v_schedule.app_id AND a.attempt_id = v_schedule.attempt_id) THEN
-                -- It runs, or recovery is about to end it.
+            ELSIF v_came.is_running THEN
                 UPDATE service.scheduled_deletions AS s
                 SET try_after = v_now + interval '1 s'
                 WHERE s.app_id = v_schedule.app_id AND s.customer_id = v_schedule.customer_id;

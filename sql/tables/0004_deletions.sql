@@ -109,19 +109,19 @@ CREATE TABLE service.bulk_items (
     "position"  int  NOT NULL,
     customer_id uuid NOT NULL,
     attempt_id  uuid,
-    status_code int,
+    outcome     service.outcome,
     CONSTRAINT bulk_items_pkey PRIMARY KEY (app_id, bulk_id, "position"),
     CONSTRAINT bulk_items_belong_to_a_bulk_deletion FOREIGN KEY (app_id, bulk_id)
         REFERENCES service.bulk_deletions (app_id, bulk_id) ON DELETE CASCADE
 );
-CREATE INDEX bulk_items_to_do ON service.bulk_items (app_id, bulk_id, "position") WHERE status_code IS NULL;
+CREATE INDEX bulk_items_to_do ON service.bulk_items (app_id, bulk_id, "position") WHERE outcome IS NULL;
 COMMENT ON TABLE service.bulk_items IS 'The customers of a bulk deletion, in the order asked.';
 COMMENT ON COLUMN service.bulk_items.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.bulk_items.bulk_id IS 'The bulk deletion.';
 COMMENT ON COLUMN service.bulk_items."position" IS '1, 2, 3 … in the order asked.';
 COMMENT ON COLUMN service.bulk_items.customer_id IS 'The customer to be deleted.';
 COMMENT ON COLUMN service.bulk_items.attempt_id IS 'The attempt that deletes it, whose outcome decides; also the id of its entry. NULL before, and in a dry run.';
-COMMENT ON COLUMN service.bulk_items.status_code IS 'What a DELETE would have answered; NULL until it is known.';
+COMMENT ON COLUMN service.bulk_items.outcome IS 'How its deletion ended, or in a dry run would; NULL until it is known.';
 
 CREATE TABLE service.retentions (
     app_id      uuid   NOT NULL,

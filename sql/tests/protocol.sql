@@ -41,12 +41,12 @@ SELECT lives_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 1, 500
 SELECT is(current_setting('synchronous_commit'), 'on', 'hold makes the commit durable, whatever the default');
 SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 2, 5000) $$, 'CD001', NULL, 'hold raises under another fence');
 SELECT lives_ok(
-    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'SUCCEEDED', 200, '{"id":"x"}', '{"id":"x"}') $$,
+    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'SUCCEEDED', '{"id":"x"}', '{"id":"x"}') $$,
     'finish leaves the receipt');
 SELECT is(pg_stat_get_xact_tuples_hot_updated('service.attempts'::regclass), 1::bigint,
     'which touches no index, so that finished attempts don''t swell all of them');
 SELECT throws_ok(
-    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'NOT_FOUND', 404, '{}') $$, 'CD002', NULL,
+    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'NOT_FOUND', '{}') $$, 'CD002', NULL,
     'an attempt finishes once');
 SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'CD001', NULL, 'hold raises once it is finished');
 SELECT row_eq(
@@ -112,7 +112,7 @@ SELECT cmp_ok(pg_temp.attempts_read() - (SELECT attempts FROM before), '<', 100:
 
 -- A receipt whose time is over, but which isn't in the trail yet.
 SELECT is((SELECT verdict FROM pg_temp.admit(10, 10)), 'RUN', 'one more attempt');
-SELECT service.finish(pg_temp.app(), pg_temp.attempt(10), 'SUCCEEDED', 200, '{"id":"y"}', '{"id":"y"}');
+SELECT service.finish(pg_temp.app(), pg_temp.attempt(10), 'SUCCEEDED', '{"id":"y"}', '{"id":"y"}');
 UPDATE service.attempts SET finished_at = finished_at - interval '1 year' WHERE attempt_id = pg_temp.attempt(10);
 SELECT service.purge(100);
 SELECT row_eq(

@@ -36,9 +36,7 @@ struct ChangeCustomer: Sendable {
         _ customerID: UUID, _ fields: CustomerFields, _ lock: CustomerRow.Lock, ifMatch: [String]?,
         _ lease: inout Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Receipt {
-        let notFound = APIError.customerNotFound.answer
-        let mismatch = APIError.preconditionFailed.answer
-        return try await unitOfWork.run(
+        try await unitOfWork.run(
             &lease,
             deadline: deadline,
             [
@@ -72,23 +70,20 @@ struct ChangeCustomer: Sendable {
                     FROM (SELECT) AS always
                     LEFT JOIN found ON true
                     LEFT JOIN changed ON true
-                    CROSS JOIN LATERAL (
-                        SELECT CASE WHEN changed.record IS NOT NULL THEN 'SUCCEEDED'
-                                    WHEN found.record IS NOT NULL THEN 'CONFLICT'
-                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS came
                     CROSS JOIN LATERAL service.finish(
-                        $1, $3, came.outcome,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $8::int ELSE $6::int END,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN changed.record WHEN 'CONFLICT' THEN $9 ELSE $7 END,
+                        $1, $3,
+                        CASE WHEN changed.record IS NOT NULL THEN 'SUCCEEDED' WHEN found.record IS NOT NULL THEN 'MISMATCH'
+                             ELSE 'NOT_FOUND' END::service.ending,
+                        coalesce(changed.record, CASE WHEN found.record IS NOT NULL THEN $7 ELSE $6 END),
                         found.image,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN jsonb_build_object(
+                        CASE WHEN changed.record IS NOT NULL THEN jsonb_build_object(
                             'changes', service.changed_members(found.record, changed.record)
                                 || CASE WHEN found.moves THEN '["archived"]' ELSE '[]' END::jsonb) END) AS receipt
                     """,
                     [
                         .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text),
-                        .entityTags(ifMatch), .int(notFound.status), .text(notFound.body), .int(mismatch.status),
-                        .text(mismatch.body),
+                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
+                        .text(APIError.preconditionFailed.answer.body),
                     ]
                 ),
             ]

@@ -20,3 +20,15 @@ extension ReadOperation {
         return Answer(status: 200, body: body.text)
     }
 }
+
+extension ConnectionPool {
+    /// How a deletion of one of many customers would end now, and the record that it would delete.
+    func checkDeletion(
+        of customerID: UUID, _ appID: UUID, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> (outcome: Outcome, record: String?) {
+        let row = try await row(
+            Statement("SELECT outcome, customer FROM service.check_item($1, $2)", [.uuid(appID), .uuid(customerID)]),
+            for: appID, deadline: deadline)
+        return (try row.get("outcome"), row["customer"])
+    }
+}

@@ -33,7 +33,7 @@ struct CreateCustomer: Sendable {
                     SELECT receipt.*
                     FROM created
                     CROSS JOIN LATERAL service.finish(
-                        $1, $3, 'SUCCEEDED', 201, created.record, NULL, NULL, $2) AS receipt
+                        $1, $3, 'CREATED', created.record, NULL, NULL, $2) AS receipt
                     """,
                     [.uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text)]
                 )

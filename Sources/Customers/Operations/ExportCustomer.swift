@@ -66,7 +66,7 @@ extension Attempt {
             id: .random(),
             key: AttemptKey(action: .exportCustomer, customerID: request.id),
             idempotencyKey: nil,
-            invalidity: request.id == nil ? .invalidCustomerID : request.invalidity,
+            invalidity: request.id == nil ? .invalidPathID : request.invalidity,
             fingerprint: [],
             context: request.context,
             cost: 1,

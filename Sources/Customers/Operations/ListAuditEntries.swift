@@ -55,7 +55,7 @@ struct AuditSearch: Sendable {
         actor = try parameters.text("actor")
         from = try parameters.dateTime("from")
         to = try parameters.dateTime("to")
-        cursor = try parameters.value("cursor", orElse: .parameterIsNoCursor(name: "cursor")) { AuditCursor($0) }
+        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { AuditCursor($0) }
         limit = try parameters.int("limit", in: Self.limits, default: 50)
         withProof = try parameters.bool("proof")
     }

@@ -55,7 +55,6 @@ extension Read {
                 connection throws(DatabaseError) in try await connection.query(look, deadline: request.deadline)
             }
             guard let row = found.rows.first else { return APIError.webhookNotFound.answer }
-            guard let secret = row.bytes("secret") else { throw .unexpected("a webhook without secret") }
             let (eventID, now): (UUID, String) = (.random(), try row.get("now"))
             let event: JSON = [
                 "type": "ping", "id": .string(eventID.text), "occurred_at": .string(now),
@@ -63,7 +62,8 @@ extension Read {
                 "request_id": .string(request.context.requestID),
             ]
             let target = plan.sender.target(
-                of: caller.appID, url: try row.get("url"), secret: secret, previous: row.bytes("previous_secret"))
+                of: caller.appID, url: try row.get("url"), secret: try row.get("secret"),
+                previous: row.bytes("previous_secret"))
             var connection: WebhookConnection?
             let result = await plan.sender.send(event.text, id: eventID, to: target, over: &connection)
             connection?.close()
@@ -97,7 +97,6 @@ struct ManageWebhooks: Sendable {
         let fields = try WebhookFields(request.body, .new, addresses)
         // Made once an attempt, so that running the unit of work again makes the same webhook.
         let id = UUID.random()
-        let tooMany = APIError.tooManyWebhooks.answer
         return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
             let sealed = try Self.seal(.random(), secrets, lease)
             let statement = Statement(
@@ -107,15 +106,14 @@ struct ManageWebhooks: Sendable {
                 SELECT receipt.*
                 FROM created AS c
                 CROSS JOIN LATERAL service.finish(
-                    $1, $3, CASE WHEN c.webhook IS NULL THEN 'CONFLICT' ELSE 'SUCCEEDED' END::service.outcome,
-                    CASE WHEN c.webhook IS NULL THEN $9::int ELSE 201 END,
-                    coalesce(left(c.webhook, -1) || $8, $10), NULL,
+                    $1, $3, CASE WHEN c.webhook IS NULL THEN 'CONFLICT' ELSE 'CREATED' END::service.ending,
+                    coalesce(left(c.webhook, -1) || $8, $9), NULL,
                     CASE WHEN c.webhook IS NOT NULL THEN jsonb_build_object('webhook', $2::uuid) END) AS receipt
                 """,
                 [
                     .uuid(lease.appID), .uuid(id), .uuid(lease.attemptID), .text(fields.url),
                     fields.types.map { Parameter.array($0) } ?? .null, .text(fields.description), .bytes(sealed),
-                    .text(SecretBox.member(sealed) + "}"), .int(tooMany.status), .text(tooMany.body),
+                    .text(SecretBox.member(sealed) + "}"), .text(APIError.tooManyWebhooks.answer.body),
                 ])
             return try await unitOfWork.run(&lease, deadline: deadline, [statement])
         }
@@ -124,8 +122,8 @@ struct ManageWebhooks: Sendable {
     func change(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let fields = try WebhookFields(request.body, .change, addresses)
         return try plan(
-            request, "service.change_webhook($1, $2, $4)", [.text(fields.json.text)],
-            telling: [.init(name: "changes", value: .array(fields.names.map { .string($0) }))])
+            request, "service.change_webhook($1, $2, $4)", [.text(JSON.object(fields.members).text)],
+            telling: [.init(name: "changes", value: .array(fields.members.map { .string($0.name) }))])
     }
 
     func rotateSecret(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
@@ -151,7 +149,7 @@ struct ManageWebhooks: Sendable {
         let id = try request.pathID()
         return WriteOperation.Plan(body: Self.identified(id, [])) { lease, deadline throws(WriteError) in
             try await run(
-                id, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", [], status: 204, &lease, deadline: deadline)
+                id, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", [], success: "EMPTY", &lease, deadline: deadline)
         }
     }
 
@@ -166,14 +164,15 @@ struct ManageWebhooks: Sendable {
         }
     }
 
-    /// - Parameter change: SQL that answers with the body, or NULL when there is no such webhook. `$1` is the app, `$2` the
-    ///   webhook; the parameters begin at `$4`.
-    /// - Parameter members: what the entry's request tells of it besides the webhook.
+    /// - Parameters:
+    ///   - change: SQL that answers with the body, or NULL when there is no such webhook. `$1` is the app, `$2` the
+    ///     webhook; the parameters begin at `$4`.
+    ///   - members: what the entry's request tells of it besides the webhook.
+    ///   - success: a value of `service.ending`.
     private func run(
         _ id: UUID, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member] = [],
-        status: Int = 200, _ lease: inout Lease, deadline: ContinuousClock.Instant
+        success: String = "SUCCEEDED", _ lease: inout Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Receipt {
-        let notFound = APIError.webhookNotFound.answer
         let next = parameters.count + 4
         let told = JSON.object([.init(name: "webhook", value: .string(id.text))] + members)
         let statement = Statement(
@@ -183,12 +182,11 @@ struct ManageWebhooks: Sendable {
             SELECT receipt.*
             FROM changed AS c
             CROSS JOIN LATERAL service.finish(
-                $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.outcome,
-                CASE WHEN c.body IS NULL THEN $\(next)::int ELSE $\(next + 1)::int END,
-                coalesce(c.body, $\(next + 2)), NULL, $\(next + 3)::jsonb) AS receipt
+                $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE '\(success)' END::service.ending,
+                coalesce(c.body, $\(next)), NULL, $\(next + 1)::jsonb) AS receipt
             """,
             [.uuid(lease.appID), .uuid(id), .uuid(lease.attemptID)] + parameters
-                + [.int(notFound.status), .int(status), .text(notFound.body), .text(told.text)])
+                + [.text(APIError.webhookNotFound.answer.body), .text(told.text)])
         return try await unitOfWork.run(&lease, deadline: deadline, [statement])
     }
 
@@ -250,8 +248,7 @@ struct WebhookFields: Sendable {
     private(set) var types: [String]?
     private(set) var description: String?
     /// The members that were given, for a change.
-    let json: JSON
-    let names: [String]
+    let members: [JSON.Member]
 
     init(_ body: [UInt8], _ form: Form, _ addresses: WebhookAddresses) throws(Invalidity) {
         let object = try BodyObject(body)
@@ -281,8 +278,7 @@ struct WebhookFields: Sendable {
             members.append(.init(name: "status", value: .string(text)))
         }
         if members.isEmpty { throw .body("at least one of \(known.joined(separator: ", ")) is required") }
-        json = .object(members)
-        names = members.map(\.name)
+        self.members = members
     }
 
     private static func types(_ value: JSONReader.Value) throws(Invalidity) -> [String]? {

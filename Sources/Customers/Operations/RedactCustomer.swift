@@ -23,17 +23,16 @@ struct RedactCustomer: Sendable {
     private func run(
         _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Receipt {
-        let mismatch = APIError.preconditionFailed.answer
-        return try await unitOfWork.run(
+        try await unitOfWork.run(
             &lease,
             deadline: deadline,
             [
                 Statement(
-                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8)",
                     [
                         .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
-                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body), .int(mismatch.status),
-                        .text(mismatch.body), .text(APIError.customerHeld.answer.body),
+                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
+                        .text(APIError.preconditionFailed.answer.body), .text(APIError.customerHeld.answer.body),
                     ]
                 )
             ]

@@ -52,7 +52,6 @@ public struct BulkRunner: Service {
 
     /// An item to be deleted, or only to be checked.
     private struct Item {
-        let appID: UUID
         let bulkID: UUID
         let position: Int
         let customerID: UUID
@@ -61,15 +60,10 @@ public struct BulkRunner: Service {
 
         /// Decodes a `service.due_item`.
         init(_ row: Row) throws(DatabaseError) {
-            appID = try row.get("app_id")
             bulkID = try row.get("bulk_id")
             position = try row.get("position")
             customerID = try row.get("customer_id")
-            var lease: Lease?
-            if let attemptID = row.uuid("attempt_id") {
-                lease = Lease(appID: appID, attemptID: attemptID, fence: try row.get("fence"))
-            }
-            self.lease = lease
+            lease = row["attempt_id"] == nil ? nil : try Lease(row)
         }
     }
 
@@ -91,11 +85,13 @@ public struct BulkRunner: Service {
         var items: [Item] = []
         for row in rows { items.append(try Item(row)) }
         guard let first = items.first else { return 0 }
-        var checked: [(position: Int, status: Int)] = []
+        var checked: [(position: Int, outcome: Outcome)] = []
         var isDelayed = false
         for item in items {
             guard let lease = item.lease else {
-                checked.append((item.position, try await check(item)))
+                let check = try await pool.checkDeletion(
+                    of: item.customerID, appID, deadline: .now + limits.requestTimeout)
+                checked.append((item.position, check.outcome))
                 continue
             }
             if await !run(item, lease) { isDelayed = true }
@@ -104,21 +100,18 @@ public struct BulkRunner: Service {
             Statement(
                 "SELECT service.end_bulk_items($1, $2, $3, $4, $5)",
                 [
-                    .uuid(first.appID), .uuid(first.bulkID), .array(checked.map { "\($0.position)" }),
-                    .array(checked.map { "\($0.status)" }), .text(isDelayed ? "1 s" : "0 s"),
-                ]), for: first.appID)
+                    .uuid(appID), .uuid(first.bulkID), .array(checked.map { "\($0.position)" }),
+                    .array(checked.map(\.outcome.rawValue)), .text(isDelayed ? "1 s" : "0 s"),
+                ]), for: appID)
         return items.count
     }
 
     /// - Returns: whether it has ended.
     private func run(_ item: Item, _ lease: Lease) async -> Bool {
         var lease = lease
-        let key = AttemptKey(action: .deleteCustomer, customerID: item.customerID)
         do throws(WriteError) {
-            let receipt = try await execution.run(key, &lease, until: .now + limits.requestTimeout) {
-                lease, deadline throws(WriteError) in
-                try await delete.run(item.customerID, ifMatch: nil, &lease, deadline: deadline)
-            }
+            let receipt = try await delete.run(
+                item.customerID, &lease, in: execution, until: .now + limits.requestTimeout)
             Counter(
                 label: "customerd_bulk_items_total", dimensions: [("outcome", receipt.outcome.rawValue.lowercased())]
             ).increment()
@@ -129,18 +122,6 @@ public struct BulkRunner: Service {
                 metadata: ["attempt": "\(lease.attemptID.text)", "error": "\(error)"])
             return false
         }
-    }
-
-    /// What a DELETE would answer now.
-    private func check(_ item: Item) async throws(DatabaseError) -> Int {
-        let row = try await perform(
-            Statement(
-                "SELECT customer, deletable FROM service.check_item($1, $2)",
-                [.uuid(item.appID), .uuid(item.customerID)]),
-            for: item.appID
-        ).row()
-        guard row["customer"] != nil else { return APIError.customerNotFound.status }
-        return row.bool("deletable") == true ? 200 : APIError.customerHasRecords.status
     }
 
     private func perform(_ statement: Statement, for appID: UUID? = nil) async throws(DatabaseError) -> QueryResult {
