@@ -13,7 +13,10 @@
 
 \ir functions/canonical.sql
 \ir functions/rendering.sql
+\ir functions/dependents.sql
 \ir functions/guards.sql
+\ir functions/permissions.sql
+\ir functions/floods.sql
 \ir functions/authorization.sql
 \ir functions/admission.sql
 \ir functions/unit_of_work.sql
@@ -21,19 +24,26 @@
 \ir functions/append.sql
 \ir functions/holds.sql
 \ir functions/schedule.sql
+\ir functions/due_deletions.sql
 \ir functions/bulk_deletions.sql
+\ir functions/bulk_items.sql
+\ir functions/erasure.sql
 \ir functions/redaction.sql
 \ir functions/retention.sql
 \ir functions/reading.sql
 \ir functions/events.sql
 \ir functions/recovery.sql
 \ir functions/references.sql
+\ir functions/readable_tables.sql
 \ir functions/reached.sql
+\ir functions/referring.sql
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
 \ir functions/reapplication.sql
 \ir functions/delete_customers.sql
 \ir functions/webhooks.sql
+\ir functions/webhook_secrets.sql
+\ir functions/deliveries.sql
 \ir functions/views.sql
 
 \ir grants.sql

@@ -57,4 +57,11 @@ extension QueryResult {
         guard let row = rows.first else { throw .unexpected("there is no row") }
         return row
     }
+
+    /// The first column of a result, which the database must have given in every row.
+    public func values<Value: RowValue>() throws(DatabaseError) -> [Value] {
+        var values: [Value] = []
+        for row in rows { values.append(try row.get(columns[0])) }
+        return values
+    }
 }

@@ -85,7 +85,8 @@ BEGIN
         RETURN;
     END IF;
 
-    FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
+    FOR v_item IN
+        SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         v_attempt := NULL;
         v_entry := NULL;
@@ -213,7 +214,8 @@ CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb, p
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
+    c_kept CONSTANT text[] := '{
+        id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
     v_item jsonb;
 BEGIN
     PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);
@@ -226,7 +228,8 @@ BEGIN
         WHERE o.app_id = p_app_id AND o.attempt_id = w.id
         LIMIT 1
         FOR UPDATE) AS a;
-    FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
+    FOR v_item IN
+        SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         BEGIN
             RETURN QUERY SELECT * FROM service.append(p_app_id, jsonb_build_array(v_item), p_wait_ms);

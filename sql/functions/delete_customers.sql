@@ -1,7 +1,7 @@
 -- Bulk deletion: many customers, each in a unit of work with an audit entry of its own, the whole under one key.
 --
--- Called by the operation DeleteCustomers. Locks: those of admission for an item; the app's redactions (shared), then the
--- whole's attempt, for the answer.
+-- Called by the operation DeleteCustomers. Locks: those of admission for an item; the app's redactions (shared), then
+-- the whole's attempt, for the answer.
 
 CREATE OR REPLACE FUNCTION service.open_item(
     p_app_id uuid, p_whole_id uuid, p_fence int, p_item_id uuid, p_customer_id uuid, p_idempotency_key uuid,
@@ -35,7 +35,8 @@ CREATE OR REPLACE FUNCTION service.check_item(
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM service.await_redactions(p_app_id);
-    SELECT CASE WHEN c.customer IS NULL THEN 'NOT_FOUND' WHEN c.deletable THEN 'SUCCEEDED' ELSE 'REFUSED' END, c.customer
+    SELECT CASE WHEN c.customer IS NULL THEN 'NOT_FOUND' WHEN c.deletable THEN 'SUCCEEDED' ELSE 'REFUSED' END,
+           c.customer
     INTO outcome, customer
     FROM service.deletion_check(p_app_id, p_customer_id) AS c;
 END

@@ -1,7 +1,7 @@
 -- Holds: what keeps a customer from being deleted and redacted.
 --
--- Called by the operations PlaceHold, ReleaseHold and GetHold, by a redaction (is_held) and by everything that deletes or
--- tries to (a hold whose time is over is removed first, since its foreign key would refuse for ever).
+-- Called by the operations PlaceHold, ReleaseHold and GetHold, by a redaction (is_held) and by everything that deletes
+-- or tries to (a hold whose time is over is removed first, since its foreign key would refuse for ever).
 -- Locks, in this order: the customer, the hold.
 
 CREATE OR REPLACE FUNCTION service.legal_hold(h public.legal_holds) RETURNS text

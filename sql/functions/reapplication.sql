@@ -1,8 +1,8 @@
 -- Reapplication: does again, after a restore from an older backup, what a later export of the trail says was done.
 --
--- Called by `customerd reapply`, as the owner, once for each entry that the database doesn't know. The change and its entry
--- are one transaction, as those of other commands are. Locks, in this order: those of a redaction, or the customer, then the
--- hold; the head of the chain last.
+-- Called by `customerd reapply`, as the owner, once for each entry that the database doesn't know. The change and its
+-- entry are one transaction, as those of other commands are. Locks, in this order: those of a redaction, or the
+-- customer, then the hold; the head of the chain last.
 
 CREATE OR REPLACE FUNCTION service.record_reapplication(
     p_app_id uuid, p_original jsonb, p_outcome text, p_image text, p_request jsonb, p_failure jsonb DEFAULT '{}')

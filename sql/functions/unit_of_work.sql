@@ -5,6 +5,12 @@
 -- Called by every operation that changes something, in one pipelined trip; settle by the resolver of a COMMIT in doubt.
 -- Locks, in this order: the attempt, then the customer. Commits synchronously.
 
+CREATE OR REPLACE FUNCTION service.receipt(p_attempt service.attempts) RETURNS service.receipt
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN ROW(
+    (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code, (p_attempt).body)::service.receipt;
+COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
+
 CREATE OR REPLACE FUNCTION service.hold(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

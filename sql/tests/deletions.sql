@@ -211,7 +211,7 @@ SELECT count(*) FROM pg_temp.take_items(1);
 SELECT service.cancel_bulk(pg_temp.app(), pg_temp.attempt('bulk.cancel'), id, 'none') FROM stopped;
 SELECT service.end_bulk_items(pg_temp.app(), id, '{}', '{}', '0') FROM stopped;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'one that is stopped begins nothing more');
-SELECT results_eq($$ SELECT b.status::text, b.is_settled FROM service.bulk_deletions AS b JOIN stopped AS s ON s.id = b.bulk_id $$,
+SELECT results_eq($$ SELECT b.status::text, b.is_over FROM service.bulk_deletions AS b JOIN stopped AS s ON s.id = b.bulk_id $$,
     $$ VALUES ('CANCELLED', false) $$, 'but waits for the item that is under way');
 CREATE TEMPORARY TABLE forbidden AS SELECT pg_temp.bulk('{18}', key => 2) AS id;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'a key that may no longer delete deletes nothing');

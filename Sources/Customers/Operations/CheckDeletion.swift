@@ -4,7 +4,7 @@ extension ReadOperation {
     /// Whether a DELETE would succeed now, which foreign keys refuse it, and which would delete or change rows.
     ///
     /// The database tries the DELETE and rolls it back, and reads the keys from its own catalog, so that a table which
-    /// was added yesterday is counted too. SQL: sql/functions/references.sql.
+    /// was added yesterday is counted too. SQL: sql/functions/deletion_check.sql.
     static let checkDeletion = one(
         "/customers/{id}/deletion-check", .readCustomers,
         """

@@ -7,7 +7,7 @@ import LibPQ
 /// refusal; so is another constraint that fails because such a key has changed a row. Any other violation is a failure.
 /// Rows that such keys delete or change are counted before the DELETE, for `request.cascaded` of the entry.
 ///
-/// The SQL about keys is in sql/functions/references.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
+/// The SQL about keys is in sql/functions/references.sql and reached.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
 /// CONSTRAINTS"; Appendix A, class 23.
 struct DeleteCustomer: Sendable {
     let unitOfWork: UnitOfWork

@@ -85,7 +85,7 @@ extension Read {
     }
 }
 
-/// `POST /webhooks`, and what changes one: the SQL is in sql/functions/webhooks.sql.
+/// `POST /webhooks`, and what changes one: the SQL is in sql/functions/webhooks.sql and webhook_secrets.sql.
 struct ManageWebhooks: Sendable {
     let unitOfWork: UnitOfWork
     /// nil when the service has no key for secrets.

@@ -3,7 +3,8 @@ import LibPQ
 /// `POST /customers/{id}/redact`: erases the personal data of a customer, living or deleted, everywhere.
 ///
 /// The unit of work erases the row and the first stored answers; its audit entry then declares that the subject data of
-/// every earlier entry is erased, and after that the trail is erased in batches, the first of them before the answer.
+/// every earlier entry is erased, and after that the trail is erased in batches, the first of them before the answer. The SQL
+/// stands in sql/functions/redaction.sql and erasure.sql.
 struct RedactCustomer: Sendable {
     /// Entries of a batch, which is a transaction of its own.
     private static let batch = 1000

@@ -1,7 +1,7 @@
 import LibPQ
 
 /// `POST /customers/{id}/restore`: brings a deleted customer back from its before-image. A precondition is about the record
-/// that was deleted.
+/// that was deleted. Further SQL stands in sql/functions/restoration.sql.
 struct RestoreCustomer: Sendable {
     let unitOfWork: UnitOfWork
     /// How long after a deletion.

@@ -7,7 +7,7 @@ public import ServiceLifecycle
 /// rate that requests don't feel.
 ///
 /// The database opens the attempts of the items under a lease, as it does for the ``Scheduler``; from there on it is the same
-/// path as that of a request. The SQL stands in sql/functions/bulk_deletions.sql.
+/// path as that of a request. The SQL stands in sql/functions/bulk_items.sql.
 public struct BulkRunner: Service {
     /// Of items, at one time.
     private static let largestBatch = 20
@@ -67,13 +67,12 @@ public struct BulkRunner: Service {
         }
     }
 
-    /// Runs some items, all of one bulk deletion, and settles them; what can't be settled now, the next look of any
-    /// instance settles.
+    /// Runs some items, all of one bulk deletion, and ends them; what can't be ended now, the next look of any instance ends.
     ///
     /// - Returns: how many.
     private func runSome() async throws(DatabaseError) -> Int {
-        let waiting = try await perform(Statement("SELECT service.bulk_apps()"))
-        guard let appID = waiting.rows.first?.uuid(0) else { return 0 }
+        let waiting: [UUID] = try await perform(Statement("SELECT service.bulk_apps()")).values()
+        guard let appID = waiting.first else { return 0 }
         let taking = Statement(
             "SELECT * FROM service.take_bulk_items($1, $2, $3, $4)",
             [
@@ -118,7 +117,7 @@ public struct BulkRunner: Service {
             return receipt.status != APIError.unavailable.status
         } catch {
             logger.warning(
-                "an item of a bulk deletion is settled later",
+                "an item of a bulk deletion ends later",
                 metadata: ["attempt": "\(lease.attemptID.text)", "error": "\(error)"])
             return false
         }

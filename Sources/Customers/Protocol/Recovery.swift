@@ -123,7 +123,7 @@ public struct Recovery: Service {
             var report = Report()
             // Recovery first, purge second: what lacks its entry must never be forgotten.
             let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
-            let apps = overdue.rows.compactMap { $0.uuid(0) }
+            let apps: [UUID] = try overdue.values()
             failures.withLockedValue { failures in failures = failures.filter { apps.contains($0.key) } }
             for appID in apps {
                 let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
@@ -223,7 +223,7 @@ public struct Recovery: Service {
             Statement("SELECT service.release($1)", [.array(attempts.map(\.text))]),
             deadline: deadline
         )
-        givenUp.remove(released.rows.compactMap { $0.uuid(0) })
+        givenUp.remove(try released.values())
     }
 }
 

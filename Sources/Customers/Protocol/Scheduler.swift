@@ -8,7 +8,7 @@ public import ServiceLifecycle
 /// once.
 ///
 /// The database opens the attempt under a lease, as admission does for a request; from there on it is the same path as
-/// that of a request, ``Execution``. The SQL stands in sql/functions/schedule.sql.
+/// that of a request, ``Execution``. The SQL stands in sql/functions/due_deletions.sql.
 public struct Scheduler: Service {
     private static let batch = 20
     /// Of one app at one time, so that requests keep most of the pool.
@@ -88,7 +88,7 @@ public struct Scheduler: Service {
             let behind = try await connection.query(
                 Statement("SELECT deletions, seconds FROM service.schedule_lag()"), deadline: deadline
             ).row()
-            return (apps.rows.compactMap { $0.uuid(0) }, behind)
+            return (try apps.values() as [UUID], behind)
         }
         due.record(try behind.get("deletions") as Int)
         lag.record(try behind.get("seconds") as Double)
@@ -142,7 +142,7 @@ public struct Scheduler: Service {
             ).increment()
         } catch {
             logger.warning(
-                "a scheduled deletion is settled later",
+                "a scheduled deletion ends later",
                 metadata: ["attempt": "\(lease.attemptID.text)", "error": "\(error)"])
             return
         }

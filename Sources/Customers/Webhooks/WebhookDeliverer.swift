@@ -9,7 +9,7 @@ public import ServiceLifecycle
 /// events are sent one after the other until there are none, one fails, or its turn is over.
 ///
 /// While a receiver is waited for, no session of the database is held. An instance that dies is taken over when its leases
-/// end. The SQL stands in sql/functions/webhooks.sql.
+/// end. The SQL stands in sql/functions/deliveries.sql.
 public final class WebhookDeliverer: Service {
     /// Webhooks at one time, each of which may have one connection.
     public static let mostTurns = 256

@@ -107,7 +107,7 @@ struct LargeBulkCrashTests {
         let answer = try await tenant.send(HTTPCall("DELETE", path, headers: tenant.key.headers))
         try await eventually("it was settled") {
             try await stage.database.value(
-                "SELECT is_settled FROM service.bulk_deletions WHERE app_id = $1", [.text(tenant.app)]) == "t"
+                "SELECT is_over FROM service.bulk_deletions WHERE app_id = $1", [.text(tenant.app)]) == "t"
         }
 
         #expect(answer.status == 200)
