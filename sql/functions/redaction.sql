@@ -75,7 +75,7 @@ BEGIN
 
     -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
     SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
-    IF FOUND AND p_entity_tags IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
+    IF FOUND AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);
     ELSIF service.is_held(p_app_id, p_customer_id) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_held, service.image(v_customer));
@@ -96,7 +96,7 @@ BEGIN
         v_record := service.known_record(p_app_id, p_customer_id);
         IF v_record IS NULL THEN
             RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_not_found);
-        ELSIF p_entity_tags IS NOT NULL AND service.etag(coalesce(
+        ELSIF service.etag(coalesce(
             (SELECT service.imaged_record(d.before_image) FROM service.last_deletion(p_app_id, p_customer_id) AS d),
             v_record)) <> ALL (p_entity_tags) THEN
             RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);

@@ -21,24 +21,13 @@ struct ChangeCustomer: Sendable {
         try plan(request, .archived(false), .update, body: [])
     }
 
+    /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes
+    /// back, and no record that came in before an archive is newer than it.
     private func plan(
         _ request: APIRequest, _ fields: CustomerFields, _ lock: CustomerRow.Lock, body: [UInt8]
     ) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan(body: body) { lease, deadline throws(WriteError) in
-            try await run(customerID, fields, lock, ifMatch: ifMatch, &lease, deadline: deadline)
-        }
-    }
-
-    /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes
-    /// back, and no record that came in before an archive is newer than it.
-    private func run(
-        _ customerID: UUID, _ fields: CustomerFields, _ lock: CustomerRow.Lock, ifMatch: [String]?,
-        _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork, body: body) { lease in
             [
                 CustomerRow.locked(customerID, lease, lock),
                 Statement(
@@ -87,6 +76,6 @@ struct ChangeCustomer: Sendable {
                     ]
                 ),
             ]
-        )
+        }
     }
 }

@@ -149,7 +149,8 @@ struct ManageWebhooks: Sendable {
         let id = try request.pathID()
         return WriteOperation.Plan(body: Self.identified(id, [])) { lease, deadline throws(WriteError) in
             try await run(
-                id, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", [], success: "EMPTY", &lease, deadline: deadline)
+                id, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", [], success: "EMPTY", &lease,
+                deadline: deadline)
         }
     }
 

@@ -281,13 +281,17 @@ public struct WriteOperation: Sendable {
 }
 
 extension WriteOperation.Plan {
-    /// A write that one call of a function of the database does.
+    /// A write that is these statements alone.
     ///
-    /// - Parameter call: calls a function that finishes the attempt and returns its receipt.
-    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], _ call: @escaping @Sendable (Lease) -> Statement) {
+    /// - Parameter statements: the last finishes the attempt and returns its receipt.
+    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], statements: @escaping @Sendable (Lease) -> [Statement]) {
         self.init(body: body) { lease, deadline throws(WriteError) in
-            let statement = call(lease)
-            return try await unitOfWork.run(&lease, deadline: deadline, [statement])
+            try await unitOfWork.run(&lease, deadline: deadline, statements(lease))
         }
+    }
+
+    /// A write that is one statement, which finishes the attempt and returns its receipt.
+    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], _ statement: @escaping @Sendable (Lease) -> Statement) {
+        self.init(in: unitOfWork, body: body) { lease in [statement(lease)] }
     }
 }

@@ -14,30 +14,18 @@ struct RedactCustomer: Sendable {
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan(
-            work: { lease, deadline throws(WriteError) in
-                try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
-            },
-            afterwards: { lease in await erase(customerID, lease, deadline: request.deadline) })
-    }
-
-    private func run(
-        _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
-            [
-                Statement(
-                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8)",
-                    [
-                        .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
-                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
-                        .text(APIError.preconditionFailed.answer.body), .text(APIError.customerHeld.answer.body),
-                    ]
-                )
-            ]
-        )
+        var plan = WriteOperation.Plan(in: unitOfWork) { lease in
+            Statement(
+                "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8)",
+                [
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
+                    .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
+                    .text(APIError.preconditionFailed.answer.body), .text(APIError.customerHeld.answer.body),
+                ]
+            )
+        }
+        plan.afterwards = { lease in await erase(customerID, lease, deadline: request.deadline) }
+        return plan
     }
 
     /// The first batches, until half of the time is gone. What is left, recovery erases; readers skip it meanwhile.

@@ -9,17 +9,7 @@ struct RestoreCustomer: Sendable {
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan { lease, deadline throws(WriteError) in
-            try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
-        }
-    }
-
-    private func run(
-        _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork) { lease in
             [
                 Statement("SELECT service.await_redactions($1)", [.uuid(lease.appID)]),
                 CustomerRow.locked(customerID, lease, .noKeyUpdate),
@@ -68,6 +58,6 @@ struct RestoreCustomer: Sendable {
                     ]
                 ),
             ]
-        )
+        }
     }
 }

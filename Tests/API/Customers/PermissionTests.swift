@@ -6,7 +6,8 @@ import Testing
 struct PermissionTests {
     let stage = Stage.current
 
-    @Test("each role does what it holds the permission for, and nothing else", arguments: Operation.all, KeyRole.allCases)
+    @Test(
+        "each role does what it holds the permission for, and nothing else", arguments: Operation.all, KeyRole.allCases)
     func roles(operation: Operation, role: KeyRole) async throws {
         let admin = try await stage.tenant()
         let subject = try await operation.subject(of: admin)
