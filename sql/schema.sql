@@ -21,6 +21,7 @@
 \ir functions/admission.sql
 \ir functions/unit_of_work.sql
 \ir functions/tree.sql
+\ir functions/append_locks.sql
 \ir functions/append.sql
 \ir functions/holds.sql
 \ir functions/schedule.sql
