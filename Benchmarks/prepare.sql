@@ -137,7 +137,7 @@ BEGIN
     PERFORM service.admit(
         p_key, p_digest, '{customers:delete}', 1, 1000000000, '60 s', true, p_attempt, 'customer.delete', p_customer,
         p_idempotency_key, sha256(uuid_send(p_customer)), '15 s', '1 day', bench.context(p_customer), '127.0.0.1');
-    PERFORM service.hold(p_app, p_attempt, 1, 5000);
+    PERFORM service.enter(p_app, p_attempt, 1, 5000);
     SELECT service.record(c), service.image(c) INTO v_record, v_image
     FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer FOR UPDATE;
     DELETE FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer;

@@ -1,6 +1,6 @@
 -- The unit of work, step 2 of the protocol: one transaction that holds the change, its before-image and its receipt.
 --
---     BEGIN · hold(attempt, fence) · the statements of the operation · finish(…) · COMMIT
+--     BEGIN · enter(attempt, fence) · the statements of the operation · finish(…) · COMMIT
 --
 -- Called by every operation that changes something, in one pipelined trip; settle by the resolver of a COMMIT in doubt.
 -- Locks, in this order: the attempt, then the customer. Commits synchronously.
@@ -11,7 +11,7 @@ RETURN ROW(
     (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code, (p_attempt).body)::service.receipt;
 COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
 
-CREATE OR REPLACE FUNCTION service.hold(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
+CREATE OR REPLACE FUNCTION service.enter(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_trace text;
@@ -33,7 +33,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION service.hold IS
+COMMENT ON FUNCTION service.enter IS
     'Opens a unit of work: locks its attempt, and raises CD001 unless it is running under this fence, so that a stalled request whose lease was taken over can never commit.';
 
 CREATE OR REPLACE FUNCTION service.status_code(p_ending service.ending) RETURNS int

@@ -150,7 +150,7 @@ SELECT pg_temp.let_it_come(5);
 CREATE TEMPORARY TABLE running AS SELECT * FROM pg_temp.take();
 SELECT is(pg_temp.answer(pg_temp.cancel(5)), 'SUCCEEDED 200', 'is called off');
 SELECT throws_ok(
-    $$ SELECT service.hold(pg_temp.app(), attempt_id, fence, 5000) FROM running $$, 'CD001', NULL, 'and can''t commit any more');
+    $$ SELECT service.enter(pg_temp.app(), attempt_id, fence, 5000) FROM running $$, 'CD001', NULL, 'and can''t commit any more');
 SELECT is(pg_temp.schedule(n, key => k), 'SUCCEEDED 202', 'scheduled by ' || who)
 FROM (VALUES (6, 2, 'a key that is revoked by then'), (7, 3, 'one that may not delete'), (8, 4, 'one that has expired'),
              (9, 5, 'one with narrower permissions')) AS v (n, k, who);

@@ -37,9 +37,9 @@ SELECT is((SELECT verdict FROM pg_temp.admit(3, 1, '\x02')), 'MISMATCH', 'anothe
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1)), 'RUN', 'an admission whose answer was lost may be repeated');
 
 -- The unit of work.
-SELECT lives_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'hold finds the attempt under its fence');
-SELECT is(current_setting('synchronous_commit'), 'on', 'hold makes the commit durable, whatever the default');
-SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 2, 5000) $$, 'CD001', NULL, 'hold raises under another fence');
+SELECT lives_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'enter finds the attempt under its fence');
+SELECT is(current_setting('synchronous_commit'), 'on', 'enter makes the commit durable, whatever the default');
+SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 2, 5000) $$, 'CD001', NULL, 'enter raises under another fence');
 SELECT lives_ok(
     $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'SUCCEEDED', '{"id":"x"}', '{"id":"x"}') $$,
     'finish leaves the receipt');
@@ -48,7 +48,7 @@ SELECT is(pg_stat_get_xact_tuples_hot_updated('service.attempts'::regclass), 1::
 SELECT throws_ok(
     $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'NOT_FOUND', '{}') $$, 'CD002', NULL,
     'an attempt finishes once');
-SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'CD001', NULL, 'hold raises once it is finished');
+SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'CD001', NULL, 'enter raises once it is finished');
 SELECT row_eq(
     $$ SELECT verdict, outcome, body, has_entry FROM pg_temp.admit(4, 1) $$,
     ROW ('REPLAY'::text, 'SUCCEEDED'::text, '{"id":"x"}'::text, false), 'a receipt answers at once, entry or no entry');
@@ -59,7 +59,7 @@ SELECT is((SELECT verdict FROM pg_temp.admit(5, 5)), 'RUN', 'another attempt run
 SELECT row_eq(
     $$ SELECT settling::text, fence FROM service.settle(pg_temp.app(), pg_temp.attempt(5), 1, 100) $$,
     ROW ('OPEN'::text, 2), 'without a receipt settle raises the fence');
-SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(5), 1, 5000) $$, 'CD001', NULL, 'so the stalled one can never commit');
+SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(5), 1, 5000) $$, 'CD001', NULL, 'so the stalled one can never commit');
 SELECT is((SELECT settling FROM service.settle(pg_temp.app(), pg_temp.attempt(5), 1, 100)), 'LOST', 'nor settle again under the old fence');
 
 -- The appender.

@@ -33,7 +33,7 @@ struct LargeBulkCrashTests {
     @Test(
         "goes on when its instance is killed, and repeats nothing",
         arguments: [
-            "sent take_bulk_items", "answered take_bulk_items", "before hold", "sent hold", "answered hold", "worked",
+            "sent take_bulk_items", "answered take_bulk_items", "before enter", "sent enter", "answered enter", "worked",
             "sent append", "answered append", "before end_bulk_items", "sent end_bulk_items", "answered end_bulk_items",
         ])
     func killed(moment: String) async throws {
@@ -85,8 +85,8 @@ struct LargeBulkCrashTests {
         let customers = try await tenant.insert(count: 30)
         let path = try #require(try await tenant.startBulk(customers)["location"])
         // The request is over, so it is an item that stops there.
-        try stage.failpoints.arm("before hold")
-        try await stage.failpoints.reach("before hold")
+        try stage.failpoints.arm("before enter")
+        try await stage.failpoints.reach("before enter")
         await stage.service.kill()
         stage.failpoints.disarm()
         try await tenant.setClockBack("service.bulk_deletions")
