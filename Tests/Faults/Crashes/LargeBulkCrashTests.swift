@@ -33,7 +33,8 @@ struct LargeBulkCrashTests {
     @Test(
         "goes on when its instance is killed, and repeats nothing",
         arguments: [
-            "sent take_bulk_items", "answered take_bulk_items", "before enter", "sent enter", "answered enter", "worked",
+            "sent take_bulk_items", "answered take_bulk_items", "before enter", "sent enter", "answered enter",
+            "worked",
             "sent append", "answered append", "before end_bulk_items", "sent end_bulk_items", "answered end_bulk_items",
         ])
     func killed(moment: String) async throws {
