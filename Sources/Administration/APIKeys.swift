@@ -1,3 +1,4 @@
+import AuditTrail
 import Crypto
 public import Customers
 public import LibPQ

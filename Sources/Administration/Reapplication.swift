@@ -1,3 +1,4 @@
+import AuditTrail
 public import Customers
 public import LibPQ
 

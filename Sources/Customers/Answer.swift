@@ -1,3 +1,4 @@
+import AuditTrail
 import Crypto
 
 /// What a client gets, independent of HTTP.

@@ -1,3 +1,4 @@
+import AuditTrail
 public import LibPQ
 
 /// What is attempted, as the trail names it.

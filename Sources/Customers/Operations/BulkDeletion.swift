@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 
 /// `POST /bulk-deletions`, `GET` and `DELETE /bulk-deletions/{id}`, `GET …/results`: deletes thousands of customers in the

@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 
 /// `DELETE /customers/{id}`: deletes a customer, irreversibly, unless something refers to it.

@@ -1,3 +1,4 @@
+import AuditTrail
 public import LibPQ
 
 /// The table of operations: all that a client can ask for under `/api/v0`. Routes are made of it, and openapi.json is

@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 
 extension ReadOperation {

@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 
 /// `POST /customers/{id}/redact`: erases the personal data of a customer, living or deleted, everywhere.

@@ -1,3 +1,4 @@
+import AuditTrail
 public import LibPQ
 
 /// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.

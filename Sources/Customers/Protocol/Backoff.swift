@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 
 /// Waiting before the same thing is tried again.

@@ -1,3 +1,4 @@
+import AuditTrail
 public import LibPQ
 public import Logging
 import Metrics

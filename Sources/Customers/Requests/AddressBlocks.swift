@@ -1,3 +1,5 @@
+import AuditTrail
+
 /// Addresses and CIDR blocks (RFC 4632).
 public struct AddressBlocks: Sendable {
     private struct Block: Sendable {

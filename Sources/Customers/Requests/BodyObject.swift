@@ -1,3 +1,5 @@
+import AuditTrail
+
 /// A request body that is a JSON object.
 struct BodyObject {
     private let members: [JSONReader.Member]

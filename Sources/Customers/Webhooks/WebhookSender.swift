@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 import NIOHTTP1
 import NIOSSL
