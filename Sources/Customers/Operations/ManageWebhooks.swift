@@ -98,9 +98,9 @@ struct ManageWebhooks: Sendable {
         let fields = try WebhookFields(request.body, .new, addresses)
         // Made once an attempt, so that running the unit of work again makes the same webhook.
         let id = UUID.random()
-        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
-            let sealed = try Self.seal(.random(), secrets, lease)
-            let statement = Statement(
+        return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease throws(WriteError) in
+            let sealed = try Self.seal(secrets, lease)
+            return Statement(
                 """
                 WITH created AS MATERIALIZED (
                     SELECT service.create_webhook($1, $2, $4, $5, $6, $7) AS webhook)
@@ -116,86 +116,74 @@ struct ManageWebhooks: Sendable {
                     fields.types.map { Parameter.array($0) } ?? .null, .text(fields.description), .bytes(sealed),
                     .text(SecretBox.member(sealed) + "}"), .text(APIError.tooManyWebhooks.answer.body),
                 ])
-            return try await unitOfWork.run(&lease, deadline: deadline, [statement])
         }
     }
 
     func change(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let fields = try WebhookFields(request.body, .change, addresses)
         return try plan(
-            request, "service.change_webhook($1, $2, $4)", [.text(JSON.object(fields.members).text)],
-            telling: [.init(name: "changes", value: .array(fields.members.map { .string($0.name) }))])
+            request, "service.change_webhook($1, $2, $4)",
+            telling: [.init(name: "changes", value: .array(fields.members.map { .string($0.name) }))]
+        ) { _ in [.text(JSON.object(fields.members).text)] }
     }
 
     func rotateSecret(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         guard let secrets else { throw .webhooksAreOff }
         let overlap = try WebhookNumber.overlap.value(request.body)
-        let id = try request.pathID()
-        return WriteOperation.Plan(body: Self.identified(id, request.body)) { lease, deadline throws(WriteError) in
-            let sealed = try Self.seal(.random(), secrets, lease)
-            return try await run(
-                id, "left(service.rotate_webhook_secret($1, $2, $4, make_interval(secs => $5)), -1) || $6",
-                [.bytes(sealed), .int(overlap), .text(SecretBox.member(sealed) + "}")], &lease, deadline: deadline)
+        return try plan(
+            request, "left(service.rotate_webhook_secret($1, $2, $4, make_interval(secs => $5)), -1) || $6"
+        ) { lease throws(WriteError) in
+            let sealed = try Self.seal(secrets, lease)
+            return [.bytes(sealed), .int(overlap), .text(SecretBox.member(sealed) + "}")]
         }
     }
 
     func replay(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let after = try WebhookNumber.after.value(request.body)
         return try plan(
-            request, "service.replay_webhook($1, $2, $4)", [.int(after)],
-            telling: [.init(name: "after", value: .int(after))])
+            request, "service.replay_webhook($1, $2, $4)", telling: [.init(name: "after", value: .int(after))]
+        ) { _ in [.int(after)] }
     }
 
     func delete(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let id = try request.pathID()
-        return WriteOperation.Plan(body: Self.identified(id, [])) { lease, deadline throws(WriteError) in
-            try await run(
-                id, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", [], success: "EMPTY", &lease,
-                deadline: deadline)
-        }
+        try plan(request, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", hasBody: false, success: "EMPTY")
     }
 
     // MARK: -
-
-    private func plan(
-        _ request: APIRequest, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member]
-    ) throws(Invalidity) -> WriteOperation.Plan {
-        let id = try request.pathID()
-        return WriteOperation.Plan(body: Self.identified(id, request.body)) { lease, deadline throws(WriteError) in
-            try await run(id, change, parameters, telling: members, &lease, deadline: deadline)
-        }
-    }
 
     /// - Parameters:
     ///   - change: SQL that answers with the body, or NULL when there is no such webhook. `$1` is the app, `$2` the
     ///     webhook; the parameters begin at `$4`.
     ///   - members: what the entry's request tells of it besides the webhook.
     ///   - success: a value of `service.ending`.
-    private func run(
-        _ id: UUID, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member] = [],
-        success: String = "SUCCEEDED", _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        let next = parameters.count + 4
+    private func plan(
+        _ request: APIRequest, _ change: String, hasBody: Bool = true, telling members: [JSON.Member] = [],
+        success: String = "SUCCEEDED",
+        _ parameters: @escaping @Sendable (Lease) throws(WriteError) -> [Parameter] = { _ in [] }
+    ) throws(Invalidity) -> WriteOperation.Plan {
+        let id = try request.pathID()
         let told = JSON.object([.init(name: "webhook", value: .string(id.text))] + members)
-        let statement = Statement(
-            """
-            WITH changed AS MATERIALIZED (
-                SELECT \(change) AS body)
-            SELECT receipt.*
-            FROM changed AS c
-            CROSS JOIN LATERAL service.finish(
-                $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE '\(success)' END::service.ending,
-                coalesce(c.body, $\(next)), NULL, $\(next + 1)::jsonb) AS receipt
-            """,
-            [.uuid(lease.appID), .uuid(id), .uuid(lease.attemptID)] + parameters
-                + [.text(APIError.webhookNotFound.answer.body), .text(told.text)])
-        return try await unitOfWork.run(&lease, deadline: deadline, [statement])
+        let body = Self.identified(id, hasBody ? request.body : [])
+        return WriteOperation.Plan(in: unitOfWork, body: body) { lease throws(WriteError) in
+            let parameters = try parameters(lease)
+            let next = parameters.count + 4
+            return Statement(
+                """
+                WITH changed AS MATERIALIZED (
+                    SELECT \(change) AS body)
+                SELECT receipt.*
+                FROM changed AS c
+                CROSS JOIN LATERAL service.finish(
+                    $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE '\(success)' END::service.ending,
+                    coalesce(c.body, $\(next)), NULL, $\(next + 1)::jsonb) AS receipt
+                """,
+                [.uuid(lease.appID), .uuid(id), .uuid(lease.attemptID)] + parameters
+                    + [.text(APIError.webhookNotFound.answer.body), .text(told.text)])
+        }
     }
 
-    private static func seal(
-        _ secret: WebhookSecret, _ secrets: SecretBox, _ lease: Lease
-    ) throws(WriteError) -> [UInt8] {
-        do { return try secrets.seal(secret, for: lease.appID) } catch { throw .failed(error) }
+    private static func seal(_ secrets: SecretBox, _ lease: Lease) throws(WriteError) -> [UInt8] {
+        do { return try secrets.seal(.random(), for: lease.appID) } catch { throw .failed(error) }
     }
 
     /// What makes two requests the same: the webhook that the path names, too.

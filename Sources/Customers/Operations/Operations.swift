@@ -287,12 +287,19 @@ extension WriteOperation.Plan {
     /// - Parameter statements: the last finishes the attempt and returns its receipt.
     init(in unitOfWork: UnitOfWork, body: [UInt8] = [], statements: @escaping @Sendable (Lease) -> [Statement]) {
         self.init(body: body) { lease, deadline throws(WriteError) in
-            try await unitOfWork.run(&lease, deadline: deadline, statements(lease))
+            let statements = statements(lease)
+            return try await unitOfWork.run(&lease, deadline: deadline, statements)
         }
     }
 
     /// A write that is one statement, which finishes the attempt and returns its receipt.
-    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], _ statement: @escaping @Sendable (Lease) -> Statement) {
-        self.init(in: unitOfWork, body: body) { lease in [statement(lease)] }
+    init(
+        in unitOfWork: UnitOfWork, body: [UInt8] = [],
+        _ statement: @escaping @Sendable (Lease) throws(WriteError) -> Statement
+    ) {
+        self.init(body: body) { lease, deadline throws(WriteError) in
+            let statement = try statement(lease)
+            return try await unitOfWork.run(&lease, deadline: deadline, [statement])
+        }
     }
 }
