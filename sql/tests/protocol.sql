@@ -1,6 +1,6 @@
 -- The protocol's functions by themselves: fences, receipts, take-overs, recovery, purge.
 BEGIN;
-SELECT plan(47);
+SELECT plan(48);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-000000000001'::uuid $$;
 CREATE FUNCTION pg_temp.attempt(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -49,6 +49,12 @@ SELECT throws_ok(
     $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'NOT_FOUND', '{}') $$, 'CD002', NULL,
     'an attempt finishes once');
 SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'CD001', NULL, 'enter raises once it is finished');
+SELECT results_eq(
+    $$ SELECT service.outcome_of(e)::text, string_agg(service.status_code(e)::text, ' ' ORDER BY e)
+       FROM unnest(enum_range(NULL::service.ending)) AS e GROUP BY 1 ORDER BY 1 $$,
+    $$ VALUES ('CONFLICT', '409 412'), ('FAILED', '500'), ('FORBIDDEN', '403'), ('INVALID', '400'), ('NOT_FOUND', '404'),
+              ('RATE_LIMITED', '429'), ('REFUSED', '400'), ('SUCCEEDED', '200 201 202 204'), ('UNAUTHENTICATED', '401') $$,
+    'each ending has its outcome and its status');
 SELECT row_eq(
     $$ SELECT verdict, outcome, body, has_entry FROM pg_temp.admit(4, 1) $$,
     ROW ('REPLAY'::text, 'SUCCEEDED'::text, '{"id":"x"}'::text, false), 'a receipt answers at once, entry or no entry');
