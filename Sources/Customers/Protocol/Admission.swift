@@ -3,9 +3,9 @@ public import LibPQ
 
 /// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.
 ///
-/// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/authorization.sql,
-/// and of idempotency in sql/functions/admission.sql.
-/// Credentials that failed, and keys that had no budget left, a moment ago are refused from memory: see ``CredentialMemory``.
+/// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/authorization.sql and
+/// admission.sql. Credentials that failed, and keys that had no budget left, a moment ago are refused from memory: see
+/// ``CredentialMemory``.
 public struct Admission: Sendable {
     /// Connections for credentials that haven't been right before on this instance, so that others always get theirs.
     private static let strangersLimit = 2
@@ -284,6 +284,9 @@ extension Admission {
         let verdict: Verdict
         /// nil if admission failed.
         let decision: Decision?
+        /// Why admission failed for a reason that wasn't foreseen.
+        let failure: Failure?
+
         /// The attempt, if it has a row.
         var lease: Lease? {
             switch verdict {
@@ -292,8 +295,6 @@ extension Admission {
             case .refused: nil
             }
         }
-        /// Why admission failed for a reason that wasn't foreseen.
-        let failure: Failure?
 
         var rate: RateStatus? { decision?.rate }
         /// Whether it gets an entry of its own.
