@@ -1,4 +1,4 @@
-import AuditTrail
+public import AuditTrail
 import Crypto
 public import Customers
 public import LibPQ

@@ -116,6 +116,114 @@ struct PrepareRoles: Sendable {
     }
 
     private func grantOnDatabase() async throws(DatabaseError) {
+        let row = try await rows(
+            """
+            SELECT current_database(),
+                   has_database_privilege($1, current_database(), 'CREATE'),
+                   has_database_privilege($2, current_database(), 'CONNECT')
+                   AND has_database_privilege($3, current_database(), 'CONNECT')
+            """,
+            [.text(roles.owner), .text(roles.service), .text(roles.auditor)]
+        ).first
+        let database = (row?[0] ?? "").quotedIdentifier
+        if row?.bool(1) != true {
+            let owner = roles.owner.quotedIdentifier
+            try await connection.script("GRANT CREATE ON DATABASE \(database) TO \(owner)", deadline: deadline)
+        }
+        if row?.bool(2) != true {
+            let readers = "\(roles.service.quotedIdentifier), \(roles.auditor.quotedIdentifier)"
+            try await connection.script("GRANT CONNECT ON DATABASE \(database) TO \(readers)", deadline: deadline)
+        }
+    }
+
+    /// A hardened database may have taken the languages from PUBLIC.
+    private func grantOnLanguages() async throws(DatabaseError) {
+        let missing = try await rows(
+            """
+            SELECT l.lanname
+            FROM pg_language AS l
+            WHERE l.lanname IN ('sql', 'plpgsql') AND NOT has_language_privilege($1, l.oid, 'USAGE')
+            """,
+            [.text(roles.owner)]
+        ).compactMap { $0[0] }
+        for language in missing {
+            let owner = roles.owner.quotedIdentifier
+            try await connection.script("GRANT USAGE ON LANGUAGE \(language) TO \(owner)", deadline: deadline)
+        }
+    }
+
+    /// By name, so that the roles don't depend on what PUBLIC has, which hardened databases take away. Where the migrating
+    /// role may not grant on the schema, what PUBLIC has may still suffice: ``checkPublic()`` decides.
+    private func grantOnPublic() async throws(DatabaseError) {
+        let missing = try await rows(
+            """
+            SELECT format('GRANT %s ON SCHEMA public TO %I', w.privilege, w.role)
+            FROM unnest($1::text[], $2::text[]) AS w (role, privilege)
+            WHERE NOT EXISTS (
+                SELECT
+                FROM pg_namespace AS n
+                CROSS JOIN aclexplode(n.nspacl) AS a
+                JOIN pg_roles AS r ON r.oid = a.grantee
+                WHERE n.nspname = 'public' AND r.rolname = w.role AND a.privilege_type = w.privilege)
+            """,
+            [.array([roles.owner, roles.owner, roles.service]), .array(["CREATE", "USAGE", "USAGE"])]
+        ).compactMap { $0[0] }
+        guard !missing.isEmpty else { return }
+        try await connection.script(
+            """
+            DO $grant$
+            BEGIN
+                \(missing.joined(separator: ";\n    "));
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;
+            END
+            $grant$
+            """,
+            deadline: deadline
+        )
+    }
+
+    private func checkPublic() async throws(MigrationError) {
+        let missing: [String]
+        do {
+            missing = try await rows(
+                """
+                SELECT format('GRANT %s ON SCHEMA public TO %I', w.privilege, w.role)
+                FROM unnest($1::text[], $2::text[]) AS w (role, privilege)
+                WHERE NOT has_schema_privilege(w.role, 'public', w.privilege)
+                """,
+                [.array([roles.owner, roles.owner, roles.service]), .array(["CREATE", "USAGE", "USAGE"])]
+            ).compactMap { $0[0] }
+        } catch {
+            throw .init(error)
+        }
+        guard missing.isEmpty else { throw .cannotGrant(missing) }
+    }
+
+    /// The deletion-check counts rows of tables that others add later and own. A superuser can let the owner read them;
+    /// failing that, at least what the migrating role adds can be read.
+    private func letOwnerCount() async throws(DatabaseError) {
+        let canRead = try await rows(
+            "SELECT pg_has_role($1, 'pg_read_all_data', 'USAGE')", [.text(roles.owner)]
+        ).first?.bool(0)
+        guard canRead != true else { return }
+        let owner = roles.owner.quotedIdentifier
+        try await connection.script(
+            """
+            DO $grant$
+            BEGIN
+                GRANT pg_read_all_data TO \(owner);
+            EXCEPTION WHEN insufficient_privilege THEN
+                ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO \(owner);
+            END
+            $grant$
+            """,
+            deadline: deadline
+        )
+    }
+
+    /// By ALTER ROLE rather than start parameters, which a pooler would drop.
+    private func setDefaults() async throws(DatabaseError) {
         let database: String = try await connection.query(
             Statement("SELECT current_database() AS name", prepared: false), deadline: deadline
         ).row().get("name")

@@ -1,5 +1,5 @@
-import AuditTrail
-public import Customers
+public import AuditTrail
+import Customers
 public import LibPQ
 
 /// What a restore from an older backup has brought back, done away with again: deletions, redactions, revoked keys and holds

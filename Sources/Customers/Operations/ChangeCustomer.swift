@@ -1,3 +1,4 @@
+import AuditTrail
 import LibPQ
 
 /// `PATCH /customers/{id}`, `…/status`, `POST …/archive`, `…/unarchive`: changes members of a customer.

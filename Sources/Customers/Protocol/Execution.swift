@@ -1,3 +1,4 @@
+import AuditTrail
 public import Logging
 public import LibPQ
 
