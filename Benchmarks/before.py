@@ -15,7 +15,11 @@ def before(bench):
     prepare = pathlib.Path(options.before) / "Benchmarks/prepare.sql"
     earlier = type(bench)(options, prepare)
     try:
-        rows = [row for connections in options.concurrency for row in compared(earlier, bench, connections)]
+        rows = [
+            row
+            for connections in options.concurrency
+            for row in compared(bench, connections, earlier.scenario, bench.scenario)
+        ]
     finally:
         earlier.close()
     bench.results["before"] = rows
@@ -33,23 +37,30 @@ def before(bench):
     )  # fmt: skip
 
 
-def compared(earlier, later, connections):
-    """A row for each kind of request."""
-    rounds = {name: [] for name in later.SCENARIOS}
-    for number in range(1, later.options.rounds + 1):
-        later.say(f"round {number} of {later.options.rounds}, {connections} connections")
+def compared(bench, connections, first, second):
+    """A row for each kind of request: how the second measured function compares with the first."""
+    rounds = {name: [] for name in bench.SCENARIOS}
+    for number in range(1, bench.options.rounds + 1):
+        bench.say(f"round {number} of {bench.options.rounds}, {connections} connections")
         for name, measured in rounds.items():
             # Each goes first as often as the other: what runs second finds other things in the caches.
-            turns = [earlier, later] if number % 2 else [later, earlier]
-            found = {side: one(side, name, connections) for side in turns}
-            measured.append((found[earlier], found[later]))
+            turns = [first, second] if number % 2 else [second, first]
+            found = {side: figures(*side(name, connections)) for side in turns}
+            measured.append((found[first], found[second]))
     return [row(name, connections, measured) for name, measured in rounds.items()]
 
 
-def one(side, name, connections):
-    figures, cost, _ = side.scenario(name, connections)
-    each = cost.service_cpu + cost.backend_cpu
-    return {"rate": figures.per_second, "p50": figures.p50, "cpu": each / figures.requests * 1000}
+def figures(found, cost, memory):
+    """What is compared of one run; times in milliseconds, of one request each."""
+    def each(seconds):
+        return seconds / found.requests * 1000
+
+    return {
+        "rate": found.per_second, "p50": found.p50, "cpu": each(cost.service_cpu + cost.backend_cpu),
+        "service_cpu": each(cost.service_cpu), "backend_cpu": each(cost.backend_cpu),
+        "wal": cost.wal_bytes / found.requests, "images": cost.wal_images / found.requests,
+        "syncs": cost.wal_syncs / found.requests, "memory": memory,
+    }  # fmt: skip
 
 
 def row(name, connections, measured):
@@ -64,4 +75,10 @@ def row(name, connections, measured):
         "cpu_ms": middle("cpu"), "rate_ratio": statistics.median(ratios("rate")), "lowest_ratio": min(ratios("rate")),
         "highest_ratio": max(ratios("rate")), "p50_ratio": statistics.median(ratios("p50")),
         "cpu_ratio": statistics.median(ratios("cpu")),
+        "first": medians(before for before, _ in measured), "second": medians(after for _, after in measured),
     }  # fmt: skip
+
+
+def medians(runs):
+    runs = list(runs)
+    return {figure: statistics.median(run[figure] for run in runs) for figure in runs[0]}

@@ -17,6 +17,7 @@ import goals
 import growth
 import inner
 import load
+import peer
 import proofs
 import report
 from measured import APP, HERE, ROOT, Cluster, Service, run, spent
@@ -56,7 +57,7 @@ class Bench:
         """A service with settings in addition, on the port of that number."""
         if self.options.pool:
             settings["CUSTOMERD_POOL_SIZE"] = str(self.options.pool)
-        return Service(self.options.binary, self.cluster, self.options.port + number, **settings)
+        return Service([self.options.binary, "serve"], self.cluster, self.options.port + number, **settings)
 
     def customerd(self, *arguments):
         """The output of a command that runs as the owner."""
@@ -87,12 +88,12 @@ class Bench:
         for n in range(1, 65):
             self.call("DELETE", f"/api/v0/customers/bea00000-0000-4000-8000-{n:012}", f"bea10000-0000-4000-8000-{n:012}")
 
-    def call(self, method, path, idempotency_key=None, body=None):
+    def call(self, method, path, idempotency_key=None, body=None, service=None):
         headers = {"x-client-key": self.key["client_key"], "x-client-secret": self.key["client_secret"]}
         if idempotency_key:
             headers["idempotency-key"] = idempotency_key
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.service.port}{path}", body and body.encode(), headers, method=method
+            f"http://127.0.0.1:{(service or self.service).port}{path}", body and body.encode(), headers, method=method
         )
         try:
             with urllib.request.urlopen(request) as answer:
@@ -117,22 +118,22 @@ class Bench:
         apps = ",".join(key["app"] for key in keys)
         self.cluster.sql(f"CALL bench.stock('{{{apps}}}', {first}, {last})")
 
-    def scenario(self, name, connections, keys=None):
-        """One run of requests of a kind, with one key or with several in turn."""
-        keys = keys or [self.key]
+    def scenario(self, name, connections, keys=None, service=None):
+        """One run of requests of a kind, with one key or with several in turn, to the service or to another one."""
+        keys, service = keys or [self.key], service or self.service
         count = int(self.options.seconds * 8000)
         base = self.numbers.take(count * 2)
         if name == "delete":
             self.stock(keys, base, base + count)
         self.cluster.sql("CHECKPOINT")
-        self.service.forget_peak()
-        before = spent(self.cluster, self.service)
-        figures = load.wrk(self.service, keys, name, connections, self.options.seconds, base)
-        cost = spent(self.cluster, self.service) - before
+        service.forget_peak()
+        before = spent(self.cluster, service)
+        figures = load.wrk(service, keys, name, connections, self.options.seconds, base)
+        cost = spent(self.cluster, service) - before
         good = figures.non_2xx == (0 if name in ("delete", "read", "audit") else figures.requests)
         if not good or figures.failed:
             raise SystemExit(f"bench: {name} at {connections} connections went wrong: {figures}")
-        return figures, cost, self.service.peak_memory()
+        return figures, cost, service.peak_memory()
 
     # The parts of the benchmark.
 
@@ -184,6 +185,10 @@ class Bench:
             "list, email": [f"/api/v0/customers?email={escaped(p['email'])}" for p in people],
             "list, first name": [f"/api/v0/customers?name={escaped(p['first'])}" for p in people],
             "list, no filter": ["/api/v0/customers"],
+            "list, no filter, estimate": ["/api/v0/customers?total=estimate"],
+            "list, broad filter": ["/api/v0/customers?email=example"],
+            "list, broad filter, estimate": ["/api/v0/customers?email=example&total=estimate"],
+            "list by cursor": [f"/api/v0/customers?cursor={cursor}" for cursor in self.cursors()],
             "deletion-check": [f"/api/v0/customers/{p['id']}/deletion-check" for p in people],
             "audit by customer": [f"/api/v0/audit?customer_id={p['id']}" for p in people],
         }
@@ -210,6 +215,14 @@ class Bench:
                 ],
             )
         )
+
+    def cursors(self):
+        """Those of pages along the list of customers."""
+        cursor = "*"
+        for _ in range(20):
+            yield cursor
+            _, body = self.call("GET", f"/api/v0/customers?cursor={cursor}&take=100")
+            cursor = json.loads(body)["next_cursor"]
 
     def start(self):
         """From exec to the first answer."""
@@ -251,6 +264,7 @@ def machine():
 
 PARTS = {
     "throughput": Bench.throughput,
+    "peer": peer.peer,
     "before": before.before,
     "inner": inner.functions,
     "start": Bench.start,
@@ -287,13 +301,17 @@ def main():
     parser.add_argument("--out", help="directory for the JSON and the chart (docs/benchmarks)")
     for handed_on in ("--binary", "--directory", "--port"):
         parser.add_argument(handed_on, required=True, help=argparse.SUPPRESS)
-    for handed_on in ("--before-binary", "--before-directory"):
+    for handed_on in ("--before-binary", "--before-directory", "--peer-binary"):
         parser.add_argument(handed_on, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.port = int(options.port)
-    parts = options.parts or [part for part in PARTS if part != "before" or options.before]
+    parts = options.parts or [
+        part for part in PARTS if (part != "before" or options.before) and (part != "peer" or options.peer_binary)
+    ]
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if "peer" in parts and not options.peer_binary:
+        parser.error("the part peer needs Go and pgx (Debian: golang-go, golang-github-jackc-pgx-v4-dev)")
     if "before" in parts and not options.before:
         parser.error("the part before needs --before CHECKOUT")
     out = pathlib.Path(options.out or ROOT / "docs/benchmarks")

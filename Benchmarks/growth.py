@@ -61,7 +61,7 @@ def bloat(bench):
     a purge that falls behind, would show as growth from sample to sample.
     """
     service = Service(
-        bench.options.binary, bench.cluster, bench.options.port + 2, CUSTOMERD_IDEMPOTENCY_TTL_SECONDS="60"
+        [bench.options.binary, "serve"], bench.cluster, bench.options.port + 2, CUSTOMERD_IDEMPOTENCY_TTL_SECONDS="60"
     )
     samples = []
     requests = 0

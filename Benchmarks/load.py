@@ -104,5 +104,6 @@ def per_request(costs):
         "backend_cpu_ms": middle([c.backend_cpu / n * 1000 for c, n in costs]),
         "commits": middle([c.commits / n for c, n in costs]),
         "wal_bytes": middle([c.wal_bytes / n for c, n in costs]),
+        "wal_images": middle([c.wal_images / n for c, n in costs]),
         "wal_syncs": middle([c.wal_syncs / n for c, n in costs]),
     }

@@ -40,6 +40,7 @@ class Spent:
     backend_cpu: float
     commits: int
     wal_bytes: int
+    wal_images: int
     wal_syncs: int
 
     def __sub__(self, earlier):
@@ -70,13 +71,14 @@ class Cluster:
 
 
 class Service:
-    """`customerd serve`, from exec to SIGTERM."""
+    """A server, from exec to SIGTERM: `customerd serve`, or a peer that takes the same settings."""
 
-    def __init__(self, binary, cluster, port, **settings):
+    def __init__(self, command, cluster, port, role="customerd_service", **settings):
         self.cluster = cluster
         self.port = port
+        self.role = role
         environment = cluster.env | {
-            "DATABASE_URL": cluster.url_of("customerd_service"),
+            "DATABASE_URL": cluster.url_of(role),
             "CUSTOMERD_PORT": str(port),
             "CUSTOMERD_RATE_LIMIT": "1000000000",
             "LOG_LEVEL": "warning",
@@ -84,7 +86,7 @@ class Service:
         # A file: a pipe would need a reader while requests are measured.
         self.log = tempfile.TemporaryFile("w+")
         start = time.monotonic()
-        self.process = subprocess.Popen([binary, "serve"], env=environment | settings, stderr=self.log)
+        self.process = subprocess.Popen(command, env=environment | settings, stderr=self.log)
         self.seconds_to_first_answer = self._await_answer(start)
 
     def _await_answer(self, start):
@@ -114,13 +116,15 @@ class Service:
 
 def spent(cluster, service):
     """Backends are those of the service's role: what the service makes PostgreSQL do, without checkpointer and kin."""
+    role = service.role if service else "customerd_service"
     row = json.loads(
         cluster.sql(
-            """
+            f"""
             SELECT jsonb_build_object(
-                'pids', (SELECT jsonb_agg(pid) FROM pg_stat_activity WHERE usename = 'customerd_service'),
+                'pids', (SELECT jsonb_agg(pid) FROM pg_stat_activity WHERE usename = '{role}'),
                 'commits', (SELECT sum(xact_commit) FROM pg_stat_database),
                 'wal', (SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn),
+                'images', (SELECT wal_fpi FROM pg_stat_wal),
                 'syncs', (SELECT wal_sync FROM pg_stat_wal))
             """
         )
@@ -130,5 +134,6 @@ def spent(cluster, service):
         sum(map(cpu_seconds, row["pids"] or [])),
         int(row["commits"]),
         int(row["wal"]),
+        int(row["images"]),
         int(row["syncs"]),
     )

@@ -21,7 +21,7 @@ FROM (VALUES
         service.etag, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
         service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening,
-        service.caseless, service.containing,
+        service.caseless, service.containing, service.list_customers,
         service.authorize, service.describe_key, service.admit, service.fold_answered, service.enter, service.finish,
         service.settle,
         service.append, service.append_each, service.release, service.overdue, service.recover, service.purge,

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Customers
 
-/// The command line. Exit codes: 0 success, 1 a negative answer, 2 bad usage or settings, 3 no database or no service.
+/// The command line. Exit codes: 0 success, 1 a negative answer, 2 bad usage or settings, 3 no database, no service, or no answer from it.
 @main
 struct CommandLineInterface: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

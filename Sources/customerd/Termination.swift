@@ -72,7 +72,7 @@ struct Termination {
         case .cancelled:
             self.init(code: Self.negative, message: "Cancelled.")
         case .unexpected(let answer):
-            self.init(code: Self.negative, message: "The database gave an unexpected answer: \(answer).")
+            self.init(code: Self.unreachable, message: "The database gave an unexpected answer: \(answer).")
         case .server(let error) where Self.missingSchema.contains(error.sqlstate):
             // The settings name a database that isn't migrated, or not up to this version.
             self.init(
@@ -88,7 +88,8 @@ struct Termination {
                     """
             )
         case .server(let error):
-            self.init(code: Self.negative, message: "The database refused: \(error)")
+            // A timeout, a failure: whatever was asked has no answer, so not a negative one. A chain isn't broken by it.
+            self.init(code: Self.unreachable, message: "The database refused: \(error)")
         }
     }
 

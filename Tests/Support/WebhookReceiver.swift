@@ -115,6 +115,8 @@ public final class WebhookReceiver: Sendable {
 
     /// Listens again after ``stop()``.
     public func listen() async throws {
+        // Until then its port is taken.
+        try await channel.withLockedValue { $0.closeFuture }.get()
         let channel = try await bind(port)
         self.channel.withLockedValue { $0 = channel }
     }

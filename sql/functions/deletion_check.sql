@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION service.try_deletion(
     p_app_id uuid, p_customer_id uuid,
     OUT deletable boolean, OUT referencing_table text, OUT constraint_name text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_is_done    boolean := false;
     v_deleted    bigint;
@@ -39,7 +40,8 @@ BEGIN
     EXCEPTION
         WHEN SQLSTATE 'CD005' THEN
             deletable := v_is_done AND v_deleted > 0;
-        WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
+        -- What passes. A serialization failure doesn't: at READ COMMITTED it is a trigger's.
+        WHEN lock_not_available OR deadlock_detected THEN
             RETURN;
         WHEN integrity_constraint_violation THEN
             GET STACKED DIAGNOSTICS
@@ -69,6 +71,7 @@ CREATE OR REPLACE FUNCTION service.deletion_check(
     p_app_id uuid, p_customer_id uuid,
     OUT customer text, OUT deletable boolean, OUT blockers text, OUT cascades text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_tried    record;
     v_reached  record;

@@ -72,6 +72,7 @@ ALTER TABLE audit.checkpoints ENABLE ALWAYS TRIGGER checkpoints_are_never_trunca
 
 CREATE OR REPLACE FUNCTION public.refuse_archived_customer() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_archived_at timestamptz;
 BEGIN

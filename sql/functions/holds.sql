@@ -21,7 +21,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (
         SELECT
         FROM public.legal_holds AS h
-        WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
+        WHERE h.app_id = is_held.p_app_id AND h.customer_id = is_held.p_customer_id
           AND (h.until IS NULL OR h.until > clock_timestamp()))
 $$;
 COMMENT ON FUNCTION service.is_held IS 'Whether a hold keeps the customer now.';
@@ -30,6 +30,7 @@ CREATE OR REPLACE FUNCTION service.place_hold(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_reason text, p_until timestamptz, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_past text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_customer public.customers;
     v_hold     public.legal_holds;
@@ -69,6 +70,7 @@ CREATE OR REPLACE FUNCTION service.release_hold(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_no_hold text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_customer public.customers;
     v_hold     public.legal_holds;

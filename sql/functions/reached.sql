@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION service.reached_rows(
     OUT table_name text, OUT constraint_name text, OUT action text, OUT count bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+#variable_conflict use_variable
 DECLARE
     v_edges    jsonb;
     v_branches text;

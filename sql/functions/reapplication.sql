@@ -26,6 +26,7 @@ COMMENT ON FUNCTION service.record_reapplication IS 'Appends the entry of what w
 CREATE OR REPLACE FUNCTION service.reapply(
     p_app_id uuid, p_original jsonb, p_dry_run boolean, OUT result text, OUT message text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_customer_id CONSTANT uuid := (p_original ->> 'customer_id')::uuid;
     v_now                  timestamptz := clock_timestamp();

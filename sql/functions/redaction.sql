@@ -56,6 +56,7 @@ CREATE OR REPLACE FUNCTION service.redact(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_held text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_now       timestamptz;
     v_customer  public.customers;

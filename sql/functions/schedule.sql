@@ -8,7 +8,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT '{"customer":'
         || coalesce((SELECT service.record(c.*)
                      FROM public.customers AS c
-                     WHERE c.app_id = (s).app_id AND c.id = (s).customer_id), 'null')
+                     WHERE c.app_id = (scheduled_deletion.s).app_id AND c.id = (scheduled_deletion.s).customer_id), 'null')
         || ',"delete_at":' || to_json(service.rfc3339((s).delete_at)) || ',"status":' || to_json((s).status) || '}'
 $$;
 COMMENT ON FUNCTION service.scheduled_deletion(service.scheduled_deletions) IS
@@ -59,6 +59,7 @@ CREATE OR REPLACE FUNCTION service.schedule_deletion(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_delete_at timestamptz, p_reason text, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_past text, p_too_late text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_now      timestamptz;
     v_known    service.scheduled_deletions;
@@ -110,6 +111,7 @@ CREATE OR REPLACE FUNCTION service.cancel_deletion(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_no_schedule text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_schedule service.scheduled_deletions;
     v_customer public.customers;

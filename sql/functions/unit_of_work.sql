@@ -62,6 +62,7 @@ CREATE OR REPLACE FUNCTION service.finish(
     p_request      jsonb DEFAULT NULL,
     p_customer_id  uuid DEFAULT NULL) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
     v_outcome CONSTANT service.outcome := service.outcome_of(p_ending);
     v_attempt service.attempts;

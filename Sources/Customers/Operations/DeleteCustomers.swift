@@ -84,7 +84,7 @@ struct DeleteCustomers: Sendable {
         _ id: UUID, _ wholeKey: UUID, _ whole: Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Item {
         let key = AttemptKey(action: .deleteCustomer, customerID: id)
-        let item = UUID.random()
+        let item = UUID.timeOrdered()
         let opening = Statement(
             """
             SELECT i.opening, i.running_for_s, i.fence, i.attempt_id, i.has_entry, (i.receipt).*

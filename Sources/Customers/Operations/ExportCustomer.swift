@@ -64,7 +64,7 @@ extension Read {
 extension Attempt {
     fileprivate init(exporting operation: ReadOperation, _ request: APIRequest) {
         self.init(
-            id: .random(),
+            id: .timeOrdered(),
             key: AttemptKey(action: .exportCustomer, customerID: request.id),
             idempotencyKey: nil,
             invalidity: request.id == nil ? .invalidPathID : request.invalidity,

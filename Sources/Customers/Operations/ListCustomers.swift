@@ -6,10 +6,9 @@ extension ReadOperation {
     static let listCustomers = ReadOperation("/customers", [.readCustomers]) { request throws(Invalidity) in
         let search = try CustomerSearch(request.parameters)
         return Query { appID in
-            search.isNarrow ? search.matches(of: appID) : search.all(of: appID)
+            search.statement(for: appID)
         } _: { found throws(DatabaseError) in
-            let row = try found.row()
-            return search.page.answer(records: row["records"], total: try row.get("total"))
+            try search.answer(try found.row())
         }
     }
 }
@@ -26,7 +25,16 @@ private struct CustomerSearch: Sendable {
     let id: UUID?
     /// Whether it shows the archived ones, and no others.
     let isArchived: Bool
+    let total: TotalKind
     let page: Page
+    /// Whether the page is named by what comes before it: the others don't move when a customer is made or deleted, and
+    /// the last costs as little as the first.
+    let isByCursor: Bool
+    /// What comes before it, with a cursor; nil for the first page.
+    let after: TimeCursor?
+
+    /// The cursor of the first page.
+    private static let firstPage = "*"
 
     init(_ parameters: QueryParameters) throws(Invalidity) {
         status = try parameters.choice("status", of: CustomerStatus.self)
@@ -36,6 +44,16 @@ private struct CustomerSearch: Sendable {
         id = try parameters.uuid("id")
         isArchived = try parameters.bool("archived")
         page = try Page(parameters)
+        let cursor = try parameters.text("cursor")
+        isByCursor = cursor != nil
+        total = try parameters.choice("total", of: TotalKind.self) ?? (isByCursor ? .none : .exact)
+        after =
+            if cursor == Self.firstPage { nil } else {
+                try parameters.value(
+                    "cursor", orElse: .text(name: "cursor", "must be * or a next_cursor of an earlier answer")
+                ) { TimeCursor($0) }
+            }
+        guard !isByCursor || page.skip == 0 else { throw .text(name: "skip", "must not be given with a cursor") }
     }
 
     /// What is written between digits, and the zeros before them, which stand for a country, make no other number.
@@ -45,69 +63,34 @@ private struct CustomerSearch: Sendable {
         return digits.isEmpty ? nil : significant.isEmpty ? "0" : String(significant)
     }
 
-    /// With nothing to look for, the list is a range of an index; otherwise, all matches are to be gathered first.
-    var isNarrow: Bool {
-        name != nil || email != nil || phone != nil || id != nil
-    }
-
-    /// Page and total each come from an index in order. Unprepared, so that it is planned for the status, if any.
-    func all(of appID: UUID) -> Statement {
+    func statement(for appID: UUID) -> Statement {
         Statement(
             """
-            SELECT (SELECT string_agg(service.record(page.customer), ','
-                                       ORDER BY (page.customer).created_at DESC, (page.customer).id)
-                    FROM (SELECT ROW(c.*)::public.customers AS customer
-                          FROM public.customers AS c
-                          WHERE c.app_id = $1 AND (c.archived_at IS NULL) <> $5 AND ($2::text IS NULL OR c.status = $2)
-                          ORDER BY c.created_at DESC, c.id
-                          OFFSET $3
-                          LIMIT $4) AS page) AS records,
-                   (SELECT count(*)
-                    FROM public.customers AS c
-                    WHERE c.app_id = $1 AND (c.archived_at IS NULL) <> $5 AND ($2::text IS NULL OR c.status = $2)) AS total
+            SELECT records, total, next_time, next_id
+            FROM service.list_customers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             """,
             [
-                .uuid(appID), .text(status?.rawValue), .int(page.skip), .int(page.take),
-                .bool(isArchived),
-            ],
-            prepared: false
+                .uuid(appID), .text(status?.rawValue), .text(name), .text(email), .text(phone), .uuid(id),
+                .bool(isArchived), .text(total.rawValue), .text(after?.time), .uuid(after?.id), .int(page.skip),
+                .int(page.take),
+            ]
         )
     }
 
-    /// All matches first, by the trigram indexes, then the page: in the order of time, the database would scan all
-    /// customers for a rare name. Unprepared, so that it is planned for the filters that are there.
-    func matches(of appID: UUID) -> Statement {
-        Statement(
-            """
-            WITH matching AS MATERIALIZED (
-                SELECT c.id, c.created_at
-                FROM public.customers AS c
-                WHERE c.app_id = $1
-                  AND (c.archived_at IS NULL) <> $7
-                  AND ($2::text IS NULL OR c.status = $2)
-                  AND ($3::text IS NULL OR c.searchable_name LIKE service.containing($3))
-                  AND ($4::text IS NULL OR c.searchable_email LIKE service.containing($4))
-                  AND ($8::text IS NULL
-                       OR reverse(regexp_replace(c.phone_number, '[^0-9]', '', 'g')) LIKE reverse($8) || '%')
-                  AND ($9::uuid IS NULL OR c.id = $9)),
-            page AS (
-                SELECT m.id
-                FROM matching AS m
-                ORDER BY m.created_at DESC, m.id
-                OFFSET $5
-                LIMIT $6)
-            SELECT (SELECT string_agg(service.record(c.*), ',' ORDER BY c.created_at DESC, c.id)
-                    FROM page
-                    JOIN public.customers AS c ON c.app_id = $1 AND c.id = page.id) AS records,
-                   (SELECT count(*) FROM matching) AS total
-            """,
-            [
-                .uuid(appID), .text(status?.rawValue), .text(name),
-                .text(email), .int(page.skip), .int(page.take), .bool(isArchived), .text(phone), .uuid(id),
-            ],
-            prepared: false
-        )
+    func answer(_ row: Row) throws(DatabaseError) -> Answer {
+        let total: Int? = if total == .none { nil } else { try row.get("total") }
+        let next: TimeCursor? =
+            if let time = row["next_time"] { TimeCursor(time: time, id: try row.get("next_id")) } else { nil }
+        return page.answer(records: row["records"], total: total, nextCursor: isByCursor ? .string(next?.text) : nil)
     }
+}
+
+/// Whether a list says how many there are on all its pages, which costs as much as reading all of them.
+private enum TotalKind: String, CaseIterable {
+    case exact
+    /// Exact up to 10,000, the planner's estimate beyond.
+    case estimate
+    case none
 }
 
 /// Whether one does business with a customer.
@@ -134,11 +117,14 @@ public struct Page: Sendable, Hashable {
 
     /// - Parameters:
     ///   - records: the records of the page, rendered, separated by commas; nil for none.
-    ///   - total: how many there are on all pages.
-    func answer(records: String?, total: Int) -> Answer {
-        let list: JSON = [
-            "data": .raw("[\(records ?? "")]"), "total": .int(total), "skip": .int(skip), "take": .int(take),
+    ///   - total: how many there are on all pages; nil when nobody asked.
+    ///   - nextCursor: what a list by cursor says of the next page.
+    func answer(records: String?, total: Int?, nextCursor: JSON? = nil) -> Answer {
+        var members: [JSON.Member] = [
+            .init(name: "data", value: .raw("[\(records ?? "")]")), .init(name: "total", value: .int(total)),
+            .init(name: "skip", value: .int(skip)), .init(name: "take", value: .int(take)),
         ]
-        return Answer(status: 200, body: list.text)
+        if let nextCursor { members.append(.init(name: "next_cursor", value: nextCursor)) }
+        return Answer(status: 200, body: JSON.object(members).text)
     }
 }

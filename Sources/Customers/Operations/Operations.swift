@@ -267,7 +267,7 @@ public struct WriteOperation: Sendable {
         let plan =
             planned ?? Plan { _, _ throws(WriteError) in throw .failed(.unexpected("an invalid request was admitted")) }
         let attempt = Attempt(
-            id: .random(),
+            id: .timeOrdered(),
             key: key,
             idempotencyKey: idempotencyKey,
             invalidity: invalidity,

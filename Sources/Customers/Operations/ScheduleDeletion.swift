@@ -66,7 +66,7 @@ extension ReadOperation {
             let rows = found.rows.prefix(search.limit)
             var next: String?
             if hasMore, let last = rows.last {
-                next = ScheduleCursor(time: try last.get("delete_at"), customerID: try last.get("customer_id")).text
+                next = TimeCursor(time: try last.get("delete_at"), id: try last.get("customer_id")).text
             }
             var items: [JSON] = []
             for row in rows {
@@ -109,13 +109,13 @@ private struct ScheduleSearch: Sendable {
     let status: ScheduleStatus?
     /// Those with an earlier time.
     let before: DateTime?
-    let cursor: ScheduleCursor?
+    let cursor: TimeCursor?
     let limit: Int
 
     init(_ parameters: QueryParameters) throws(Invalidity) {
         status = try parameters.choice("status", of: ScheduleStatus.self)
         before = try parameters.dateTime("before")
-        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { ScheduleCursor($0) }
+        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { TimeCursor($0) }
         limit = try parameters.int("limit", in: AuditSearch.limits, default: 50)
     }
 
@@ -128,35 +128,8 @@ private struct ScheduleSearch: Sendable {
             """,
             [
                 .uuid(appID), .text(status?.rawValue), .text(before?.text), .text(cursor?.time),
-                .uuid(cursor?.customerID), .int(limit + 1),
+                .uuid(cursor?.id), .int(limit + 1),
             ]
         )
-    }
-}
-
-/// Where a page of scheduled deletions ended.
-private struct ScheduleCursor: Sendable {
-    let time: String
-    let customerID: UUID
-
-    init(time: String, customerID: UUID) {
-        self.time = time
-        self.customerID = customerID
-    }
-
-    /// Reads what ``text`` wrote, and nothing else.
-    init?(_ text: String) {
-        guard
-            let data = Data(base64URL: text), let plain = String(bytes: data, encoding: .utf8),
-            let separator = plain.firstIndex(of: " "), let time = DateTime(String(plain[..<separator])),
-            let id = UUID(strict: plain[plain.index(after: separator)...])
-        else { return nil }
-        self.init(time: time.text, customerID: id)
-        guard text == self.text else { return nil }
-    }
-
-    /// Opaque to clients.
-    var text: String {
-        Data("\(time) \(customerID.text)".utf8).base64URL
     }
 }

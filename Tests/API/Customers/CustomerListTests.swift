@@ -41,6 +41,57 @@ struct CustomerListTests {
         #expect(seen == ids.sorted())
     }
 
+    /// - Parameter moments: at how many different times the customers were made.
+    @Test(
+        "by cursor each customer comes once, in the order of the list, though others are made and deleted meanwhile",
+        arguments: [1, 3, 30], [[], [(name: "name", value: "doe")], [(name: "status", value: "ACTIVE")]])
+    func cursor(moments: Int, filter: [(name: String, value: String)]) async throws {
+        let tenant = try await Stage.current.tenant()
+        _ = try await tenant.insert(count: 30)
+        try await tenant.database.run(
+            """
+            UPDATE customers
+            SET created_at = timestamptz '2001-01-01Z' + make_interval(secs => split_part(last_name, ' ', 2)::int % \(moments) + 1e-6)
+            WHERE app_id = '\(tenant.app)'
+            """
+        )
+        let all = try await tenant.get(Self.path, filter + [("take", "100")]).column("id").compactMap(\.self)
+
+        var seen: [String] = []
+        var cursor: String? = "*"
+        while let asked = cursor {
+            let page = try await tenant.get(Self.path, filter + [("cursor", asked), ("take", "7")])
+            let ids = try page.column("id").compactMap(\.self)
+            seen += ids
+            cursor = try page.object["next_cursor"] as? String
+            #expect(try page.total == nil && ids.count == min(7, 30 - seen.count + ids.count))
+            let next = cursor.map { "\"\($0)\"" } ?? "null"
+            #expect(page.body.hasSuffix(#"],"total":null,"skip":0,"take":7,"next_cursor":\#(next)}"#))
+            // A new one is ahead of all pages, and the cursor outlives its customer.
+            try await tenant.insert()
+            try await tenant.database.run("DELETE FROM customers WHERE id = '\(try #require(ids.last))'")
+        }
+
+        #expect(all.count == 30 && seen == all)
+    }
+
+    @Test("the total is exact, an estimate that is exact for few, or left out")
+    func totals() async throws {
+        let tenant = try await Stage.current.tenant()
+        _ = try await tenant.insert(count: 12)
+
+        for (kind, total) in [("exact", "12"), ("estimate", "12"), ("none", "null"), ("", "12")] {
+            for query in [[], [(name: "name", value: "john")], [(name: "status", value: "ACTIVE")]] {
+                let page = try await tenant.get(Self.path, query + [("total", kind)])
+                #expect(page.body.hasSuffix(#"],"total":\#(total),"skip":0,"take":10}"#), "\(kind) \(query)")
+            }
+        }
+        for (kind, total) in [("exact", "12"), ("estimate", "12"), ("none", "null"), ("", "null")] {
+            let page = try await tenant.get(Self.path, [("cursor", "*"), ("total", kind)])
+            #expect(page.body.contains(#"],"total":\#(total),"skip":0,"take":10,"next_cursor":""#), "\(page)")
+        }
+    }
+
     @Test("a record is what a read of it answers, byte for byte")
     func records() async throws {
         let tenant = try await Stage.current.tenant()
@@ -212,6 +263,10 @@ struct CustomerListTests {
         ("phone=none", "phone must have a digit"),
         ("id=1", "id must be a UUID"),
         ("archived=yes", "archived must be one of true, false"),
+        ("total=some", "total must be one of exact, estimate, none"),
+        ("cursor=1", "cursor must be * or a next_cursor of an earlier answer"),
+        ("cursor=%2A%2A", "cursor must be * or a next_cursor of an earlier answer"),
+        ("cursor=*&skip=1", "skip must not be given with a cursor"),
         ("name=%00", "name must be percent-encoded UTF-8 text without U+0000"),
         ("name=%FF", "name must be percent-encoded UTF-8 text without U+0000"),
         ("email=%C3", "email must be percent-encoded UTF-8 text without U+0000"),

@@ -47,12 +47,33 @@ struct RestorationOfColumnsTests {
 
     @Test("columns that are named as our statements name things disturb no operation")
     func names() async throws {
-        let names = "c h i p t a x r d record image receipt deleted found fields".split(separator: " ")
         let tables = ["customers", "invoices", "payment_links", "transactions", "liquidation_addresses", "legal_holds"]
         let stage = try await Stage.open(
             ["CUSTOMERD_RESTORE_DAYS": "30", "CUSTOMERD_RATE_LIMIT": "1000"],
-            prepare: tables.flatMap { table in names.map { "ALTER TABLE \(table) ADD \($0) text DEFAULT 'v'" } }
-                .joined(separator: ";"))
+            // Aliases and results of our statements, and all parameters and variables of our functions.
+            prepare: #"""
+                DO $$
+                DECLARE
+                    target text;
+                    name text;
+                BEGIN
+                    FOR target, name IN
+                        SELECT t, n
+                        FROM unnest('{\#(tables.joined(separator: ","))}'::text[]) AS t, (
+                            SELECT unnest('{c,h,i,p,t,a,x,r,d,record,image,receipt,deleted,found,fields}'::text[]) AS n
+                            UNION
+                            SELECT n
+                            FROM pg_proc AS f, unnest(f.proargnames) AS n
+                            WHERE f.pronamespace = 'service'::regnamespace AND n <> ''
+                            UNION
+                            SELECT v[1]
+                            FROM pg_proc AS f, regexp_matches(f.prosrc, '\m(v_\w+)', 'g') AS v
+                            WHERE f.pronamespace = 'service'::regnamespace) AS names
+                    LOOP
+                        EXECUTE format('ALTER TABLE %I ADD COLUMN IF NOT EXISTS %I text DEFAULT %L', target, name, 'v');
+                    END LOOP;
+                END $$
+                """#)
         let tenant = try await stage.tenant()
 
         for operation in Operation.all {
@@ -71,6 +92,10 @@ struct RestorationOfColumnsTests {
             #expect(answer.status == 200, "\(path)")
             #expect(throws: Never.self, "\(path)") { try answer.object }
         }
+
+        // As if the text of each function had changed.
+        try await stage.database.run("DELETE FROM service.applied_functions")
+        try await stage.database.customerd(["migrate"])
     }
 
     @Test("a customer with none of them has no such member")

@@ -12,7 +12,11 @@ private let triggers = """
     CREATE FUNCTION mimic() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'tried' USING ERRCODE = 'CD005'; END $$;
     CREATE TRIGGER mimic AFTER DELETE ON customers FOR EACH ROW WHEN (OLD.first_name = 'Mimicked')
-        EXECUTE FUNCTION mimic()
+        EXECUTE FUNCTION mimic();
+    CREATE FUNCTION postpone() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'try again' USING ERRCODE = 'serialization_failure'; END $$;
+    CREATE TRIGGER postpone AFTER DELETE ON customers FOR EACH ROW WHEN (OLD.first_name = 'Postponed')
+        EXECUTE FUNCTION postpone()
     """
 
 /// What the catalog doesn't say, the deletion-check finds out by trying.
@@ -34,6 +38,15 @@ struct DeletionCheckTrialTests {
         #expect((found["blockers"] as? [Any])?.isEmpty == true)
         #expect(answer.status == 500)
         #expect(try await tenant.outcomes() == ["FAILED"])
+    }
+
+    @Test("a trigger that always wants another try is found, too; the deletion is never done")
+    func postponed() async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert(CustomerFixture { $0.firstName = "Postponed" })
+
+        #expect(try await check(customer.id, tenant)["deletable"] as? Bool == false)
+        #expect(try await tenant.delete(customer.id).status == 503)
     }
 
     @Test("while another transaction holds the customer, counting has to do, and doesn't wait")

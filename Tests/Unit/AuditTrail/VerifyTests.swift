@@ -351,6 +351,20 @@ struct VerifyTests {
         try await database.drop()
     }
 
+    @Test("a statement that was given up proves nothing: exit 3, and JSON")
+    func givenUp() async throws {
+        let database = try await TestDatabase.migrated()
+        let other = try await database.begin("LOCK audit.entries IN ACCESS EXCLUSIVE MODE")
+        try await database.run("ALTER DATABASE \(database.name) SET lock_timeout = '100ms'")
+
+        let ended = try await database.run(["audit", "verify", "--json"], as: "customerd_auditor")
+        try await other.rollBack()
+
+        #expect(ended.status == 3)
+        #expect(ended.memberNames.first == "error")
+        try await database.drop()
+    }
+
     @Test("the answer has the members of docs/api.md, in this order; exit 2 for a bad app")
     func form() async throws {
         let database = try await Shared.database.value

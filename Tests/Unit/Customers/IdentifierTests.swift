@@ -15,6 +15,22 @@ struct IdentifierTests {
         #expect(texts.allSatisfy { $0.wholeMatch(of: form) != nil })
     }
 
+    @Test("in order of time are of version 7, begin with the milliseconds, and are all different")
+    func timeOrdered() throws {
+        let before = Date().timeIntervalSince1970 * 1000
+        let texts = (1...10_000).map { _ in UUID.timeOrdered().text }
+        let after = Date().timeIntervalSince1970 * 1000
+
+        #expect(Set(texts.map { $0.suffix(20) }).count == 10_000)
+        let form = /([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/
+        let times = try texts.map { text in
+            let match = try #require(text.wholeMatch(of: form))
+            return Double(try #require(Int(match.1 + match.2, radix: 16)))
+        }
+        #expect(times == times.sorted())
+        #expect(times.allSatisfy { before.rounded(.down) <= $0 && $0 <= after })
+    }
+
     @Test("need no descriptor, unlike Foundation's, which repeat themselves where there is none")
     func withoutDescriptors() throws {
         let sources = URL(fileURLWithPath: projectFile("Sources"))
