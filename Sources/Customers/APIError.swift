@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// Everything that can be said to a client instead of what it asked for. The one place that maps errors to HTTP.
 ///
 /// Source: docs/api.md, Errors; status codes of RFC 9110, 6585 (429, 431).

@@ -1,4 +1,3 @@
-import AuditTrail
 import Crypto
 
 /// What a client gets, independent of HTTP.

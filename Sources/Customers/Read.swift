@@ -1,4 +1,3 @@
-import AuditTrail
 public import LibPQ
 public import Logging
 

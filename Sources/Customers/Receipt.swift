@@ -1,4 +1,3 @@
-import AuditTrail
 public import LibPQ
 
 /// What is attempted, as the trail names it.

@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `POST /bulk-deletions`, `GET` and `DELETE /bulk-deletions/{id}`, `GET …/results`: deletes thousands of customers in the

@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `PATCH /customers/{id}`, `…/status`, `POST …/archive`, `…/unarchive`: changes members of a customer.

@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `POST /customers`: inserts a customer.

@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// The members of a customer that a client sets, each of them valid.
 struct CustomerFields: Sendable, Hashable {
     /// In the order of the record; an absent member isn't changed, `null` clears it.

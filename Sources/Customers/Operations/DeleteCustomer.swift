@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `DELETE /customers/{id}`: deletes a customer, irreversibly, unless something refers to it.

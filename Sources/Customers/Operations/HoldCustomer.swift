@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `PUT`, `GET` and `DELETE /customers/{id}/hold`: keeps a customer from being deleted and redacted.

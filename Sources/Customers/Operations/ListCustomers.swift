@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 extension ReadOperation {

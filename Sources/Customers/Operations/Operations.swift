@@ -1,4 +1,3 @@
-import AuditTrail
 public import LibPQ
 
 /// The table of operations: all that a client can ask for under `/api/v0`. Routes are made of it, and openapi.json is

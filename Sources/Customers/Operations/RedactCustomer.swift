@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `POST /customers/{id}/redact`: erases the personal data of a customer, living or deleted, everywhere.

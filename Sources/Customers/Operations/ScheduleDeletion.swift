@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// `PUT`, `GET` and `DELETE /customers/{id}/scheduled-deletion`: deletes a customer later, with a way back.

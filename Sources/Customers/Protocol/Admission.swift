@@ -1,4 +1,3 @@
-import AuditTrail
 public import LibPQ
 
 /// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.

@@ -1,4 +1,3 @@
-public import AuditTrail
 import Crypto
 
 /// The action of an attempt, and the customer that it is about.

@@ -1,5 +1,3 @@
-public import AuditTrail
-
 /// One line of the trail on its way into the database: an element of the array that `service.append` takes.
 public struct AuditEntry: Sendable {
     public let id: UUID

@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 
 /// Waiting before the same thing is tried again.

@@ -1,4 +1,3 @@
-import AuditTrail
 public import Logging
 public import LibPQ
 

@@ -1,5 +1,3 @@
-public import AuditTrail
-
 /// One request, as the transport read it.
 public struct APIRequest: Sendable {
     public let credentials: Credentials

@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// Addresses and CIDR blocks (RFC 4632).
 public struct AddressBlocks: Sendable {
     private struct Block: Sendable {

@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// A request body that is a JSON object.
 struct BodyObject {
     private let members: [JSONReader.Member]

@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// What a request body says, however it is spelled: equal bytes for equal members with equal values.
 ///
 /// White space goes, members are sorted by the bytes of their names, strings are written plainly, numbers in one form

@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// What is wrong with a request that was understood but can't be taken: one sentence for each.
 public enum Invalidity: Error, Sendable, Hashable {
     case invalidPathID

@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// The query of a request, decoded as forms are: percent-encoding, and `+` for a space.
 ///
 /// Unknown parameters are ignored, since an operation reads only those that it knows. An empty value counts as absent.

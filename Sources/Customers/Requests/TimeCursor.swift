@@ -1,5 +1,3 @@
-import AuditTrail
-
 /// Where a page of a list in order of time ended.
 struct TimeCursor: Sendable, Hashable {
     /// RFC 3339, with all digits that the database holds.

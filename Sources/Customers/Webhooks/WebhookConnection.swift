@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 import NIOConcurrencyHelpers
 import NIOCore

@@ -1,4 +1,3 @@
-import AuditTrail
 import LibPQ
 import NIOHTTP1
 import NIOSSL
