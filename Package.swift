@@ -82,6 +82,7 @@ let package = Package(
         .target(
             name: "Administration",
             dependencies: [
+                "AuditTrail",
                 "Customers",
                 "LibPQ",
                 .product(name: "Crypto", package: "swift-crypto"),

@@ -137,11 +137,11 @@ BEGIN
     PERFORM service.admit(
         p_key, p_digest, '{customers:delete}', 1, 1000000000, '60 s', true, p_attempt, 'customer.delete', p_customer,
         p_idempotency_key, sha256(uuid_send(p_customer)), '15 s', '1 day', bench.context(p_customer), '127.0.0.1');
-    PERFORM service.hold(p_app, p_attempt, 1, 5000);
+    PERFORM service.enter(p_app, p_attempt, 1, 5000);
     SELECT service.record(c), service.image(c) INTO v_record, v_image
     FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer FOR UPDATE;
     DELETE FROM public.customers AS c WHERE c.app_id = p_app AND c.id = p_customer;
-    PERFORM service.finish(p_app, p_attempt, 'SUCCEEDED', 200, v_record, v_image);
+    PERFORM service.finish(p_app, p_attempt, 'SUCCEEDED', v_record, v_image);
     PERFORM service.append(
         p_app, jsonb_build_array(jsonb_build_object('id', p_attempt, 'is_attempt', true, 'fence', 1)));
     RETURN v_record;

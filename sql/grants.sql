@@ -1,9 +1,9 @@
 -- Who may do what. Applied last, at every migration: what is missing is granted, what isn't listed is revoked from the
 -- two roles and from PUBLIC. Other roles keep what an operator granted them.
 --
--- The list is a view, so that `serve` and `doctor` check what the database itself says the roles need. The tables of the
--- protocol aren't in it: they are reached through the protocol's functions alone. `schema.*` stands for everything of
--- that kind in the schema.
+-- The list is a view, so that `serve` and `doctor` check what the database itself says the roles need. The tables of
+-- the protocol aren't in it: they are reached through the protocol's functions alone. `schema.*` stands for everything
+-- of that kind in the schema.
 
 CREATE OR REPLACE VIEW service.privileges (role, privilege, kind, object) AS
 SELECT l.role, p.privilege, l.kind, o.name
@@ -18,21 +18,25 @@ FROM (VALUES
     ('service', 'EXECUTE', 'function', '{
         service.rfc3339, service.record, service.further_columns, service.image, service.image_with_columns,
         service.imaged_record,
-        service.etag, service.redacted, service.redacted_record, service.changed_members,
+        service.etag, service.changed_members,
         service.invoice, service.payment_link, service.transaction, service.liquidation_address,
-        service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening, service.fold, service.containing,
-        service.list_customers,
-        service.authorize, service.describe_key, service.admit, service.fold_answered, service.hold, service.finish, service.settle,
-        service.append, service.append_each, service.release, service.overdue, service.recover, service.purge, service.audit_lag,
+        service.audit_entry, service.audit_proof, service.is_under_redaction, service.events, service.listening,
+        service.caseless, service.containing, service.list_customers,
+        service.authorize, service.describe_key, service.admit, service.fold_answered, service.enter, service.finish,
+        service.settle,
+        service.append, service.append_each, service.release, service.overdue, service.recover, service.purge,
+        service.audit_lag,
         service.cascading, service.refusal, service.key_closure, service.has_acting_keys, service.reached_rows,
         service.try_deletion, service.reference_item, service.deletion_check,
         service.referring_tables, service.referring_rows,
         service.await_redactions, service.redact, service.erase, service.erase_next,
         service.record_deletion, service.last_deletion, service.insert_image,
         service.legal_hold, service.is_held, service.place_hold, service.release_hold,
-        service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.due_apps, service.take_due_deletions,
+        service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.due_apps,
+        service.take_due_deletions,
         service.end_scheduled_deletion, service.schedule_lag,
-        service.bulk_state, service.bulk_results, service.create_bulk, service.cancel_bulk, service.bulk_apps, service.take_bulk_items,
+        service.bulk_state, service.bulk_results, service.create_bulk, service.cancel_bulk, service.bulk_apps,
+        service.take_bulk_items,
         service.end_bulk_items, service.retention_apps, service.retain,
         service.open_item, service.check_item, service.finish_bulk,
         service.list_webhooks, service.list_webhook_deliveries, service.create_webhook, service.change_webhook,

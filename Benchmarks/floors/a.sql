@@ -6,7 +6,7 @@ SELECT (a.admission).verdict FROM service.admit(
     bench.id('bec00000', :n), bench.id('bed00000', :n), sha256(uuid_send(bench.id('bec00000', :n))), '15 s', '1 day',
     bench.context(bench.id('bec00000', :n)), '127.0.0.1') AS a;
 BEGIN;
-SELECT service.hold(:app, bench.id('bee00000', :n), 1, 5000);
+SELECT service.enter(:app, bench.id('bee00000', :n), 1, 5000);
 SELECT service.image(c)
 FROM public.customers AS c
 WHERE c.app_id = :app AND c.id = bench.id('bec00000', :n)
@@ -23,8 +23,7 @@ FROM (SELECT) AS always
 LEFT JOIN deleted ON true
 CROSS JOIN LATERAL service.finish(
     :app, bench.id('bee00000', :n),
-    CASE WHEN deleted.record IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.outcome,
-    CASE WHEN deleted.record IS NULL THEN 404 ELSE 200 END,
+    CASE WHEN deleted.record IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.ending,
     coalesce(deleted.record, '{}'), deleted.image, deleted.request) AS receipt;
 COMMIT;
 SELECT id, outcome FROM service.append(

@@ -1,3 +1,4 @@
+public import AuditTrail
 import Crypto
 public import Customers
 public import LibPQ

@@ -39,20 +39,21 @@ struct AppliedSchema: Sendable, Hashable {
             FROM service.migrations
             ORDER BY version
             """
-        ).map { row in
-            Table(version: row.int(0) ?? 0, name: row[1] ?? "", checksum: row.bytes(2) ?? [])
+        ).map { row throws(DatabaseError) in
+            Table(version: try row.get("version"), name: try row.get("name"), checksum: try row.get("checksum"))
         }
         guard kept.contains("applied_functions") else {
             isDevelopmentVersion = !tables.isEmpty
             return
         }
-        let applied = try await rows(
+        for row in try await rows(
             """
             SELECT name, checksum
             FROM service.applied_functions
             """
-        )
-        functions = Dictionary(applied.map { ($0[0] ?? "", $0.bytes(1) ?? []) }) { $1 }
+        ) {
+            functions[try row.get("name")] = try row.get("checksum") as [UInt8]
+        }
     }
 
     var version: Int { tables.last?.version ?? 0 }

@@ -224,26 +224,48 @@ struct PrepareRoles: Sendable {
 
     /// By ALTER ROLE rather than start parameters, which a pooler would drop.
     private func setDefaults() async throws(DatabaseError) {
-        let row = try await rows(
-            """
-            SELECT current_database(),
-                   array_to_json(array(
-                       SELECT lower(split_part(setting, '=', 1))
-                       FROM pg_db_role_setting AS s
-                       CROSS JOIN unnest(s.setconfig) AS setting
-                       WHERE s.setrole = $1::regrole
-                         AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))))
-            """,
-            [.text(roles.service.quotedIdentifier)]
-        ).first
-        let database = (row?[0] ?? "").quotedIdentifier
-        let present = row?[1] ?? ""
-        for (name, value) in Self.defaults where !present.contains("\"\(name)\"") {
+        let database: String = try await connection.query(
+            Statement("SELECT current_database() AS name", prepared: false), deadline: deadline
+        ).row().get("name")
+        let given = try await RoleSetting.all(connection, deadline: deadline).filter { $0.role == roles.service }
+        for (name, value) in Self.defaults where !given.contains(where: { $0.name == name }) {
             try await connection.script(
-                "ALTER ROLE \(roles.service.quotedIdentifier) IN DATABASE \(database) SET \(name) = \(value)",
+                "ALTER ROLE \(roles.service.quotedIdentifier) IN DATABASE \(database.quotedIdentifier) "
+                    + "SET \(name) = \(value)",
                 deadline: deadline
             )
         }
+    }
+}
+
+/// A setting that ALTER ROLE or ALTER DATABASE gives to sessions of this database.
+struct RoleSetting: Sendable {
+    /// nil: all roles.
+    let role: String?
+    /// In lower case.
+    let name: String
+    let value: String
+
+    /// All of them; of two for the same sessions, the one that prevails comes first.
+    static func all(
+        _ connection: Connection, deadline: ContinuousClock.Instant
+    ) async throws(DatabaseError) -> [RoleSetting] {
+        let found = try await connection.query(
+            Statement(
+                """
+                SELECT r.rolname AS role, lower(split_part(o.option, '=', 1)) AS name,
+                       substr(o.option, position('=' IN o.option) + 1) AS value
+                FROM pg_db_role_setting AS s
+                CROSS JOIN unnest(s.setconfig) AS o (option)
+                LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+                WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+                ORDER BY s.setrole = 0, s.setdatabase = 0
+                """, prepared: false), deadline: deadline)
+        var settings: [RoleSetting] = []
+        for row in found.rows {
+            settings.append(RoleSetting(role: row["role"], name: try row.get("name"), value: try row.get("value")))
+        }
+        return settings
     }
 }
 

@@ -1,3 +1,4 @@
+import AuditTrail
 import Customers
 public import LibPQ
 

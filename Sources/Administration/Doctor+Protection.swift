@@ -222,56 +222,27 @@ public struct Protection: Sendable {
 
     // MARK: - Settings
 
-    /// A setting as the service's sessions have it: of the role in this database, else of the role, of the database, of
-    /// the server.
-    private func settings(_ names: [String]) async throws(DatabaseError) -> [String: String] {
-        let found = try await rows(
-            """
-            SELECT w.name,
-                   coalesce(
-                       (SELECT substr(o.option, position('=' IN o.option) + 1)
-                        FROM pg_db_role_setting AS s
-                        CROSS JOIN unnest(s.setconfig) AS o (option)
-                        WHERE s.setrole IN (0, coalesce((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = $2), 0))
-                          AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
-                          AND lower(split_part(o.option, '=', 1)) = w.name
-                        ORDER BY s.setrole = 0, s.setdatabase = 0
-                        LIMIT 1),
-                       (SELECT g.reset_val FROM pg_settings AS g WHERE g.name = w.name))
-            FROM unnest($1::text[]) AS w (name)
-            """,
-            [.array(names), .text(role)]
-        )
-        return Dictionary(found.map { ($0[0] ?? "", $0[1] ?? "") }) { $1 }
-    }
-
     private func sessionSettings() async throws(DatabaseError) -> [Finding] {
         let names = [
             "session_replication_role", "default_transaction_isolation", "log_min_duration_statement", "log_statement",
             "log_min_duration_sample", "log_statement_sample_rate", "log_transaction_sample_rate",
             "log_parameter_max_length", "log_parameter_max_length_on_error",
         ]
+        let given = try await RoleSetting.all(connection, deadline: deadline)
+        // As the service's sessions have it: of the role in this database, else of the role, of the database, of the server.
+        let own = given.filter { $0.role == nil || $0.role == role }
         var values: [String: String] = [:]
-        if role != nil {
-            values = try await settings(names)
-        } else {
-            let own = try await rows(
-                "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])", [.array(names)])
-            values = Dictionary(own.map { ($0[0] ?? "", $0[1] ?? "") }) { $1 }
+        for row in try await rows(
+            "SELECT name, setting, reset_val FROM pg_settings WHERE name = ANY ($1::text[])", [.array(names)])
+        {
+            let name: String = try row.get("name")
+            let ofServer = row[role == nil ? "setting" : "reset_val"]
+            values[name] = role == nil ? ofServer : own.first { $0.name == name }?.value ?? ofServer
         }
-        let others = try await rows(
-            """
-            SELECT DISTINCT coalesce(r.rolname, 'all roles')
-            FROM pg_db_role_setting AS s
-            CROSS JOIN unnest(s.setconfig) AS o (option)
-            LEFT JOIN pg_roles AS r ON r.oid = s.setrole
-            WHERE lower(o.option) = 'session_replication_role=replica'
-              AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
-            ORDER BY 1
-            """
-        ).compactMap { $0[0] }
-        return replicationRole(values["session_replication_role"], others)
-            + (try await isolation(values)) + logging(values)
+        let replicas = given.filter { $0.name == "session_replication_role" && $0.value.lowercased() == "replica" }
+        return replicationRole(
+            values["session_replication_role"], Set(replicas.map { $0.role ?? "all roles" }).sorted())
+            + isolation(values, own) + logging(values)
     }
 
     private func replicationRole(_ own: String?, _ roles: [String]) -> [Finding] {
@@ -289,18 +260,8 @@ public struct Protection: Sendable {
     }
 
     /// Also of a level that another setting overrides: it was chosen for a reason that doesn't hold.
-    private func isolation(_ values: [String: String]) async throws(DatabaseError) -> [Finding] {
-        let chosen = try await rows(
-            """
-            SELECT DISTINCT substr(o.option, position('=' IN o.option) + 1) AS level
-            FROM pg_db_role_setting AS s
-            CROSS JOIN unnest(s.setconfig) AS o (option)
-            WHERE lower(split_part(o.option, '=', 1)) = 'default_transaction_isolation'
-              AND s.setrole IN (0, coalesce((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = $1), 0))
-              AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
-            ORDER BY level
-            """, [.text(role)]
-        ).compactMap { $0[0] }
+    private func isolation(_ values: [String: String], _ own: [RoleSetting]) -> [Finding] {
+        let chosen = Set(own.filter { $0.name == "default_transaction_isolation" }.map(\.value)).sorted()
         let effective = values["default_transaction_isolation"].map { [$0] } ?? []
         guard let level = (effective + chosen).first(where: { $0 != "read committed" && !$0.isEmpty }) else {
             return []

@@ -1,4 +1,5 @@
-public import Customers
+public import AuditTrail
+import Customers
 public import LibPQ
 
 /// What a restore from an older backup has brought back, done away with again: deletions, redactions, revoked keys and holds

@@ -54,8 +54,8 @@ public struct SchemaFile: Sendable, Hashable {
 
 /// The schema that a binary carries: the files that the index `sql/schema.sql` names, in its order.
 ///
-/// A release that changes anything below `sql/` adds a numbered file to `sql/tables`, even one that holds only a
-/// comment, so that the version orders functions and grants as well.
+/// A release that changes any of them adds a numbered file to `sql/tables`, even one that holds only a comment, so that the
+/// version orders functions and grants as well. `sql/releases` has what was released.
 public struct Schema: Sendable {
     public let files: [SchemaFile]
 

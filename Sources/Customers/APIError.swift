@@ -38,6 +38,17 @@ public enum APIError: Error, Sendable, Hashable {
 }
 
 extension APIError {
+    /// What a deletion that ended so is answered with in a list; nil for a success.
+    init?(deletion outcome: Outcome) {
+        switch outcome {
+        case .succeeded: return nil
+        case .refused: self = .customerHasRecords
+        case .notFound: self = .customerNotFound
+        case .forbidden: self = .insufficientPermissions
+        default: self = .unforeseen
+        }
+    }
+
     public var answer: Answer {
         Answer(
             status: status,

@@ -5,7 +5,7 @@ public struct Answer: Sendable {
     /// HTTP status (RFC 9110, section 15).
     public let status: Int
     /// Text, sent byte for byte.
-    public let body: String
+    public internal(set) var body: String
     /// Media type of the body, for `Content-Type`.
     public internal(set) var contentType = "application/json"
     /// Path of what was made, for `Location`.

@@ -23,24 +23,6 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
     case deleteWebhook = "webhook.delete"
     case rotateWebhookSecret = "webhook.rotate_secret"
     case replayWebhook = "webhook.replay"
-
-    /// Whether a success answers with a record that still exists and so has an `ETag`.
-    fileprivate var answersWithLivingRecord: Bool {
-        switch self {
-        case .createCustomer, .updateCustomer, .setStatus, .archiveCustomer, .unarchiveCustomer, .redactCustomer,
-            .restoreCustomer:
-            true
-        case .deleteCustomer, .deleteCustomers, .exportCustomer, .placeHold, .releaseHold, .scheduleDeletion,
-            .cancelDeletion, .createBulk, .cancelBulk, .createWebhook, .updateWebhook, .deleteWebhook,
-            .rotateWebhookSecret, .replayWebhook:
-            false
-        }
-    }
-
-    /// Whether a success answers with a secret, which is stored sealed.
-    fileprivate var answersWithSecret: Bool {
-        self == .createWebhook || self == .rotateWebhookSecret
-    }
 }
 
 /// How an attempt ended, as the trail names it. Source: docs/api.md, Audit.
@@ -64,7 +46,6 @@ public enum Outcome: String, Sendable, Hashable, CaseIterable {
 /// decoded from the type `service.receipt`; so a replay derives nothing that the first answer didn't. Others, refusals and
 /// failures, are made here and reach the database with their audit entry.
 public struct Receipt: Sendable, Hashable {
-    public let action: Action
     /// The customer that it is about; nil for bulk requests and for what was refused before.
     public let customerID: UUID?
     public let outcome: Outcome
@@ -85,7 +66,6 @@ public struct Receipt: Sendable, Hashable {
     ///
     /// - Throws: ``DatabaseError/unexpected(_:)`` when a member is missing.
     init(_ row: Row) throws(DatabaseError) {
-        action = try row.get("action")
         customerID = row.uuid("customer_id")
         outcome = try row.get("outcome")
         status = try row.get("status_code")
@@ -98,7 +78,6 @@ public struct Receipt: Sendable, Hashable {
         _ key: AttemptKey, _ outcome: Outcome, _ error: APIError, beforeImage: String? = nil, failure: Failure? = nil
     ) {
         let answer = error.answer
-        self.action = key.action
         self.customerID = key.customerID
         self.outcome = outcome
         self.status = answer.status
@@ -111,21 +90,19 @@ public struct Receipt: Sendable, Hashable {
 
     /// The one place where an outcome becomes an answer: its status, its body, and what its headers say.
     ///
-    /// - Parameters:
-    ///   - isReplayed: whether this is the stored answer of an earlier request.
-    ///   - rate: the rate window of the key.
-    ///   - reveal: makes of a stored answer that holds a sealed secret what the client gets.
-    func answer(isReplayed: Bool, _ rate: RateStatus?, reveal: (String) -> String) -> Answer {
-        let holdsSecret = outcome == .succeeded && action.answersWithSecret
-        var answer = Answer(status: status, body: holdsSecret ? reveal(body) : body, retryAfter: retryAfter)
-        switch outcome {
-        case .succeeded where action.answersWithLivingRecord: answer.etag = Answer.etag(of: body)
-        case .succeeded where action == .createBulk: answer.location = BulkDeletion.path(of: body)
-        case .refused: answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }
+    /// - Parameter secrets: what opens a secret in the stored body; nil when the service has no key for it.
+    func answer(to operation: WriteOperation, _ admitted: Admission.Admitted, _ secrets: SecretBox?) -> Answer {
+        var answer = Answer(status: status, body: body, retryAfter: retryAfter)
+        switch (outcome, operation.success, admitted.lease) {
+        case (.succeeded, .record, _): answer.etag = Answer.etag(of: body)
+        case (.succeeded, .made, let attempt?): answer.location = "\(operation.path)/\(attempt.attemptID.text)"
+        case (.succeeded, .secret, let attempt?):
+            answer.body = SecretBox.revealed(body, by: secrets, for: attempt.appID)
+        case (.refused, _, _): answer.help = customerID.map { "/api/v0/customers/\($0.text)/deletion-check" }
         default: break
         }
-        answer.isReplayed = isReplayed
-        answer.rate = rate
+        answer.isReplayed = admitted.isReplay
+        answer.rate = admitted.rate
         return answer
     }
 }

@@ -64,27 +64,24 @@ public struct Write: Sendable {
                 let entry = AuditEntry(attempt, admitted, outcome, receipt, error)
                 try await execution.record(entry, until: attempt.deadline)
             }
-            return receipt.answer(isReplayed: admitted.isReplay, rate) { stored in  // ④
-                SecretBox.revealed(stored, by: secrets, for: admitted.caller?.appID ?? .zero)
-            }
+            return receipt.answer(to: operation, admitted, secrets)  // ④
         } catch {
-            return answer(to: error, attempt).with(rate)
+            report(error, attempt)
+            return APIError.unavailable.answer.with(rate)
         }
     }
 
-    private func answer(to error: WriteError, _ attempt: Attempt) -> Answer {
+    /// Why there is no receipt that may be told. What certainly failed has one.
+    private func report(_ error: WriteError, _ attempt: Attempt) {
         let metadata: Logger.Metadata = [
             "attempt": "\(attempt.id.text)", "request_id": "\(attempt.context.requestID)",
             "action": "\(attempt.key.action.rawValue)", "error": "\(error)",
         ]
         switch error {
-        case .failed: logger.error("a write failed", metadata: metadata)
         case .inDoubt: logger.error("a COMMIT is in doubt; recovery settles it", metadata: metadata)
         case .leaseLost:
             logger.warning("the lease was lost: another instance took the attempt over", metadata: metadata)
-        case .unavailable: logger.warning("a write is unavailable", metadata: metadata)
+        case .unavailable, .failed: logger.warning("a write is unavailable", metadata: metadata)
         }
-        if case .failed = error { return APIError.unforeseen.answer }
-        return APIError.unavailable.answer
     }
 }

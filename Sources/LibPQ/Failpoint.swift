@@ -38,7 +38,7 @@
         await Failpoint.pass(moment(), in: directory)
     }
 
-    /// Marks a moment of a trip: "before hold", "sent hold", "answered hold".
+    /// Marks a moment of a trip: "before enter", "sent enter", "answered enter".
     nonisolated(nonsending) func failpoint(_ moment: @autoclosure () -> String, of trip: [Statement]) async {
         await failpoint("\(moment()) \(Failpoint.subject(of: trip))")
     }

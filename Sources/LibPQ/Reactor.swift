@@ -105,6 +105,15 @@ public final class Reactor: SerialExecutor {
     /// Runs tasks on the reactor's thread, for `withTaskExecutorPreference`.
     public let taskExecutor: any TaskExecutor = Tasks()
 
+    /// Runs a body there in a task of its own: it isn't canceled with the caller's, and gives its stack back when it ends.
+    public func apart<Value: Sendable, Failure: Error>(
+        _ body: @escaping @Sendable () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        try await Task(executorPreference: taskExecutor) { () -> Result<Value, Failure> in
+            do throws(Failure) { return .success(try await body()) } catch { return .failure(error) }
+        }.value.get()
+    }
+
     private let state = NIOLockedValueBox(State())
     private let thread = Atomic<UInt>(0)
     /// A pipe: a byte in it wakes the thread.

@@ -15,6 +15,14 @@ extension Bool: RowValue {
     public static func read(_ column: String, of row: Row) -> Bool? { row.bool(column) }
 }
 
+extension Double: RowValue {
+    public static func read(_ column: String, of row: Row) -> Double? { row.string(column).flatMap { Double($0) } }
+}
+
+extension [UInt8]: RowValue {
+    public static func read(_ column: String, of row: Row) -> [UInt8]? { row.bytes(column) }
+}
+
 extension UUID: RowValue {
     public static func read(_ column: String, of row: Row) -> UUID? { row.uuid(column) }
 }
@@ -48,5 +56,12 @@ extension QueryResult {
     public func row() throws(DatabaseError) -> Row {
         guard let row = rows.first else { throw .unexpected("there is no row") }
         return row
+    }
+
+    /// The first column of a result, which the database must have given in every row.
+    public func values<Value: RowValue>() throws(DatabaseError) -> [Value] {
+        var values: [Value] = []
+        for row in rows { values.append(try row.get(columns[0])) }
+        return values
     }
 }

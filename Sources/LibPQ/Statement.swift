@@ -56,28 +56,16 @@ extension Parameter {
     }
 
     /// The identifier in lower case, as PostgreSQL writes it.
-    public static func uuid(_ value: UUID) -> Parameter {
-        .text(value.hexadecimal)
-    }
-
     public static func uuid(_ value: UUID?) -> Parameter {
-        value.map { .uuid($0) } ?? .null
-    }
-
-    public static func int(_ value: some BinaryInteger) -> Parameter {
-        .text(String(value))
+        .text(value?.hexadecimal)
     }
 
     public static func int(_ value: (some BinaryInteger)?) -> Parameter {
-        value.map { .int($0) } ?? .null
-    }
-
-    public static func bool(_ value: Bool) -> Parameter {
-        .text(value ? "t" : "f")
+        .text(value.map { String($0) })
     }
 
     public static func bool(_ value: Bool?) -> Parameter {
-        value.map { .bool($0) } ?? .null
+        .text(value.map { $0 ? "t" : "f" })
     }
 
     /// A one-dimensional array literal; cast it in the statement (`$1::uuid[]`) where the type can't be inferred.

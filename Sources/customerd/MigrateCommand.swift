@@ -1,3 +1,4 @@
+import AuditTrail
 import Administration
 import ArgumentParser
 import Customers

@@ -1,3 +1,4 @@
+import AuditTrail
 import Administration
 import ArgumentParser
 import CustomerHTTP
@@ -42,10 +43,10 @@ struct Termination {
             self.init(code: error.isBadUsage ? Self.badUsage : Self.negative, message: "\(error)")
         } else {
             // The parser's own: help, wrong arguments, an exit code.
-            let code = Customerd.exitCode(for: error)
+            let code = CommandLineInterface.exitCode(for: error)
             self.init(
                 code: code == .validationFailure ? Self.badUsage : code.rawValue,
-                message: Customerd.fullMessage(for: error)
+                message: CommandLineInterface.fullMessage(for: error)
             )
         }
     }
@@ -111,7 +112,7 @@ struct Termination {
                 _ = try? FileDescriptor.standardOutput.writeAll("\(json.text)\n".utf8)
             }
         }
-        Customerd.exit(withError: ExitCode(code))
+        CommandLineInterface.exit(withError: ExitCode(code))
     }
 }
 

@@ -1,5 +1,5 @@
--- Which customers are under a hold now, since when, by whom and why, by the trail. The reason of a hold whose customer was
--- redacted later is gone.
+-- Which customers are under a hold now, since when, by whom and why, by the trail. The reason of a hold whose customer
+-- was redacted later is gone.
 --
 --   psql [-v app=UUID] -f sql/audit/customers_under_hold.sql
 

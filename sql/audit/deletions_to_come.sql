@@ -1,5 +1,5 @@
--- Which customers will be deleted within the next days, when, who scheduled it and why, by the trail. A scheduled deletion
--- may still be called off, moved, or refused at its time.
+-- Which customers will be deleted within the next days, when, who scheduled it and why, by the trail. A scheduled
+-- deletion may still be called off, moved, or refused at its time.
 --
 --   psql [-v days=7] [-v app=UUID] -f sql/audit/deletions_to_come.sql
 

@@ -1,6 +1,6 @@
 -- Whether the chain of an app is whole: recomputes every commitment and hash, and names the first entry that is broken.
--- The rules are those of docs/audit-chain.md. It trusts the functions of the schema audit, which could have been altered
--- together with the trail: `customerd audit verify` trusts nothing but the rows.
+-- The rules are those of docs/audit-chain.md. It trusts the functions of the schema audit, which could have been
+-- altered together with the trail: `customerd audit verify` trusts nothing but the rows.
 --
 --   psql -v app=UUID -f sql/audit/is_the_chain_whole.sql
 

@@ -1,6 +1,6 @@
--- A batch of demo customers with their records, in one statement: foreign keys are checked when it ends, so its parts may
--- come in any order. What looks random is SHA-256 of seed, run and row number, so the same seed makes the same data on
--- every server. Run by `customerd seed` with
+-- A batch of demo customers with their records, in one statement: foreign keys are checked when it ends, so its parts
+-- may come in any order. What looks random is SHA-256 of seed, run and row number, so the same seed makes the same data
+-- on every server. Run by `customerd seed` with
 --     $1 app, $2 seed, $3 run, $4 and $5 first and last number of the batch, $6 how many customers of all $7 have records
 --     that forbid deletion, $8 first names, $9 last names, $10 and $11 both as email addresses have them, $12 the region of
 --     each of a hundred customers, $13 phone numbers and $14 currencies by region.

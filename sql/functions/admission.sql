@@ -1,15 +1,9 @@
 -- Admission, step 1 of the protocol: may this write go on, and is it new? Authorization, then idempotency.
 --
--- Called for every write, before anything else (admit), and for every item of a bulk request (open_attempt). One round trip.
+-- Called for every write, before anything else (admit), and for every item of a bulk request (open_attempt). One round
+-- trip.
 -- Locks, in this order: those of authorization; then the attempt, which it never waits for. Commits asynchronously: WAL
 -- is one sequence, so when the unit of work is durable, this is too.
-
-CREATE OR REPLACE FUNCTION service.receipt(p_attempt service.attempts) RETURNS service.receipt
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN ROW(
-    (p_attempt).action, (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code,
-    (p_attempt).body)::service.receipt;
-COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
 
 CREATE OR REPLACE FUNCTION service.open_attempt(
     p_attempt service.attempts) RETURNS service.opened

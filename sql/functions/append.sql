@@ -4,45 +4,6 @@
 -- record what they did. Locks, in this order: the attempts by id, the head of the chain last. Commits synchronously.
 -- An array element with is_attempt is completed from its attempt row; others are whole entries.
 
-CREATE OR REPLACE FUNCTION service.lock_head(p_app_id uuid, p_may_wait boolean) RETURNS audit.heads
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    c_genesis CONSTANT bytea := decode(repeat('00', 32), 'hex');
-    v_head    audit.heads;
-BEGIN
-    LOOP
-        IF p_may_wait THEN
-            SELECT * INTO v_head FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE;
-        ELSE
-            SELECT * INTO v_head FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE SKIP LOCKED;
-        END IF;
-        IF FOUND OR EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
-            RETURN v_head;
-        END IF;
-        -- A chain that has entries has a head: making another would start the chain again. Both are looked at in one
-        -- snapshot, since the chain may have begun after the look above.
-        IF EXISTS (SELECT FROM audit.entries AS e WHERE e.app_id = p_app_id)
-           AND NOT EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
-            RAISE EXCEPTION 'the head of the chain of app % is missing', p_app_id USING ERRCODE = 'CD004';
-        END IF;
-        -- A chain that begins now: a concurrent beginning is waited for here.
-        INSERT INTO audit.heads (app_id, seq, hash) VALUES (p_app_id, 0, c_genesis) ON CONFLICT DO NOTHING;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION service.lock_head IS
-    'The head of a chain under its lock, made where the chain has none yet. NULL if it is locked and p_may_wait is false; CD004 if the chain has entries but no head.';
-
-CREATE OR REPLACE FUNCTION service.attempts_among(p_entries jsonb) RETURNS SETOF uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT (e.item ->> 'id')::uuid AS id
-    FROM jsonb_array_elements(p_entries) AS e (item)
-    WHERE (e.item ->> 'is_attempt')::boolean
-    ORDER BY id;
-END;
-COMMENT ON FUNCTION service.attempts_among(jsonb) IS 'The ids of those entries that have an attempt row, in the order in which attempts are locked.';
-
 CREATE OR REPLACE FUNCTION service.append(p_app_id uuid, p_entries jsonb, p_wait_ms int DEFAULT NULL)
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -58,34 +19,14 @@ DECLARE
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true),
             set_config('lock_timeout', coalesce(nullif(p_wait_ms, 0)::text, current_setting('lock_timeout')), true);
-    -- One by one by their key: a condition on an array of ids would be planned at each call, for the array's length.
-    IF v_may_wait THEN
-        v_locked := ARRAY(
-            SELECT a.attempt_id
-            FROM service.attempts_among(p_entries) AS w (id)
-            CROSS JOIN LATERAL (
-                SELECT o.attempt_id
-                FROM service.attempts AS o
-                WHERE o.app_id = p_app_id AND o.attempt_id = w.id
-                LIMIT 1
-                FOR UPDATE) AS a);
-    ELSE
-        v_locked := ARRAY(
-            SELECT a.attempt_id
-            FROM service.attempts_among(p_entries) AS w (id)
-            CROSS JOIN LATERAL (
-                SELECT o.attempt_id
-                FROM service.attempts AS o
-                WHERE o.app_id = p_app_id AND o.attempt_id = w.id
-                LIMIT 1
-                FOR UPDATE SKIP LOCKED) AS a);
-    END IF;
+    v_locked := service.lock_attempts(p_app_id, p_entries, v_may_wait);
     v_head := service.lock_head(p_app_id, v_may_wait);
     IF v_head.app_id IS NULL THEN
         RETURN;
     END IF;
 
-    FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
+    FOR v_item IN
+        SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         v_attempt := NULL;
         v_entry := NULL;
@@ -213,20 +154,15 @@ CREATE OR REPLACE FUNCTION service.append_each(p_app_id uuid, p_entries jsonb, p
 RETURNS SETOF service.appended
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c_kept CONSTANT text[] := '{id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
+    c_kept CONSTANT text[] := '{
+        id,is_attempt,fence,occurred_at,action,outcome,status_code,body,actor_key_id,idempotency_key}';
     v_item jsonb;
 BEGIN
     PERFORM set_config('lock_timeout', coalesce(p_wait_ms::text, current_setting('lock_timeout')), true);
     -- One by one, but in the lock order all the same: all attempts before the chain.
-    PERFORM
-    FROM service.attempts_among(p_entries) AS w (id)
-    CROSS JOIN LATERAL (
-        SELECT
-        FROM service.attempts AS o
-        WHERE o.app_id = p_app_id AND o.attempt_id = w.id
-        LIMIT 1
-        FOR UPDATE) AS a;
-    FOR v_item IN SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
+    PERFORM service.lock_attempts(p_app_id, p_entries, true);
+    FOR v_item IN
+        SELECT e.item FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS e (item, position) ORDER BY position
     LOOP
         BEGIN
             RETURN QUERY SELECT * FROM service.append(p_app_id, jsonb_build_array(v_item), p_wait_ms);

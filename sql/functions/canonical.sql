@@ -5,7 +5,8 @@
 -- standard SQL: names are bound at creation, and the planner inlines them, so that an entry is one expression and not
 -- thirty calls. STABLE, as extract and convert_to are: a function that claims more than its body isn't inlined.
 
--- The name comes by functions that are IMMUTABLE, so that the planner computes it once. The database is encoded in UTF-8.
+-- The name comes by functions that are IMMUTABLE, so that the planner computes it once. The database is encoded in
+-- UTF-8.
 CREATE OR REPLACE FUNCTION audit.member(name text, value text) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN int4send(octet_length(name)) || decode(name, 'escape')

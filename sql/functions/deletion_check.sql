@@ -1,7 +1,7 @@
 -- The deletion-check: what a DELETE would answer now.
 --
--- Called by CheckDeletion and by the dry run of a bulk request. Its verdict is that of a DELETE that is tried and rolled
--- back: it holds the locks of a DELETE for the time of the try, and waits for none.
+-- Called by CheckDeletion and by the dry run of a bulk request. Its verdict is that of a DELETE that is tried and
+-- rolled back: it holds the locks of a DELETE for the time of the try, and waits for none.
 
 CREATE OR REPLACE FUNCTION service.try_deletion(
     p_app_id uuid, p_customer_id uuid,

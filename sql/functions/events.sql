@@ -1,8 +1,9 @@
--- Events: the chain of an app as others are told of it. An event is a reading of an entry, so none is lost, none is invented,
--- and all have an order; nothing is written for it.
+-- Events: the chain of an app as others are told of it. An event is a reading of an entry, so none is lost, none is
+-- invented, and all have an order; nothing is written for it.
 --
--- Called by GET /api/v0/events and by the EventFeed, which looks for all listeners together once a second. Takes no locks.
--- An entry of whatever kind moves a reader on, so no call reads more than a thousand entries, and no index of events is needed.
+-- Called by GET /api/v0/events and by the EventFeed, which looks for all listeners together once a second. Takes no
+-- locks. An entry of whatever kind moves a reader on, so no call reads more than a thousand entries, and no index of
+-- events is needed.
 
 CREATE OR REPLACE FUNCTION service.event_type(p_action text, p_outcome text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -21,6 +22,14 @@ RETURN CASE p_outcome
     WHEN 'REFUSED' THEN CASE p_action WHEN 'customer.delete' THEN 'customer.deletion_refused' END END;
 COMMENT ON FUNCTION service.event_type(text, text) IS
     'The type of the event that an entry is; NULL for one that is none.';
+
+CREATE OR REPLACE FUNCTION service.event_types() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '{
+    customer.created,customer.updated,customer.status_changed,customer.archived,customer.unarchived,customer.deleted,
+    customer.deletion_refused,customer.redacted,customer.restored,customer.deletion_scheduled,
+    customer.deletion_cancelled}'::text[];
+COMMENT ON FUNCTION service.event_types() IS 'All types of events, in the order of docs/api.md.';
 
 CREATE OR REPLACE FUNCTION service.event(e audit.entries) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -6,8 +6,9 @@
 CREATE OR REPLACE FUNCTION audit.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Two exceptions. The first: subject data and its salt may be erased where a later entry declares the customer redacted. The
-    -- chain accepts a missing salt by the same rule, and it holds on a restored copy and on a logical replica too.
+    -- Two exceptions. The first: subject data and its salt may be erased where a later entry declares the customer
+    -- redacted. The chain accepts a missing salt by the same rule, and it holds on a restored copy and on a logical
+    -- replica too.
     IF TG_OP = 'UPDATE'
        AND NEW.before_image IS NULL AND NEW.reason IS NULL AND NEW.error_message IS NULL AND NEW.subject_salt IS NULL
        AND (to_jsonb(NEW) - '{before_image,reason,error_message,subject_salt}'::text[])
@@ -85,9 +86,9 @@ BEGIN
     FROM public.customers AS c
     WHERE c.app_id = NEW.app_id AND c.id = NEW.customer_id
     FOR KEY SHARE;
-    -- A record that was created before the archiving isn't new: a dump of the data is restored table by table, which brings
-    -- the archived customer before its records. What is created at this moment is new in any case, even in a transaction
-    -- that began before the archiving.
+    -- A record that was created before the archiving isn't new: a dump of the data is restored table by table, which
+    -- brings the archived customer before its records. What is created at this moment is new in any case, even in a
+    -- transaction that began before the archiving.
     IF v_archived_at IS NOT NULL
        AND (TG_OP = 'UPDATE' OR NEW.created_at >= v_archived_at OR NEW.created_at >= now()) THEN
         RAISE EXCEPTION 'the customer is archived and takes no new records'

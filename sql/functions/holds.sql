@@ -1,7 +1,7 @@
 -- Holds: what keeps a customer from being deleted and redacted.
 --
--- Called by the operations PlaceHold, ReleaseHold and GetHold, by a redaction (is_held) and by everything that deletes or
--- tries to (a hold whose time is over is removed first, since its foreign key would refuse for ever).
+-- Called by the operations PlaceHold, ReleaseHold and GetHold, by a redaction (is_held) and by everything that deletes
+-- or tries to (a hold whose time is over is removed first, since its foreign key would refuse for ever).
 -- Locks, in this order: the customer, the hold.
 
 CREATE OR REPLACE FUNCTION service.legal_hold(h public.legal_holds) RETURNS text
@@ -40,11 +40,11 @@ BEGIN
     WHERE c.app_id = p_app_id AND c.id = p_customer_id
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
+        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_not_found);
     ELSIF service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', 412, p_mismatch, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch, service.image(v_customer));
     ELSIF p_until <= clock_timestamp() THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', 400, p_past, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'INVALID', p_past, service.image(v_customer));
     END IF;
     -- What the entry tells of the reason is subject data, as that of the header is.
     UPDATE service.attempts AS a
@@ -59,7 +59,7 @@ BEGIN
             placed_by = excluded.placed_by
     RETURNING * INTO v_hold;
     RETURN service.finish(
-        p_app_id, p_attempt_id, 'SUCCEEDED', 200, service.legal_hold(v_hold), service.image(v_customer),
+        p_app_id, p_attempt_id, 'SUCCEEDED', service.legal_hold(v_hold), service.image(v_customer),
         jsonb_build_object('hold', jsonb_build_object('until', service.rfc3339(v_hold.until))));
 END
 $$;
@@ -80,19 +80,19 @@ BEGIN
     WHERE c.app_id = p_app_id AND c.id = p_customer_id
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
+        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_not_found);
     ELSIF service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', 412, p_mismatch, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch, service.image(v_customer));
     END IF;
     DELETE FROM public.legal_holds AS h
     WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id
     RETURNING * INTO v_hold;
     -- One whose time is over is gone for clients.
     IF NOT FOUND OR v_hold.until <= clock_timestamp() THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_no_hold, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_no_hold, service.image(v_customer));
     END IF;
     RETURN service.finish(
-        p_app_id, p_attempt_id, 'SUCCEEDED', 200, service.legal_hold(v_hold), service.image(v_customer));
+        p_app_id, p_attempt_id, 'SUCCEEDED', service.legal_hold(v_hold), service.image(v_customer));
 END
 $$;
 COMMENT ON FUNCTION service.release_hold IS 'Removes the hold of a customer, and answers with it.';

@@ -53,7 +53,7 @@ COMMENT ON FUNCTION service.audit_proof(audit.entries) IS
 -- Called by the list of customers. Folded first and then escaped, because folding makes a wildcard of a full-width one.
 CREATE OR REPLACE FUNCTION service.containing(p_text text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '%' || replace(replace(replace(service.fold(p_text), '\', '\\'), '%', '\%'), '_', '\_') || '%';
+RETURN '%' || replace(replace(replace(service.caseless(p_text), '\', '\\'), '%', '\%'), '_', '\_') || '%';
 COMMENT ON FUNCTION service.containing(text) IS
     'A pattern for LIKE that matches what contains a text, as the searchable columns hold it.';
 

@@ -1,8 +1,8 @@
 -- Reapplication: does again, after a restore from an older backup, what a later export of the trail says was done.
 --
--- Called by `customerd reapply`, as the owner, once for each entry that the database doesn't know. The change and its entry
--- are one transaction, as those of other commands are. Locks, in this order: those of a redaction, or the customer, then the
--- hold; the head of the chain last.
+-- Called by `customerd reapply`, as the owner, once for each entry that the database doesn't know. The change and its
+-- entry are one transaction, as those of other commands are. Locks, in this order: those of a redaction, or the
+-- customer, then the hold; the head of the chain last.
 
 CREATE OR REPLACE FUNCTION service.record_reapplication(
     p_app_id uuid, p_original jsonb, p_outcome text, p_image text, p_request jsonb, p_failure jsonb DEFAULT '{}')
@@ -93,7 +93,7 @@ BEGIN
             'request', jsonb_build_object('reapplied_from', p_original ->> 'id'));
         PERFORM service.open_attempt(v_attempt);
         v_receipt := service.redact(
-            p_app_id, v_attempt.attempt_id, v_customer_id, 1000, NULL, '', 412, '', 'the customer is under a hold');
+            p_app_id, v_attempt.attempt_id, v_customer_id, 1000, NULL, '', '', 'the customer is under a hold');
         PERFORM service.append(p_app_id, jsonb_build_array(jsonb_build_object(
             'id', v_attempt.attempt_id, 'is_attempt', true)));
         IF v_receipt.outcome <> 'SUCCEEDED' THEN

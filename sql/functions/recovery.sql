@@ -1,8 +1,8 @@
--- Recovery: finishes attempts that no instance finishes any more, folds floods, forgets expired answers. What began in the
--- future began before the clock stepped back, and is over.
+-- Recovery: finishes attempts that no instance finishes any more, folds floods, forgets expired answers. What began in
+-- the future began before the clock stepped back, and is over.
 --
--- Called by the Recovery service of every instance, at start and every second: overdue first, then recover app by app, so
--- that a chain that can't be appended to fails alone. Two at once are harmless.
+-- Called by the Recovery service of every instance, at start and every second: overdue first, then recover app by app,
+-- so that a chain that can't be appended to fails alone. Two at once are harmless.
 -- Locks, in this order: attempts by id, skipping locked ones; floods; the head of the chain last.
 
 CREATE OR REPLACE FUNCTION service.release(p_attempts uuid[]) RETURNS SETOF uuid
@@ -92,7 +92,7 @@ BEGIN
             v_flood.entry || jsonb_build_object(
                 'id', v_flood.entry_id,
                 'outcome', v_flood.kind,
-                'status_code', CASE v_flood.kind WHEN 'UNAUTHENTICATED' THEN 401 ELSE 429 END,
+                'status_code', service.status_code(v_flood.kind::service.ending),
                 'request', (v_flood.entry -> 'request') || jsonb_build_object('folded', v_flood.folded)));
     END LOOP;
     IF v_entries <> '[]' THEN

@@ -1,13 +1,12 @@
 -- Redaction: erases the personal data of a customer, living or deleted, everywhere.
 --
 -- The entry comes first. redact erases the row and the first stored answers, and finishes the attempt; its entry then
--- declares that the subject data of every earlier entry of the customer is erased; after that erase does so, in batches
--- of short transactions, resumed by any instance. Readers skip what is to be erased from the first moment. Order is
--- decided by locks and by seq, never by a clock.
+-- declares that the subject data of every earlier entry of the customer is erased; after that erase does so
+-- (erasure.sql). Order is decided by locks and by seq, never by a clock.
 --
--- Called by the operation RedactCustomer (redact, erase) and by recovery (erase).
--- Locks, in this order: the advisory lock of the app's redactions, the schedule, the customer, attempts of bulk requests by id, the row
--- of service.redactions, the customer's attempts (skipping those that are locked, which may wait for the customer).
+-- Called by the operation RedactCustomer. Locks, in this order: the advisory lock of the app's redactions, the
+-- schedule, the customer, attempts of bulk requests by id, the row of service.redactions, the customer's attempts
+-- (skipping those that are locked, which may wait for the customer).
 
 CREATE OR REPLACE FUNCTION service.await_redactions(p_app_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -16,61 +15,12 @@ $$;
 COMMENT ON FUNCTION service.await_redactions IS
     'Until the end of the transaction no redaction of the app is under way, so that what it reads next is not about to be erased.';
 
-CREATE OR REPLACE FUNCTION service.redact_bulk_answers(
-    p_app_id uuid, p_customer_id uuid, p_attempt_id uuid DEFAULT NULL) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.attempts AS a
-    SET body = (
-        SELECT '{"results":[' || string_agg(
-            CASE WHEN r.item ->> 'id' = p_customer_id::text AND r.item -> 'customer' IS NOT NULL
-                 THEN format('{"id":%s,"statusCode":%s,"customer":%s}',
-                             r.item -> 'id', r.item -> 'statusCode', service.redacted((r.item -> 'customer')::text))
-                 ELSE r.item::text END, ',' ORDER BY r.position) || ']}'
-        FROM json_array_elements(a.body::json -> 'results') WITH ORDINALITY AS r (item, position))
-    WHERE a.app_id = p_app_id AND a.action = 'customer.bulk-delete' AND a.customer_id IS NULL
-      AND a.attempt_id IN (
-          SELECT o.attempt_id
-          FROM service.attempts AS o
-          WHERE o.app_id = p_app_id AND o.action = 'customer.bulk-delete' AND o.customer_id IS NULL
-            AND o.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN o.body) > 0
-            AND (p_attempt_id IS NULL OR o.attempt_id = p_attempt_id)
-          ORDER BY o.attempt_id
-          FOR UPDATE)
-$$;
-COMMENT ON FUNCTION service.redact_bulk_answers IS
-    'Erases the personal data of a customer from the stored answers of bulk requests, or of one of them.';
-
-CREATE OR REPLACE FUNCTION service.redact_attempts(
-    p_app_id uuid, p_customer_id uuid, p_except uuid, p_limit int) RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH redacted AS (
-        UPDATE service.attempts AS a
-        SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
-            before_image = NULL,
-            fingerprint = NULL,
-            entry = a.entry - 'reason',
-            failure = a.failure - 'error_message',
-            is_redacted = true
-        FROM (SELECT o.attempt_id
-              FROM service.attempts AS o
-              WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
-                AND NOT o.is_redacted
-              ORDER BY o.attempt_id
-              LIMIT p_limit
-              FOR UPDATE SKIP LOCKED) AS found
-        WHERE a.app_id = p_app_id AND a.attempt_id = found.attempt_id
-        RETURNING 1)
-    SELECT count(*) FROM redacted
-$$;
-COMMENT ON FUNCTION service.redact_attempts IS
-    'Erases the personal data of a customer from attempts, all but one, except those that a transaction has locked: a running one waits for the customer, and finds it redacted.';
-
 CREATE OR REPLACE FUNCTION service.known_record(p_app_id uuid, p_customer_id uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(
         (SELECT service.redacted(r.record)
          FROM service.redactions AS r
-         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.record IS NOT NULL
+         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
            AND NOT EXISTS (SELECT
                            FROM audit.entries AS e
                            WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
@@ -104,7 +54,7 @@ COMMENT ON FUNCTION service.known_record IS
 
 CREATE OR REPLACE FUNCTION service.redact(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_batch int, p_entity_tags text[],
-    p_not_found text, p_mismatch_status int, p_mismatch text, p_held text) RETURNS service.receipt
+    p_not_found text, p_mismatch text, p_held text) RETURNS service.receipt
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -113,24 +63,29 @@ DECLARE
     v_record    text;
     v_erased_to bigint;
     v_left      bigint;
+    v_ending    service.ending;
 BEGIN
     -- One at a time in an app, and no restore or bulk answer is made meanwhile.
     PERFORM pg_advisory_xact_lock(hashtextextended('redaction ' || p_app_id, 0));
 
     -- In the order in which a schedule is changed: before the customer.
-    PERFORM FROM service.scheduled_deletions AS s WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id FOR UPDATE;
+    PERFORM
+    FROM service.scheduled_deletions AS s
+    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
+    FOR UPDATE;
 
     -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
     SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
-    IF FOUND AND p_entity_tags IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
-        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+    IF FOUND AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
+        RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);
     ELSIF service.is_held(p_app_id, p_customer_id) THEN
-        RETURN service.finish(
-            p_app_id, p_attempt_id, 'CONFLICT', 409, p_held, service.image(v_customer));
+        RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_held, service.image(v_customer));
     END IF;
     -- One whose time is over no longer holds, and its reason is personal data.
     DELETE FROM public.legal_holds AS h WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id;
-    UPDATE service.scheduled_deletions AS s SET reason = NULL WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
+    UPDATE service.scheduled_deletions AS s
+    SET reason = NULL
+    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
     v_now := clock_timestamp();
     UPDATE public.customers AS c
     SET first_name = '[redacted]', last_name = '', email = NULL, phone_number = '', redacted_at = v_now,
@@ -141,11 +96,11 @@ BEGIN
     IF NOT FOUND THEN
         v_record := service.known_record(p_app_id, p_customer_id);
         IF v_record IS NULL THEN
-            RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', 404, p_not_found);
-        ELSIF p_entity_tags IS NOT NULL AND service.etag(coalesce(
+            RETURN service.finish(p_app_id, p_attempt_id, 'NOT_FOUND', p_not_found);
+        ELSIF service.etag(coalesce(
             (SELECT service.imaged_record(d.before_image) FROM service.last_deletion(p_app_id, p_customer_id) AS d),
             v_record)) <> ALL (p_entity_tags) THEN
-            RETURN service.finish(p_app_id, p_attempt_id, 'CONFLICT', p_mismatch_status, p_mismatch);
+            RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);
         END IF;
     END IF;
 
@@ -168,94 +123,9 @@ BEGIN
           FROM audit.entries AS e
           WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id AND e.seq > v_erased_to
           LIMIT p_batch + 1) AS entries;
-    RETURN service.finish(
-        p_app_id, p_attempt_id, 'SUCCEEDED', CASE WHEN v_left > p_batch THEN 202 ELSE 200 END, v_record);
+    v_ending := CASE WHEN v_left > p_batch THEN 'ACCEPTED' ELSE 'SUCCEEDED' END;
+    RETURN service.finish(p_app_id, p_attempt_id, v_ending, v_record);
 END
 $$;
 COMMENT ON FUNCTION service.redact IS
-    'Erases the personal data of a living or deleted customer from its row and its stored answers, and decides that the trail loses it too. 202 when the trail holds more than one batch.';
-
-CREATE OR REPLACE FUNCTION service.declare_redaction(
-    p_app_id uuid, p_customer_id uuid, p_attempt_id uuid, p_seq bigint) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.redactions AS r
-    SET entry_seq = p_seq
-    FROM (SELECT o.app_id, o.customer_id
-          FROM service.redactions AS o
-          WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id = p_attempt_id
-          FOR UPDATE SKIP LOCKED) AS found
-    WHERE r.app_id = found.app_id AND r.customer_id = found.customer_id
-$$;
-COMMENT ON FUNCTION service.declare_redaction IS
-    'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append, which waits for nothing here: if the row is locked, service.redaction_seq finds the entry.';
-
-CREATE OR REPLACE FUNCTION service.redaction_seq(r service.redactions) RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(
-        (r).entry_seq, (SELECT e.seq FROM audit.entries AS e WHERE e.app_id = (r).app_id AND e.id = (r).attempt_id))
-$$;
-COMMENT ON FUNCTION service.redaction_seq(service.redactions) IS
-    'seq of the entry that declares the redaction; NULL until it is appended.';
-
-CREATE OR REPLACE FUNCTION service.is_under_redaction(p_app_id uuid, p_customer_id uuid, p_seq bigint) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN EXISTS (
-    SELECT
-    FROM service.redactions AS r
-    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
-      AND NOT r.is_erased AND (r.entry_seq IS NULL OR r.entry_seq > p_seq));
-COMMENT ON FUNCTION service.is_under_redaction IS
-    'Whether an entry holds personal data that a redaction is about to erase, so that readers skip it.';
-
-CREATE OR REPLACE FUNCTION service.erase(p_app_id uuid, p_customer_id uuid, p_limit int) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_redaction service.redactions;
-    v_erased_to bigint;
-    v_attempts  bigint;
-BEGIN
-    SELECT * INTO v_redaction
-    FROM service.redactions AS r
-    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND NOT r.is_erased
-    FOR UPDATE SKIP LOCKED;
-    v_redaction.entry_seq := service.redaction_seq(v_redaction);
-    IF v_redaction.entry_seq IS NULL THEN
-        -- Done, not declared yet, or another instance is doing it.
-        RETURN coalesce((SELECT r.is_erased FROM service.redactions AS r
-                         WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
-    END IF;
-    v_attempts := service.redact_attempts(p_app_id, p_customer_id, v_redaction.attempt_id, p_limit);
-    WITH batch AS (
-        SELECT e.seq
-        FROM audit.entries AS e
-        WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
-          AND e.seq > v_redaction.erased_to AND e.seq < v_redaction.entry_seq
-        ORDER BY e.seq
-        LIMIT p_limit),
-    erased AS (
-        UPDATE audit.entries AS e
-        SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
-        FROM batch
-        WHERE e.app_id = p_app_id AND e.seq = batch.seq AND e.subject_salt IS NOT NULL)
-    SELECT max(batch.seq) INTO v_erased_to FROM batch;
-    UPDATE service.redactions AS r
-    SET erased_to = coalesce(v_erased_to, r.erased_to), entry_seq = v_redaction.entry_seq,
-        is_erased = v_erased_to IS NULL AND v_attempts = 0
-    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id
-    RETURNING * INTO v_redaction;
-    RETURN v_redaction.is_erased;
-END
-$$;
-COMMENT ON FUNCTION service.erase IS
-    'Erases a batch of what a declared redaction takes: stored answers and subject data of earlier entries. Returns whether nothing is left. Any instance, any time; two at once are harmless.';
-
-CREATE OR REPLACE FUNCTION service.erase_next(p_app_id uuid, p_limit int) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(bool_and(service.erase(r.app_id, r.customer_id, p_limit)), true)
-    FROM (SELECT o.app_id, o.customer_id
-          FROM service.redactions AS o
-          WHERE o.app_id = p_app_id AND NOT o.is_erased AND service.redaction_seq(o) IS NOT NULL
-          ORDER BY o.customer_id
-          LIMIT 1) AS r
-$$;
-COMMENT ON FUNCTION service.erase_next IS 'One batch of an app''s unfinished redactions. Returns whether nothing is left of it.';
+    'Erases the personal data of a living or deleted customer from its row and its stored answers, and decides that the trail loses it too. ACCEPTED when the trail holds more than one batch.';

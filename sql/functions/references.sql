@@ -31,7 +31,8 @@ BEGIN
                next.effect,
                CASE next.action WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' END,
                k.referencing,
-               CASE WHEN next.effect = 'UPDATE' THEN CASE s.effect WHEN 'DELETE' THEN k.set_columns ELSE k.conkey END END
+               CASE WHEN next.effect = 'UPDATE'
+                    THEN CASE s.effect WHEN 'DELETE' THEN k.set_columns ELSE k.conkey END END
         FROM closure AS s
         CROSS JOIN (VALUES (false), (true)) AS side (is_own)
         JOIN keys AS k
@@ -39,7 +40,8 @@ BEGIN
                   ELSE k.referenced = s.relation
                        AND (s.effect = 'DELETE' OR s.effect = 'UPDATE' AND k.confkey && s.changed) END
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN side.is_own THEN 'k' WHEN s.effect = 'DELETE' THEN k.confdeltype ELSE k.confupdtype END) AS how (action)
+            SELECT CASE WHEN side.is_own THEN 'k' WHEN s.effect = 'DELETE' THEN k.confdeltype
+                        ELSE k.confupdtype END) AS how (action)
         CROSS JOIN LATERAL (
             SELECT how.action,
                    CASE WHEN how.action = 'k' THEN 'CHECK'
@@ -104,7 +106,8 @@ BEGIN
         FROM service.key_closure() AS c
         JOIN pg_constraint AS k ON k.oid = c.key
         JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (c.changed)
-        WHERE c.effect = 'UPDATE' AND c.relation = coalesce(pg_partition_root(v_table), v_table) AND a.attname = p_column
+        WHERE c.effect = 'UPDATE' AND c.relation = coalesce(pg_partition_root(v_table), v_table)
+          AND a.attname = p_column
         ORDER BY k.conname
         LIMIT 1;
     ELSIF EXISTS (

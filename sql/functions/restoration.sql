@@ -1,7 +1,8 @@
 -- Restoration: what brings a deleted customer back from the before-image of its last deletion.
 --
--- Called by the operation RestoreCustomer, in its unit of work. Locks, in this order: the app's redactions (shared), the
--- deletion's attempt, the customer's key by inserting it, the head of the chain if the deletion's entry is missing.
+-- Called by the operation RestoreCustomer, in its unit of work. Locks, in this order: the app's redactions (shared),
+-- the customer if it is there; the deletion's attempt and, if that lacks its entry, the head of the chain; the
+-- customer's key, by inserting it.
 
 CREATE OR REPLACE FUNCTION service.record_deletion(p_app_id uuid, p_customer_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,8 +1,8 @@
 -- Retention: erases the context of entries that are older than so many days: who asked from where, with which headers.
 --
--- The entry comes first, as for a redaction: trail.retention declares up to which seq the context is erased; then it is, in
--- batches of short transactions. Called by the Retention service of every instance, at start and every hour; two at once are
--- harmless. Locks, in this order: the row of service.retentions, the head of the chain last.
+-- The entry comes first, as for a redaction: trail.retention declares up to which seq the context is erased; then it
+-- is, in batches of short transactions. Called by the Retention service of every instance, at start and every hour; two
+-- at once are harmless. Locks, in this order: the row of service.retentions, the head of the chain last.
 
 CREATE OR REPLACE FUNCTION service.retention_apps() RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,7 +1,8 @@
 -- The Merkle tree over a chain (RFC 9162, section 2.1): its full tiles become rows of audit.nodes.
 --
--- Called by service.append after each 256th entry, under the lock of the chain's head. Takes no locks of its own. Hashes are
--- put in order by subqueries: an ORDER BY within string_agg sorts the hashes themselves, which takes twice as long.
+-- Called by service.append after each 256th entry, under the lock of the chain's head. Takes no locks of its own.
+-- Hashes are put in order by subqueries: an ORDER BY within string_agg sorts the hashes themselves, which takes twice
+-- as long.
 
 CREATE OR REPLACE FUNCTION audit.tile_root(hashes bytea) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,11 +1,17 @@
 -- The unit of work, step 2 of the protocol: one transaction that holds the change, its before-image and its receipt.
 --
---     BEGIN · hold(attempt, fence) · the statements of the operation · finish(…) · COMMIT
+--     BEGIN · enter(attempt, fence) · the statements of the operation · finish(…) · COMMIT
 --
 -- Called by every operation that changes something, in one pipelined trip; settle by the resolver of a COMMIT in doubt.
 -- Locks, in this order: the attempt, then the customer. Commits synchronously.
 
-CREATE OR REPLACE FUNCTION service.hold(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
+CREATE OR REPLACE FUNCTION service.receipt(p_attempt service.attempts) RETURNS service.receipt
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN ROW(
+    (p_attempt).customer_id, (p_attempt).outcome, (p_attempt).status_code, (p_attempt).body)::service.receipt;
+COMMENT ON FUNCTION service.receipt(service.attempts) IS 'The receipt of a finished attempt.';
+
+CREATE OR REPLACE FUNCTION service.enter(p_app_id uuid, p_attempt_id uuid, p_fence int, p_budget_ms int) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_trace text;
@@ -27,14 +33,30 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION service.hold IS
+COMMENT ON FUNCTION service.enter IS
     'Opens a unit of work: locks its attempt, and raises CD001 unless it is running under this fence, so that a stalled request whose lease was taken over can never commit.';
+
+CREATE OR REPLACE FUNCTION service.status_code(p_ending service.ending) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE p_ending
+    WHEN 'SUCCEEDED' THEN 200 WHEN 'CREATED' THEN 201 WHEN 'ACCEPTED' THEN 202 WHEN 'EMPTY' THEN 204
+    WHEN 'REFUSED' THEN 400 WHEN 'INVALID' THEN 400 WHEN 'UNAUTHENTICATED' THEN 401 WHEN 'FORBIDDEN' THEN 403
+    WHEN 'NOT_FOUND' THEN 404 WHEN 'CONFLICT' THEN 409 WHEN 'MISMATCH' THEN 412 WHEN 'RATE_LIMITED' THEN 429
+    WHEN 'FAILED' THEN 500 END;
+COMMENT ON FUNCTION service.status_code(service.ending) IS
+    'The HTTP status of what the database stores: the only place in SQL that knows any.';
+
+CREATE OR REPLACE FUNCTION service.outcome_of(p_ending service.ending) RETURNS service.outcome
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN p_ending IN ('CREATED', 'ACCEPTED', 'EMPTY') THEN 'SUCCEEDED'
+            WHEN p_ending = 'MISMATCH' THEN 'CONFLICT'
+            ELSE p_ending::text END::service.outcome;
+COMMENT ON FUNCTION service.outcome_of(service.ending) IS 'What the trail calls an ending.';
 
 CREATE OR REPLACE FUNCTION service.finish(
     p_app_id       uuid,
     p_attempt_id   uuid,
-    p_outcome      service.outcome,
-    p_status_code  int,
+    p_ending       service.ending,
     p_body         text,
     p_before_image text DEFAULT NULL,
     p_request      jsonb DEFAULT NULL,
@@ -42,12 +64,13 @@ CREATE OR REPLACE FUNCTION service.finish(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+    v_outcome CONSTANT service.outcome := service.outcome_of(p_ending);
     v_attempt service.attempts;
 BEGIN
     UPDATE service.attempts AS a
-    SET outcome = p_outcome, status_code = p_status_code, body = p_body, before_image = p_before_image,
-        finished_at = clock_timestamp(),
-        is_current = p_outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND'),
+    SET outcome = v_outcome, status_code = service.status_code(p_ending), body = p_body,
+        before_image = p_before_image, finished_at = clock_timestamp(),
+        is_current = v_outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND'),
         customer_id = coalesce(p_customer_id, a.customer_id),
         entry = CASE WHEN p_request IS NULL THEN a.entry
                      ELSE jsonb_set(a.entry, '{request}', coalesce(a.entry -> 'request', '{}') || p_request) END
@@ -56,7 +79,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the attempt is already finished' USING ERRCODE = 'CD002';
     END IF;
-    IF p_outcome = 'NOT_FOUND' AND v_attempt.action = 'customer.delete' AND EXISTS (
+    IF v_outcome = 'NOT_FOUND' AND v_attempt.action = 'customer.delete' AND EXISTS (
         SELECT FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = v_attempt.customer_id)
     THEN
         RAISE EXCEPTION 'a trigger or row-security policy prevented the deletion' USING ERRCODE = 'CD003';

@@ -15,7 +15,8 @@ SELECT e.app_id,
        e.ip,
        CASE e.outcome
            WHEN 'SUCCEEDED' THEN 'deleted'
-           WHEN 'REFUSED' THEN 'refused: rows of ' || e.referencing_table || ' refer to it (' || e.constraint_name || ')'
+           WHEN 'REFUSED'
+           THEN 'refused: rows of ' || e.referencing_table || ' refer to it (' || e.constraint_name || ')'
            WHEN 'NOT_FOUND' THEN 'no such customer'
            WHEN 'INVALID' THEN 'malformed request: ' || coalesce(e.error_message, '')
            WHEN 'UNAUTHENTICATED' THEN 'wrong credentials'

@@ -1,13 +1,7 @@
--- Webhooks: management, and the steps of a delivery. The HTTP call lies between claim_webhooks and record_deliveries, and holds
--- no session.
+-- Webhooks: their management.
 --
--- Called by the operations on webhooks, in their unit of work, and by the WebhookDeliverer of every instance.
--- Locks, in this order: the attempt (by the unit of work), the app's list of webhooks, the webhook; the head of the chain last.
-
-CREATE OR REPLACE FUNCTION service.event_types() RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '{customer.created,customer.updated,customer.status_changed,customer.archived,customer.unarchived,customer.deleted,customer.deletion_refused,customer.redacted,customer.restored,customer.deletion_scheduled,customer.deletion_cancelled}'::text[];
-COMMENT ON FUNCTION service.event_types() IS 'All types of events, in the order of docs/api.md.';
+-- Called by the operations on webhooks, in their unit of work. Locks, in this order: the attempt (by the unit of work),
+-- the app's list of webhooks, the webhook.
 
 CREATE OR REPLACE FUNCTION service.webhook(w service.webhooks) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -21,20 +15,6 @@ RETURN (
                  service.rfc3339(w.created_at) AS "createdAt") AS r);
 COMMENT ON FUNCTION service.webhook(service.webhooks) IS 'A webhook as the API renders it, without its secret.';
 
-CREATE OR REPLACE FUNCTION service.webhook_delivery(d service.webhook_deliveries) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT d.seq,
-                 d.event_id AS id,
-                 d.type,
-                 d.attempt,
-                 d.status_code,
-                 d.error,
-                 d.duration_ms,
-                 service.rfc3339(d.at) AS at) AS r);
-COMMENT ON FUNCTION service.webhook_delivery(service.webhook_deliveries) IS 'An attempt to deliver, as the API renders it.';
-
 CREATE OR REPLACE FUNCTION service.list_webhooks(p_app_id uuid, p_id uuid DEFAULT NULL) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT service.webhook(w)
@@ -43,21 +23,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY w.created_at, w.id
 $$;
 COMMENT ON FUNCTION service.list_webhooks IS 'The webhooks of an app, or one of them, in the order in which they were made.';
-
-CREATE OR REPLACE FUNCTION service.list_webhook_deliveries(p_app_id uuid, p_id uuid, p_limit int) RETURNS SETOF text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((
-               SELECT string_agg(service.webhook_delivery(d), ',' ORDER BY d.number DESC)
-               FROM (SELECT *
-                     FROM service.webhook_deliveries AS o
-                     WHERE o.app_id = w.app_id AND o.webhook_id = w.id
-                     ORDER BY o.number DESC
-                     LIMIT p_limit) AS d), '')
-    FROM service.webhooks AS w
-    WHERE w.app_id = p_app_id AND w.id = p_id
-$$;
-COMMENT ON FUNCTION service.list_webhook_deliveries IS
-    'The last attempts of a webhook, newest first, separated by commas. No row when there is no such webhook.';
 
 CREATE OR REPLACE FUNCTION service.create_webhook(
     p_app_id uuid, p_id uuid, p_url text, p_types text[], p_description text, p_secret bytea) RETURNS text
@@ -119,26 +84,6 @@ END
 $$;
 COMMENT ON FUNCTION service.delete_webhook IS 'Deletes a webhook and its history. False when there is none.';
 
-CREATE OR REPLACE FUNCTION service.rotate_webhook_secret(p_app_id uuid, p_id uuid, p_secret bytea, p_overlap interval)
-RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_webhook service.webhooks;
-BEGIN
-    UPDATE service.webhooks AS w
-    SET secret = p_secret,
-        previous_secret = CASE WHEN p_overlap > '0' THEN w.secret END,
-        previous_secret_expires_at = CASE WHEN p_overlap > '0' THEN clock_timestamp() + p_overlap END,
-        fence = w.fence + 1,
-        lease_expires_at = NULL
-    WHERE w.app_id = p_app_id AND w.id = p_id
-    RETURNING * INTO v_webhook;
-    RETURN CASE WHEN FOUND THEN service.webhook(v_webhook) END;
-END
-$$;
-COMMENT ON FUNCTION service.rotate_webhook_secret IS
-    'Gives a webhook another secret; deliveries are signed with the old one too during the overlap. NULL when there is none.';
-
 CREATE OR REPLACE FUNCTION service.replay_webhook(p_app_id uuid, p_id uuid, p_after bigint) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -154,175 +99,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.replay_webhook IS 'Moves a webhook to another place in the chain, back or forth to its end. NULL when there is none.';
-
-CREATE OR REPLACE FUNCTION service.webhook_to_ping(p_app_id uuid, p_id uuid)
-RETURNS TABLE (url text, secret bytea, previous_secret bytea, now text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT w.url, w.secret,
-           CASE WHEN w.previous_secret_expires_at > statement_timestamp() THEN w.previous_secret END,
-           service.rfc3339(statement_timestamp())
-    FROM service.webhooks AS w
-    WHERE w.app_id = p_app_id AND w.id = p_id
-$$;
-COMMENT ON FUNCTION service.webhook_to_ping IS 'What a ping is sent with. No row when there is no such webhook.';
-
-CREATE OR REPLACE FUNCTION service.claim_webhooks(p_claim uuid, p_limit int, p_failing_limit int, p_lease interval)
-RETURNS TABLE (
-    app_id uuid, id uuid, fence int, url text, types text[], secret bytea, previous_secret bytea, after_seq bigint,
-    failures int)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH due AS (
-        SELECT w.app_id, w.id, w.failures,
-               row_number() OVER (PARTITION BY w.failures > 0 ORDER BY w.retry_at NULLS FIRST, w.after_seq) AS place
-        FROM service.webhooks AS w
-        JOIN audit.heads AS h ON h.app_id = w.app_id
-        WHERE w.status = 'ENABLED' AND h.seq > w.after_seq
-          AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= statement_timestamp() OR w.claim = p_claim
-               -- Granted before the clock stepped back.
-               OR w.lease_expires_at > statement_timestamp() + 2 * p_lease)
-          AND (w.retry_at IS NULL OR w.retry_at <= statement_timestamp()
-               OR w.retry_at > statement_timestamp() + interval '2 hours')),
-    free AS (
-        SELECT w.app_id, w.id
-        FROM service.webhooks AS w
-        JOIN due AS d ON d.app_id = w.app_id AND d.id = w.id
-        WHERE d.failures = 0 OR d.place <= p_failing_limit
-        ORDER BY d.failures > 0, d.place
-        LIMIT p_limit
-        FOR UPDATE OF w SKIP LOCKED)
-    UPDATE service.webhooks AS w
-    SET fence = w.fence + 1, lease_expires_at = clock_timestamp() + p_lease, claim = p_claim, records = 0
-    FROM free
-    WHERE w.app_id = free.app_id AND w.id = free.id AND w.status = 'ENABLED'
-      AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= clock_timestamp() OR w.claim = p_claim
-           OR w.lease_expires_at > clock_timestamp() + 2 * p_lease)
-    RETURNING w.app_id, w.id, w.fence, w.url, w.types, w.secret,
-              CASE WHEN w.previous_secret_expires_at > clock_timestamp() THEN w.previous_secret END,
-              w.after_seq, w.failures
-$$;
-COMMENT ON FUNCTION service.claim_webhooks IS
-    'Leases webhooks that have something to deliver and that no instance delivers, those that don''t fail first. Each is the caller''s under the returned fence until the lease ends. A claim whose answer was lost is made again under the same id: what it granted isn''t locked up until the lease ends.';
-
-CREATE OR REPLACE FUNCTION service.note_deliveries(
-    p_app_id uuid, p_id uuid, p_deliveries jsonb, p_fence int DEFAULT NULL, p_record int DEFAULT NULL) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH counted AS (
-        UPDATE service.webhooks AS w
-        SET deliveries = w.deliveries + jsonb_array_length(p_deliveries)
-        WHERE w.app_id = p_app_id AND w.id = p_id
-        RETURNING w.deliveries - jsonb_array_length(p_deliveries) AS before)
-    INSERT INTO service.webhook_deliveries AS h
-        (app_id, webhook_id, slot, number, seq, event_id, type, attempt, status_code, error, duration_ms, at, fence, record)
-    SELECT p_app_id, p_id, (c.before + i.position) % 1000, c.before + i.position, i.seq, i.id, i.type, i.attempt,
-           i.status_code, i.error, i.duration_ms, clock_timestamp() - make_interval(secs => i.ago_ms / 1000.0),
-           p_fence, p_record
-    FROM counted AS c
-    CROSS JOIN ROWS FROM (jsonb_to_recordset(p_deliveries) AS (
-            seq bigint, id uuid, type text, attempt int, status_code int, error text, duration_ms int, ago_ms int))
-        WITH ORDINALITY AS i (seq, id, type, attempt, status_code, error, duration_ms, ago_ms, position)
-    ON CONFLICT ON CONSTRAINT webhook_deliveries_pkey DO UPDATE
-        SET number = excluded.number, seq = excluded.seq, event_id = excluded.event_id, type = excluded.type,
-            attempt = excluded.attempt, status_code = excluded.status_code, error = excluded.error,
-            duration_ms = excluded.duration_ms, at = excluded.at, fence = excluded.fence, record = excluded.record
-$$;
-COMMENT ON FUNCTION service.note_deliveries IS
-    'Adds at most a thousand attempts to the history of a webhook, in place of the oldest.';
-
-CREATE OR REPLACE FUNCTION service.record_deliveries(
-    p_app_id     uuid,
-    p_id         uuid,
-    p_fence      int,
-    -- 1, 2, 3 … under this fence; the same when the answer was lost and the record is made again.
-    p_record     int,
-    p_deliveries jsonb,
-    p_after      bigint,
-    -- NULL ends the lease.
-    p_lease      interval,
-    p_failures   int,
-    p_retry_in   interval,
-    p_is_gone    boolean) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    c_patience CONSTANT interval := '3 days';
-    v_now      timestamptz := clock_timestamp();
-    v_webhook  service.webhooks;
-BEGIN
-    SELECT * INTO v_webhook FROM service.webhooks AS w WHERE w.app_id = p_app_id AND w.id = p_id FOR UPDATE;
-    IF NOT FOUND THEN
-        RETURN 'LOST';
-    END IF;
-    IF v_webhook.fence = p_fence AND v_webhook.records >= p_record THEN
-        -- A record that comes late, after the next one, leaves the lease as it is.
-        UPDATE service.webhooks AS w
-        SET lease_expires_at = v_now + p_lease
-        WHERE w.app_id = p_app_id AND w.id = p_id AND w.status = 'ENABLED' AND w.records = p_record;
-        RETURN CASE v_webhook.status WHEN 'ENABLED' THEN 'HELD' ELSE 'DISABLED' END;
-    END IF;
-    IF p_deliveries <> '[]' AND (v_webhook.fence = p_fence OR NOT EXISTS (
-           SELECT FROM service.webhook_deliveries AS d
-           WHERE d.app_id = p_app_id AND d.webhook_id = p_id AND d.fence = p_fence AND d.record = p_record)) THEN
-        PERFORM service.note_deliveries(p_app_id, p_id, p_deliveries, p_fence, p_record);
-    END IF;
-    IF v_webhook.fence <> p_fence THEN
-        RETURN 'LOST';
-    END IF;
-    v_webhook.failing_since := CASE WHEN p_failures > 0 THEN
-        -- A success lies between, or the clock has stepped back.
-        CASE WHEN p_failures > v_webhook.failures THEN least(coalesce(v_webhook.failing_since, v_now), v_now) ELSE v_now END END;
-    UPDATE service.webhooks AS w
-    SET after_seq = p_after,
-        lease_expires_at = v_now + p_lease,
-        records = p_record,
-        failures = p_failures,
-        failing_since = v_webhook.failing_since,
-        retry_at = v_now + p_retry_in
-    WHERE w.app_id = p_app_id AND w.id = p_id;
-    IF p_failures > 0 AND (p_is_gone OR v_now - v_webhook.failing_since >= c_patience) THEN
-        UPDATE service.webhooks AS w
-        -- The fence stays: enabling raises it, and until then the same record has the same answer.
-        SET status = 'DISABLED', lease_expires_at = NULL, retry_at = NULL
-        WHERE w.app_id = p_app_id AND w.id = p_id;
-        PERFORM service.append(p_app_id, jsonb_build_array(jsonb_build_object(
-            'id', gen_random_uuid(), 'action', 'webhook.disable', 'outcome', 'SUCCEEDED',
-            'request', jsonb_build_object(
-                'webhook', p_id, 'cause', CASE WHEN p_is_gone THEN 'gone' ELSE 'failing' END))), 1000);
-        RETURN 'DISABLED';
-    END IF;
-    RETURN 'HELD';
-END
-$$;
-COMMENT ON FUNCTION service.record_deliveries IS
-    'Records what a deliverer did and how far it has come, and prolongs or ends its lease; the same record again changes nothing more. HELD, or LOST: the webhook was changed, deleted or taken over meanwhile, and its place stays. DISABLED: the receiver is gone, or has failed for three days; an entry says so.';
-
-CREATE OR REPLACE FUNCTION service.webhook_secrets(p_after_app uuid, p_after uuid, p_limit int)
-RETURNS TABLE (app_id uuid, id uuid, secret bytea, previous_secret bytea)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT w.app_id, w.id, w.secret, w.previous_secret
-    FROM service.webhooks AS w
-    WHERE (w.app_id, w.id) > (p_after_app, p_after)
-    ORDER BY w.app_id, w.id
-    LIMIT p_limit
-$$;
-COMMENT ON FUNCTION service.webhook_secrets IS 'The encrypted secrets of the webhooks of all apps, by pages.';
-
-CREATE OR REPLACE FUNCTION service.reseal_webhook(
-    p_app_id uuid, p_id uuid, p_secret bytea, p_previous_secret bytea, p_new_secret bytea, p_new_previous_secret bytea)
-RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.webhooks AS w
-    SET secret = p_new_secret, previous_secret = p_new_previous_secret
-    WHERE w.app_id = p_app_id AND w.id = p_id AND w.secret = p_secret AND w.previous_secret IS NOT DISTINCT FROM p_previous_secret
-$$;
-COMMENT ON FUNCTION service.reseal_webhook IS
-    'Stores the secrets of a webhook encrypted with another key, unless they were rotated meanwhile. Deliveries that run go on.';
-
-CREATE OR REPLACE FUNCTION service.webhook_lag(OUT seconds double precision, OUT failing bigint, OUT disabled bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(max(extract(epoch FROM statement_timestamp() - e.recorded_at)) FILTER (WHERE w.status = 'ENABLED'), 0),
-           count(*) FILTER (WHERE w.status = 'ENABLED' AND w.failures > 0),
-           count(*) FILTER (WHERE w.status = 'DISABLED')
-    FROM service.webhooks AS w
-    LEFT JOIN audit.entries AS e ON e.app_id = w.app_id AND e.seq = w.after_seq + 1
-$$;
-COMMENT ON FUNCTION service.webhook_lag IS
-    'For how many seconds the oldest entry has waited for a webhook that is enabled, and how many webhooks fail or are disabled.';

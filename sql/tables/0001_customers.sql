@@ -168,14 +168,14 @@ COMMENT ON COLUMN public.liquidation_addresses.updated_at IS 'When the row was l
 CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA public;
 
--- What is searched, folded: a name is found by any substring of "first last", which has both names as substrings,
--- whatever its case and however its accents are encoded. Upper case after lower case makes σ and ς, ß and SS equal. Stored,
--- since folding takes ten times as long as comparing. Redaction changes it along with its source.
+-- What is searched, without case: a name is found by any substring of "first last", which has both names as substrings,
+-- whatever its case and however its accents are encoded. Upper case after lower case makes σ and ς, ß and SS equal.
+-- Stored, since that takes ten times as long as comparing. Redaction changes it along with its source.
 --
--- What upper() does depends on a collation; that of the database may be C, under which É stays as it is. The first that the
--- server has is taken: ICU's, the built-in ones of versions 18 and 17, the C library's. None but the first two turns ß
--- into SS, so replace() does. The expression can't change later, since what is stored depends on it; that is why
--- service.fold stands here and not among the functions.
+-- What upper() does depends on a collation; that of the database may be C, under which É stays as it is. The first that
+-- the server has is taken: ICU's, the built-in ones of versions 18 and 17, the C library's. None but the first two
+-- turns ß into SS, so replace() does. The expression can't change later, since what is stored depends on it; that is
+-- why service.caseless stands here and not among the functions.
 CREATE SCHEMA IF NOT EXISTS service;  -- The migrator makes it, for service.migrations.
 DO $$
 DECLARE
@@ -187,27 +187,27 @@ DECLARE
         JOIN pg_namespace AS n ON n.oid = c.collnamespace AND n.nspname = 'pg_catalog'
         ORDER BY w.position
         LIMIT 1);
-    v_fold text := format(
-        $fold$pg_catalog.replace(pg_catalog.upper(pg_catalog.lower(pg_catalog.normalize(%%s, 'NFKC') %1$s) %1$s),
-                                 'ß', 'SS') COLLATE pg_catalog."C"$fold$,
+    v_caseless text := format(
+        $caseless$pg_catalog.replace(pg_catalog.upper(pg_catalog.lower(pg_catalog.normalize(%%s, 'NFKC') %1$s) %1$s),
+                                     'ß', 'SS') COLLATE pg_catalog."C"$caseless$,
         coalesce(v_collation, ''));
 BEGIN
     EXECUTE format(
         'ALTER TABLE public.customers
              ADD COLUMN searchable_name text COLLATE "C" GENERATED ALWAYS AS (%s) STORED,
              ADD COLUMN searchable_email text COLLATE "C" GENERATED ALWAYS AS (%s) STORED',
-        format(v_fold, $e$(first_name || ' ' || last_name)$e$), format(v_fold, 'email'));
-    -- One expression, so that it becomes part of the query: a pattern is folded once.
+        format(v_caseless, $e$(first_name || ' ' || last_name)$e$), format(v_caseless, 'email'));
+    -- One expression, so that it becomes part of the query: a pattern loses its case once.
     EXECUTE format(
-        'CREATE FUNCTION service.fold(p_text text) RETURNS text
+        'CREATE FUNCTION service.caseless(p_text text) RETURNS text
          LANGUAGE sql IMMUTABLE PARALLEL SAFE
-         RETURN %s', format(v_fold, 'p_text'));
+         RETURN %s', format(v_caseless, 'p_text'));
 END
 $$;
-COMMENT ON FUNCTION service.fold(text) IS
+COMMENT ON FUNCTION service.caseless(text) IS
     'A text as the searchable columns hold it: what differs only in case or in the encoding of accents becomes equal.';
-COMMENT ON COLUMN public.customers.searchable_name IS 'Personal data: both names, folded, for the list''s filter.';
-COMMENT ON COLUMN public.customers.searchable_email IS 'Personal data: the email, folded, for the list''s filter.';
+COMMENT ON COLUMN public.customers.searchable_name IS 'Personal data: both names, without case, for the list''s filter.';
+COMMENT ON COLUMN public.customers.searchable_email IS 'Personal data: the email, without case, for the list''s filter.';
 
 -- What was inserted lately waits in a pending list, which makes inserting several times faster; every search reads it,
 -- so it is kept short.

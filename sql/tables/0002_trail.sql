@@ -4,8 +4,9 @@
 CREATE SCHEMA audit;
 COMMENT ON SCHEMA audit IS 'The audit trail and its views. Read by auditors, written by service.append alone.';
 
--- No CHECK: service.append is the only writer, and audit verify finds what another has written. PostgreSQL reads the text
--- of each anew in every INSERT and UPDATE; those of this table and of service.attempts cost 7 % of a deletion's CPU.
+-- No CHECK: service.append is the only writer, and audit verify finds what another has written. PostgreSQL reads the
+-- text of each anew in every INSERT and UPDATE; those of this table and of service.attempts cost 7 % of a deletion's
+-- CPU.
 CREATE TABLE audit.entries (
     seq                bigint      NOT NULL,
     id                 uuid        NOT NULL,

@@ -27,6 +27,12 @@ CREATE TYPE service.outcome AS ENUM (
     'REPLAYED', 'INTERRUPTED', 'FAILED');
 COMMENT ON TYPE service.outcome IS 'How an attempt ended, as audit.entries.outcome names it.';
 
+CREATE TYPE service.ending AS ENUM (
+    'SUCCEEDED', 'CREATED', 'ACCEPTED', 'EMPTY', 'REFUSED', 'NOT_FOUND', 'INVALID', 'UNAUTHENTICATED', 'FORBIDDEN',
+    'RATE_LIMITED', 'CONFLICT', 'MISMATCH', 'FAILED');
+COMMENT ON TYPE service.ending IS
+    'How an attempt ended, as finely as its status tells. CREATED, ACCEPTED and EMPTY are successes; MISMATCH, of a precondition, is a conflict.';
+
 CREATE TYPE service.verdict AS ENUM ('UNAUTHENTICATED', 'RATE_LIMITED', 'FORBIDDEN', 'INVALID', 'ADMITTED');
 COMMENT ON TYPE service.verdict IS 'Whether a request is admitted, or the first check that it failed.';
 
@@ -48,13 +54,12 @@ CREATE TYPE service.admission AS (
 COMMENT ON TYPE service.admission IS
     'The decision about a request, when it was made, the API key that asked, and the state of its rate window.';
 COMMENT ON COLUMN service.admission.is_recorded IS 'Whether the attempt gets an audit entry of its own; a flood is folded.';
-COMMENT ON COLUMN service.admission.retry_after IS 'Seconds until the rate window ends, with RATE_LIMITED. Seconds until the window of the flood closes, with UNAUTHENTICATED that was folded into one.';
+COMMENT ON COLUMN service.admission.retry_after IS 'Seconds until the rate window ends, with RATE_LIMITED. Seconds until the window of the flood closes, with UNAUTHENTICATED that was folded into one. Otherwise 0.';
 COMMENT ON COLUMN service.admission.client_key IS 'The client key that was tried, if it exists.';
 COMMENT ON COLUMN service.admission.rate_limit IS 'Requests of the key in one window: its own number, or that of the service.';
 COMMENT ON COLUMN service.admission.is_elsewhere IS 'Whether FORBIDDEN is due to the address: the key is not accepted from there.';
 
 CREATE TYPE service.receipt AS (
-    action      text,
     customer_id uuid,
     outcome     service.outcome,
     status_code int,

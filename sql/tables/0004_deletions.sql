@@ -86,22 +86,22 @@ CREATE TABLE service.bulk_deletions (
     key_id     uuid                NOT NULL,
     created_at timestamptz         NOT NULL,
     try_after  timestamptz         NOT NULL,
-    is_settled boolean             NOT NULL DEFAULT false,
+    is_over boolean             NOT NULL DEFAULT false,
     CONSTRAINT bulk_deletions_pkey PRIMARY KEY (app_id, bulk_id),
-    CONSTRAINT bulk_deletions_keep_no_reason_once_settled CHECK (NOT is_settled OR reason IS NULL)
+    CONSTRAINT bulk_deletions_keep_no_reason_once_over CHECK (NOT is_over OR reason IS NULL)
 );
-CREATE INDEX bulk_deletions_to_do ON service.bulk_deletions (try_after) WHERE NOT is_settled;
+CREATE INDEX bulk_deletions_to_do ON service.bulk_deletions (try_after) WHERE NOT is_over;
 CREATE INDEX bulk_deletions_by_age ON service.bulk_deletions (app_id, created_at);
 COMMENT ON TABLE service.bulk_deletions IS 'Large bulk deletions, which run in the background. Forgotten after 30 days, when the app begins another.';
 COMMENT ON COLUMN service.bulk_deletions.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.bulk_deletions.bulk_id IS 'The bulk deletion; also the id of the attempt that asked for it.';
 COMMENT ON COLUMN service.bulk_deletions.status IS 'RUNNING, DONE or CANCELLED.';
 COMMENT ON COLUMN service.bulk_deletions.dry_run IS 'Whether its items are only checked.';
-COMMENT ON COLUMN service.bulk_deletions.reason IS 'Why, for the entries of its items; erased when it is settled, since no redaction would find it here.';
+COMMENT ON COLUMN service.bulk_deletions.reason IS 'Why, for the entries of its items; erased when it is over, since no redaction would find it here.';
 COMMENT ON COLUMN service.bulk_deletions.key_id IS 'The API key as which it runs.';
 COMMENT ON COLUMN service.bulk_deletions.created_at IS 'When it was asked for.';
 COMMENT ON COLUMN service.bulk_deletions.try_after IS 'Not before this time: the end of the lease of the instance that works on it, or of a pause.';
-COMMENT ON COLUMN service.bulk_deletions.is_settled IS 'Whether no item is left that is or may be under way.';
+COMMENT ON COLUMN service.bulk_deletions.is_over IS 'Whether no item is left that is or may be under way.';
 
 CREATE TABLE service.bulk_items (
     app_id      uuid NOT NULL,
@@ -109,19 +109,19 @@ CREATE TABLE service.bulk_items (
     "position"  int  NOT NULL,
     customer_id uuid NOT NULL,
     attempt_id  uuid,
-    status_code int,
+    outcome     service.outcome,
     CONSTRAINT bulk_items_pkey PRIMARY KEY (app_id, bulk_id, "position"),
     CONSTRAINT bulk_items_belong_to_a_bulk_deletion FOREIGN KEY (app_id, bulk_id)
         REFERENCES service.bulk_deletions (app_id, bulk_id) ON DELETE CASCADE
 );
-CREATE INDEX bulk_items_to_do ON service.bulk_items (app_id, bulk_id, "position") WHERE status_code IS NULL;
+CREATE INDEX bulk_items_to_do ON service.bulk_items (app_id, bulk_id, "position") WHERE outcome IS NULL;
 COMMENT ON TABLE service.bulk_items IS 'The customers of a bulk deletion, in the order asked.';
 COMMENT ON COLUMN service.bulk_items.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.bulk_items.bulk_id IS 'The bulk deletion.';
 COMMENT ON COLUMN service.bulk_items."position" IS '1, 2, 3 … in the order asked.';
 COMMENT ON COLUMN service.bulk_items.customer_id IS 'The customer to be deleted.';
 COMMENT ON COLUMN service.bulk_items.attempt_id IS 'The attempt that deletes it, whose outcome decides; also the id of its entry. NULL before, and in a dry run.';
-COMMENT ON COLUMN service.bulk_items.status_code IS 'What a DELETE would have answered; NULL until it is known.';
+COMMENT ON COLUMN service.bulk_items.outcome IS 'How its deletion ended, or in a dry run would; NULL until it is known.';
 
 CREATE TABLE service.retentions (
     app_id      uuid   NOT NULL,
@@ -138,4 +138,5 @@ COMMENT ON COLUMN service.retentions.erased_to IS 'It is erased up to this seq.'
 CREATE INDEX entries_of_retentions ON audit.entries (app_id, seq)
     WHERE action = 'trail.retention' AND outcome = 'SUCCEEDED';
 
-CREATE INDEX entries_reapplied ON audit.entries (app_id, (request ->> 'reapplied_from')) WHERE request ? 'reapplied_from';
+CREATE INDEX entries_reapplied ON audit.entries (app_id, (request ->> 'reapplied_from'))
+    WHERE request ? 'reapplied_from';

@@ -20,8 +20,8 @@ CREATE FUNCTION pg_temp.tag(n int) RETURNS text[] LANGUAGE sql AS $$
     WHERE c.app_id = pg_temp.app() AND c.id = pg_temp.customer(n) $$;
 CREATE FUNCTION pg_temp.answer(r service.receipt) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT (r).outcome || ' ' || (r).status_code $$;
 -- How an attempt of a deletion that was taken ends.
-CREATE FUNCTION pg_temp.end_attempt(attempt uuid, outcome text, status int) RETURNS void LANGUAGE sql AS $$
-    SELECT service.finish(pg_temp.app(), attempt, outcome::service.outcome, status, '{}') $$;
+CREATE FUNCTION pg_temp.end_attempt(attempt uuid, ending text) RETURNS void LANGUAGE sql AS $$
+    SELECT service.finish(pg_temp.app(), attempt, ending::service.ending, '{}') $$;
 
 INSERT INTO public.customers (app_id, id, first_name, last_name, phone_number)
 SELECT a, pg_temp.customer(n), 'Ada', 'Lovelace', '+1'
@@ -128,16 +128,16 @@ SELECT results_eq($$ SELECT customer_id, fence FROM taken $$, $$ VALUES (pg_temp
 SELECT is_empty($$ SELECT pg_temp.take() $$, 'another one doesn''t while the lease lasts');
 UPDATE service.scheduled_deletions SET try_after = clock_timestamp() - interval '1 s';
 SELECT is_empty($$ SELECT pg_temp.take() $$, 'nor afterwards, while the attempt isn''t settled');
-SELECT is(service.deletion_outcome(pg_temp.app(), attempt_id), NULL, 'which has no outcome yet') FROM taken;
+SELECT is((service.deletion_outcome(pg_temp.app(), attempt_id)).outcome, NULL, 'which has no outcome yet') FROM taken;
 SELECT is((SELECT (service.end_scheduled_deletion(pg_temp.app(), customer_id, attempt_id)).status::text FROM taken), 'SCHEDULED',
     'so that it isn''t ended');
-SELECT pg_temp.end_attempt(attempt_id, 'FAILED', 500) FROM taken;
+SELECT pg_temp.end_attempt(attempt_id, 'FAILED') FROM taken;
 SELECT is((SELECT (service.end_scheduled_deletion(pg_temp.app(), customer_id, attempt_id)).tries FROM taken), 1, 'after a failure it is tried again');
 SELECT is_empty($$ SELECT pg_temp.take() $$, 'after a pause');
 SELECT pg_temp.let_it_come(4);
 CREATE TEMPORARY TABLE again AS SELECT * FROM pg_temp.take();
 SELECT isnt((SELECT attempt_id FROM again), (SELECT attempt_id FROM taken), 'with another attempt');
-SELECT pg_temp.end_attempt(attempt_id, 'SUCCEEDED', 200) FROM again;
+SELECT pg_temp.end_attempt(attempt_id, 'SUCCEEDED') FROM again;
 SELECT is((SELECT (service.end_scheduled_deletion(pg_temp.app(), customer_id, attempt_id)).status::text FROM taken), 'SCHEDULED',
     'an attempt that it no longer points to doesn''t end it');
 SELECT is((SELECT (service.end_scheduled_deletion(pg_temp.app(), customer_id, attempt_id)).status::text FROM again), 'DELETED',
@@ -150,7 +150,7 @@ SELECT pg_temp.let_it_come(5);
 CREATE TEMPORARY TABLE running AS SELECT * FROM pg_temp.take();
 SELECT is(pg_temp.answer(pg_temp.cancel(5)), 'SUCCEEDED 200', 'is called off');
 SELECT throws_ok(
-    $$ SELECT service.hold(pg_temp.app(), attempt_id, fence, 5000) FROM running $$, 'CD001', NULL, 'and can''t commit any more');
+    $$ SELECT service.enter(pg_temp.app(), attempt_id, fence, 5000) FROM running $$, 'CD001', NULL, 'and can''t commit any more');
 SELECT is(pg_temp.schedule(n, key => k), 'SUCCEEDED 202', 'scheduled by ' || who)
 FROM (VALUES (6, 2, 'a key that is revoked by then'), (7, 3, 'one that may not delete'), (8, 4, 'one that has expired'),
              (9, 5, 'one with narrower permissions')) AS v (n, k, who);
@@ -177,20 +177,22 @@ CREATE TEMPORARY TABLE items AS SELECT * FROM pg_temp.take_items(2);
 SELECT results_eq($$ SELECT "position", customer_id, fence FROM items ORDER BY 1 $$,
     $$ VALUES (1, pg_temp.customer(12), 1), (2, pg_temp.customer(11), 1) $$, 'items are taken in the order asked, as many as one may');
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'by one instance at a time');
-SELECT pg_temp.end_attempt(attempt_id, 'SUCCEEDED', 200) FROM items WHERE "position" = 1;
-SELECT pg_temp.end_attempt(attempt_id, 'FAILED', 503) FROM items WHERE "position" = 2;
+SELECT pg_temp.end_attempt(attempt_id, 'SUCCEEDED') FROM items WHERE "position" = 1;
+SELECT pg_temp.end_attempt(attempt_id, 'FAILED') FROM items WHERE "position" = 2;
+UPDATE service.attempts AS a SET status_code = 503 FROM items AS i WHERE a.attempt_id = i.attempt_id AND i."position" = 2;
 SELECT service.end_bulk_items(pg_temp.app(), id, '{}', '{}', '0') FROM bulk;
 SELECT is(pg_temp.state(id), 'RUNNING 3 1 0 0 0', 'what came of their attempts is settled') FROM bulk;
 CREATE TEMPORARY TABLE further AS SELECT * FROM pg_temp.take_items();
 SELECT results_eq($$ SELECT "position" FROM further ORDER BY 1 $$, ARRAY [2, 3], 'one whose attempt had no effect is done again, no other');
-SELECT pg_temp.end_attempt(attempt_id, CASE "position" WHEN 2 THEN 'REFUSED' ELSE 'NOT_FOUND' END, CASE "position" WHEN 2 THEN 400 ELSE 404 END)
+SELECT pg_temp.end_attempt(attempt_id, CASE "position" WHEN 2 THEN 'REFUSED' ELSE 'NOT_FOUND' END)
 FROM further;
-SELECT service.end_bulk_items(pg_temp.app(), id, '{1}', '{404}', '0') FROM bulk;
+SELECT service.end_bulk_items(pg_temp.app(), id, '{1}', '{NOT_FOUND}', '0') FROM bulk;
 SELECT is(pg_temp.state(id), 'RUNNING 3 1 1 1 0', 'what has an attempt isn''t settled by what its taker says') FROM bulk;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'then nothing is left');
 SELECT is(pg_temp.state(id), 'DONE 3 1 1 1 0', 'and it is done') FROM bulk;
 SELECT is((SELECT string_agg(l::jsonb ->> 'statusCode', ' ' ORDER BY o) FROM bulk,
-    string_to_table(rtrim(service.bulk_results(pg_temp.app(), id, '{"400": "refused"}'), E'\n'), E'\n') WITH ORDINALITY AS t (l, o)),
+    string_to_table(rtrim(service.bulk_results(pg_temp.app(), id,
+        '{"SUCCEEDED": "\"statusCode\":200", "REFUSED": "\"statusCode\":400", "NOT_FOUND": "\"statusCode\":404"}'), E'\n'), E'\n') WITH ORDINALITY AS t (l, o)),
     '200 400 404', 'the results are in the order asked');
 SELECT is(pg_temp.answer(service.cancel_bulk(pg_temp.app(), pg_temp.attempt('bulk.cancel'), gen_random_uuid(), 'none')), 'NOT_FOUND 404',
     'one that isn''t there can''t be stopped');
@@ -200,8 +202,8 @@ SELECT is(pg_temp.state(id), 'DONE 3 1 1 1 0', 'stays done') FROM bulk;
 CREATE TEMPORARY TABLE dry AS SELECT pg_temp.bulk('{14,15}', true) AS id;
 SELECT results_eq($$ SELECT "position", attempt_id FROM pg_temp.take_items() ORDER BY 1 $$, $$ VALUES (1, NULL::uuid), (2, NULL) $$,
     'a dry run opens no attempt');
-SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{200,400}', '0') FROM dry;
-SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{404,404}', '0') FROM dry;
+SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{SUCCEEDED,REFUSED}', '0') FROM dry;
+SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{NOT_FOUND,NOT_FOUND}', '0') FROM dry;
 SELECT is(pg_temp.state(id), 'RUNNING 2 1 1 0 0', 'what was found first stays') FROM dry;
 SELECT pg_temp.take_items();
 CREATE TEMPORARY TABLE stopped AS SELECT pg_temp.bulk('{16,17}') AS id;
@@ -209,7 +211,7 @@ SELECT count(*) FROM pg_temp.take_items(1);
 SELECT service.cancel_bulk(pg_temp.app(), pg_temp.attempt('bulk.cancel'), id, 'none') FROM stopped;
 SELECT service.end_bulk_items(pg_temp.app(), id, '{}', '{}', '0') FROM stopped;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'one that is stopped begins nothing more');
-SELECT results_eq($$ SELECT b.status::text, b.is_settled FROM service.bulk_deletions AS b JOIN stopped AS s ON s.id = b.bulk_id $$,
+SELECT results_eq($$ SELECT b.status::text, b.is_over FROM service.bulk_deletions AS b JOIN stopped AS s ON s.id = b.bulk_id $$,
     $$ VALUES ('CANCELLED', false) $$, 'but waits for the item that is under way');
 CREATE TEMPORARY TABLE forbidden AS SELECT pg_temp.bulk('{18}', key => 2) AS id;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'a key that may no longer delete deletes nothing');

@@ -1,6 +1,6 @@
 -- The protocol's functions by themselves: fences, receipts, take-overs, recovery, purge.
 BEGIN;
-SELECT plan(47);
+SELECT plan(48);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-000000000001'::uuid $$;
 CREATE FUNCTION pg_temp.attempt(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -37,18 +37,24 @@ SELECT is((SELECT verdict FROM pg_temp.admit(3, 1, '\x02')), 'MISMATCH', 'anothe
 SELECT is((SELECT verdict FROM pg_temp.admit(1, 1)), 'RUN', 'an admission whose answer was lost may be repeated');
 
 -- The unit of work.
-SELECT lives_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'hold finds the attempt under its fence');
-SELECT is(current_setting('synchronous_commit'), 'on', 'hold makes the commit durable, whatever the default');
-SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 2, 5000) $$, 'CD001', NULL, 'hold raises under another fence');
+SELECT lives_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'enter finds the attempt under its fence');
+SELECT is(current_setting('synchronous_commit'), 'on', 'enter makes the commit durable, whatever the default');
+SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 2, 5000) $$, 'CD001', NULL, 'enter raises under another fence');
 SELECT lives_ok(
-    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'SUCCEEDED', 200, '{"id":"x"}', '{"id":"x"}') $$,
+    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'SUCCEEDED', '{"id":"x"}', '{"id":"x"}') $$,
     'finish leaves the receipt');
 SELECT is(pg_stat_get_xact_tuples_hot_updated('service.attempts'::regclass), 1::bigint,
     'which touches no index, so that finished attempts don''t swell all of them');
 SELECT throws_ok(
-    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'NOT_FOUND', 404, '{}') $$, 'CD002', NULL,
+    $$ SELECT service.finish(pg_temp.app(), pg_temp.attempt(1), 'NOT_FOUND', '{}') $$, 'CD002', NULL,
     'an attempt finishes once');
-SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'CD001', NULL, 'hold raises once it is finished');
+SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(1), 1, 5000) $$, 'CD001', NULL, 'enter raises once it is finished');
+SELECT results_eq(
+    $$ SELECT service.outcome_of(e)::text, string_agg(service.status_code(e)::text, ' ' ORDER BY e)
+       FROM unnest(enum_range(NULL::service.ending)) AS e GROUP BY 1 ORDER BY 1 $$,
+    $$ VALUES ('CONFLICT', '409 412'), ('FAILED', '500'), ('FORBIDDEN', '403'), ('INVALID', '400'), ('NOT_FOUND', '404'),
+              ('RATE_LIMITED', '429'), ('REFUSED', '400'), ('SUCCEEDED', '200 201 202 204'), ('UNAUTHENTICATED', '401') $$,
+    'each ending has its outcome and its status');
 SELECT row_eq(
     $$ SELECT verdict, outcome, body, has_entry FROM pg_temp.admit(4, 1) $$,
     ROW ('REPLAY'::text, 'SUCCEEDED'::text, '{"id":"x"}'::text, false), 'a receipt answers at once, entry or no entry');
@@ -59,7 +65,7 @@ SELECT is((SELECT verdict FROM pg_temp.admit(5, 5)), 'RUN', 'another attempt run
 SELECT row_eq(
     $$ SELECT settling::text, fence FROM service.settle(pg_temp.app(), pg_temp.attempt(5), 1, 100) $$,
     ROW ('OPEN'::text, 2), 'without a receipt settle raises the fence');
-SELECT throws_ok($$ SELECT service.hold(pg_temp.app(), pg_temp.attempt(5), 1, 5000) $$, 'CD001', NULL, 'so the stalled one can never commit');
+SELECT throws_ok($$ SELECT service.enter(pg_temp.app(), pg_temp.attempt(5), 1, 5000) $$, 'CD001', NULL, 'so the stalled one can never commit');
 SELECT is((SELECT settling FROM service.settle(pg_temp.app(), pg_temp.attempt(5), 1, 100)), 'LOST', 'nor settle again under the old fence');
 
 -- The appender.
@@ -112,7 +118,7 @@ SELECT cmp_ok(pg_temp.attempts_read() - (SELECT attempts FROM before), '<', 100:
 
 -- A receipt whose time is over, but which isn't in the trail yet.
 SELECT is((SELECT verdict FROM pg_temp.admit(10, 10)), 'RUN', 'one more attempt');
-SELECT service.finish(pg_temp.app(), pg_temp.attempt(10), 'SUCCEEDED', 200, '{"id":"y"}', '{"id":"y"}');
+SELECT service.finish(pg_temp.app(), pg_temp.attempt(10), 'SUCCEEDED', '{"id":"y"}', '{"id":"y"}');
 UPDATE service.attempts SET finished_at = finished_at - interval '1 year' WHERE attempt_id = pg_temp.attempt(10);
 SELECT service.purge(100);
 SELECT row_eq(

@@ -2,7 +2,7 @@
 
 import { API, Refusal } from "./api.js";
 import { bulk, bulkRun } from "./bulk.js";
-import { certificate } from "./certificate.js";
+import { certificate } from "./certificatepage.js";
 import { customer } from "./customer.js";
 import { customers } from "./customers.js";
 import { byID, make, say, tell, value } from "./document.js";

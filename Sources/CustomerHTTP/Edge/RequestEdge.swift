@@ -1,3 +1,4 @@
+import AuditTrail
 import Customers
 import HTTPTypes
 import Hummingbird
@@ -85,12 +86,12 @@ struct RequestEdge: Sendable {
     /// The idempotency key, a UUID in any case, also as an RFC 8941 string in double quotes.
     var idempotencyKey: Swift.Result<UUID, Invalidity> {
         let values = headers[values: .idempotencyKey]
-        guard values.count <= 1 else { return .failure(.idempotencyKeyIsRepeated) }
-        guard var text = values.first?[...] else { return .failure(.idempotencyKeyIsMissing) }
+        guard values.count <= 1 else { return .failure(.repeatedIdempotencyKey) }
+        guard var text = values.first?[...] else { return .failure(.missingIdempotencyKey) }
         if text.count >= 2, text.first == "\"", text.last == "\"" {
             text = text.dropFirst().dropLast()
         }
-        guard let key = UUID(strict: text) else { return .failure(.idempotencyKeyIsNoUUID) }
+        guard let key = UUID(strict: text) else { return .failure(.invalidIdempotencyKey) }
         return .success(key)
     }
 

@@ -5,13 +5,15 @@ import LibPQ
 ///
 /// ``BulkRunner`` carries it out. The SQL stands in sql/functions/bulk_deletions.sql.
 struct BulkDeletion: Sendable {
-    /// Bytes of a body with ``LargeBulkRequest/mostItems`` ids and a reason, generously spaced.
+    /// Customers that one request may name.
+    static let mostItems = 10_000
+    /// Bytes of a body with ``mostItems`` ids and a reason, generously spaced.
     static let largestBody = 512 * 1024
 
     let unitOfWork: UnitOfWork
 
     func create(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let bulk = try LargeBulkRequest(request.body)
+        let bulk = try BulkRequest(request.body, atMost: Self.mostItems, takesReason: true)
         return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease in
             Statement(
                 "SELECT * FROM service.create_bulk($1, $2, $3, $4, $5)",
@@ -35,11 +37,6 @@ struct BulkDeletion: Sendable {
             )
         }
     }
-
-    /// The path of a bulk deletion, from its JSON text, in which its id comes first.
-    static func path(of body: String) -> String {
-        "/api/v0/bulk-deletions/\(body.dropFirst(#"{"id":""#.count).prefix(36))"
-    }
 }
 
 extension ReadOperation {
@@ -57,8 +54,14 @@ extension ReadOperation {
     static let getBulkResults = ReadOperation("/bulk-deletions/{id}/results", [.readCustomers]) {
         request throws(Invalidity) in
         let bulkID = try request.pathID()
-        let messages: [APIError] = [.customerHasRecords, .insufficientPermissions, .customerNotFound, .unforeseen]
-        let texts = JSON.object(messages.map { .init(name: "\($0.status)", value: .string($0.message)) }).text
+        // What each outcome is answered with, as members of a line.
+        let answers = Outcome.allCases.map { outcome in
+            let error = APIError(deletion: outcome)
+            let message = error.map { #","message":\#(JSON.string($0.message).text)"# } ?? ""
+            return JSON.Member(
+                name: outcome.rawValue, value: .string(#""statusCode":\#(error?.status ?? 200)\#(message)"#))
+        }
+        let texts = JSON.object(answers).text
         return Query { appID in
             Statement("SELECT service.bulk_results($1, $2, $3)", [.uuid(appID), .uuid(bulkID), .text(texts)])
         } _: { found throws(DatabaseError) in
@@ -67,26 +70,5 @@ extension ReadOperation {
             answer.contentType = "application/x-ndjson"
             return answer
         }
-    }
-}
-
-/// The body of a large bulk deletion.
-public struct LargeBulkRequest: Sendable {
-    /// Customers that one request may name.
-    public static let mostItems = 10_000
-
-    /// In the order asked, each once.
-    let ids: [UUID]
-    let isDryRun: Bool
-    let reason: String?
-
-    /// - Throws: what is wrong with the body, in a sentence.
-    init(_ body: [UInt8]) throws(Invalidity) {
-        // Twice as many, so that one who names too many is told so.
-        let object = try BodyObject(body, upTo: 2 * Self.mostItems)
-        try object.refuseMembers(otherThan: ["ids", "dry_run", "reason"])
-        ids = try object.distinctIDs("ids", atMost: Self.mostItems)
-        isDryRun = try object.flag("dry_run")
-        reason = try object.optionalText("reason", upTo: 500)
     }
 }

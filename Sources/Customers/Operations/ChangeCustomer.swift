@@ -21,26 +21,13 @@ struct ChangeCustomer: Sendable {
         try plan(request, .archived(false), .update, body: [])
     }
 
+    /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes
+    /// back, and no record that came in before an archive is newer than it.
     private func plan(
         _ request: APIRequest, _ fields: CustomerFields, _ lock: CustomerRow.Lock, body: [UInt8]
     ) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan(body: body) { lease, deadline throws(WriteError) in
-            try await run(customerID, fields, lock, ifMatch: ifMatch, &lease, deadline: deadline)
-        }
-    }
-
-    /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes
-    /// back, and no record that came in before an archive is newer than it.
-    private func run(
-        _ customerID: UUID, _ fields: CustomerFields, _ lock: CustomerRow.Lock, ifMatch: [String]?,
-        _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        let notFound = APIError.customerNotFound.answer
-        let mismatch = APIError.preconditionFailed.answer
-        return try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork, body: body) { lease in
             [
                 CustomerRow.locked(customerID, lease, lock),
                 Statement(
@@ -72,26 +59,23 @@ struct ChangeCustomer: Sendable {
                     FROM (SELECT) AS always
                     LEFT JOIN found ON true
                     LEFT JOIN changed ON true
-                    CROSS JOIN LATERAL (
-                        SELECT CASE WHEN changed.record IS NOT NULL THEN 'SUCCEEDED'
-                                    WHEN found.record IS NOT NULL THEN 'CONFLICT'
-                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS came
                     CROSS JOIN LATERAL service.finish(
-                        $1, $3, came.outcome,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $8::int ELSE $6::int END,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN changed.record WHEN 'CONFLICT' THEN $9 ELSE $7 END,
+                        $1, $3,
+                        CASE WHEN changed.record IS NOT NULL THEN 'SUCCEEDED' WHEN found.record IS NOT NULL THEN 'MISMATCH'
+                             ELSE 'NOT_FOUND' END::service.ending,
+                        coalesce(changed.record, CASE WHEN found.record IS NOT NULL THEN $7 ELSE $6 END),
                         found.image,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN jsonb_build_object(
+                        CASE WHEN changed.record IS NOT NULL THEN jsonb_build_object(
                             'changes', service.changed_members(found.record, changed.record)
                                 || CASE WHEN found.moves THEN '["archived"]' ELSE '[]' END::jsonb) END) AS receipt
                     """,
                     [
                         .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text),
-                        .entityTags(ifMatch), .int(notFound.status), .text(notFound.body), .int(mismatch.status),
-                        .text(mismatch.body),
+                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
+                        .text(APIError.preconditionFailed.answer.body),
                     ]
                 ),
             ]
-        )
+        }
     }
 }

@@ -8,36 +8,24 @@ struct CreateCustomer: Sendable {
         let fields = try CustomerFields(request.body, .new)
         // Made once an attempt, so that running the unit of work again inserts the same customer.
         let customerID = UUID.random()
-        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
-            try await run(customerID, fields, &lease, deadline: deadline)
+        // Members of the record, each valid; what is absent takes the column's default.
+        return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease in
+            Statement(
+                """
+                WITH created AS (
+                    INSERT INTO public.customers AS c
+                        (app_id, id, first_name, last_name, email, phone_number, customer_type, status)
+                    SELECT $1, $2, f ->> 'first_name', f ->> 'last_name', f ->> 'email', f ->> 'phone_number',
+                           coalesce(f ->> 'customer_type', 'Individual'), coalesce(f ->> 'status', 'ACTIVE')
+                    FROM (SELECT $4::jsonb AS f) AS fields
+                    RETURNING service.record(c.*) AS record)
+                SELECT receipt.*
+                FROM created
+                CROSS JOIN LATERAL service.finish(
+                    $1, $3, 'CREATED', created.record, NULL, NULL, $2) AS receipt
+                """,
+                [.uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text)]
+            )
         }
-    }
-
-    /// - Parameter fields: members of the record, each valid; what is absent takes the column's default.
-    private func run(
-        _ customerID: UUID, _ fields: CustomerFields, _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
-            [
-                Statement(
-                    """
-                    WITH created AS (
-                        INSERT INTO public.customers AS c
-                            (app_id, id, first_name, last_name, email, phone_number, customer_type, status)
-                        SELECT $1, $2, f ->> 'first_name', f ->> 'last_name', f ->> 'email', f ->> 'phone_number',
-                               coalesce(f ->> 'customer_type', 'Individual'), coalesce(f ->> 'status', 'ACTIVE')
-                        FROM (SELECT $4::jsonb AS f) AS fields
-                        RETURNING service.record(c.*) AS record)
-                    SELECT receipt.*
-                    FROM created
-                    CROSS JOIN LATERAL service.finish(
-                        $1, $3, 'SUCCEEDED', 201, created.record, NULL, NULL, $2) AS receipt
-                    """,
-                    [.uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .text(fields.json.text)]
-                )
-            ]
-        )
     }
 }

@@ -1,7 +1,7 @@
 /// The members of a customer that a client sets, each of them valid.
-public struct CustomerFields: Sendable, Hashable {
+struct CustomerFields: Sendable, Hashable {
     /// In the order of the record; an absent member isn't changed, `null` clears it.
-    public private(set) var members: [JSON.Member]
+    private(set) var members: [JSON.Member]
 
     var json: JSON {
         .object(members)
@@ -17,7 +17,7 @@ public struct CustomerFields: Sendable, Hashable {
     }
 
     /// What may be set by which call.
-    public enum Form: Sendable {
+    enum Form: Sendable {
         /// All required members must be present.
         case new
         /// Any of the members, but at least one.
@@ -29,7 +29,7 @@ public struct CustomerFields: Sendable, Hashable {
     /// Reads a body.
     ///
     /// - Throws: what is wrong with it, in a sentence that names the member.
-    public init(_ body: [UInt8], _ form: Form) throws(Invalidity) {
+    init(_ body: [UInt8], _ form: Form) throws(Invalidity) {
         let object = try BodyObject(body)
         let rules = form == .status ? Self.rules.filter { $0.name == "status" } : Self.rules
         try object.refuseMembers(otherThan: rules.map(\.name))

@@ -7,7 +7,7 @@ import LibPQ
 /// refusal; so is another constraint that fails because such a key has changed a row. Any other violation is a failure.
 /// Rows that such keys delete or change are counted before the DELETE, for `request.cascaded` of the entry.
 ///
-/// The SQL about keys is in sql/functions/references.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
+/// The SQL about keys is in sql/functions/references.sql and reached.sql. Source: PostgreSQL manual, "Foreign Keys", "SET
 /// CONSTRAINTS"; Appendix A, class 23.
 struct DeleteCustomer: Sendable {
     let unitOfWork: UnitOfWork
@@ -25,8 +25,6 @@ struct DeleteCustomer: Sendable {
     func run(
         _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
     ) async throws(WriteError) -> Receipt {
-        let notFound = APIError.customerNotFound.answer
-        let mismatch = APIError.preconditionFailed.answer
         let appID = lease.appID
         return try await unitOfWork.run(
             &lease,
@@ -60,20 +58,17 @@ struct DeleteCustomer: Sendable {
                         WHERE c.app_id = $1
                           AND c.id = CASE WHEN deleted.record IS NULL AND $4::text[] IS NOT NULL THEN $2::uuid END
                         LIMIT 1) AS kept ON true
-                    CROSS JOIN LATERAL (
-                        SELECT CASE WHEN deleted.record IS NOT NULL THEN 'SUCCEEDED'
-                                    WHEN kept.image IS NOT NULL THEN 'CONFLICT'
-                                    ELSE 'NOT_FOUND' END::service.outcome AS outcome) AS found
                     CROSS JOIN LATERAL service.finish(
-                        $1, $3, found.outcome,
-                        CASE found.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'CONFLICT' THEN $7::int ELSE $5::int END,
-                        CASE found.outcome WHEN 'SUCCEEDED' THEN deleted.record WHEN 'CONFLICT' THEN $8 ELSE $6 END,
+                        $1, $3,
+                        CASE WHEN deleted.record IS NOT NULL THEN 'SUCCEEDED' WHEN kept.image IS NOT NULL THEN 'MISMATCH'
+                             ELSE 'NOT_FOUND' END::service.ending,
+                        coalesce(deleted.record, CASE WHEN kept.image IS NOT NULL THEN $6 ELSE $5 END),
                         coalesce(deleted.image, kept.image),
                         deleted.request) AS receipt
                     """,
                     [
                         .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .entityTags(ifMatch),
-                        .int(notFound.status), .text(notFound.body), .int(mismatch.status), .text(mismatch.body),
+                        .text(APIError.customerNotFound.answer.body), .text(APIError.preconditionFailed.answer.body),
                     ]
                 ),
             ],
@@ -87,6 +82,16 @@ struct DeleteCustomer: Sendable {
                     beforeImage: image, failure: failure)
             }
         )
+    }
+
+    /// Steps ② and ③ of a deletion that is one of many, or whose time has come.
+    func run(
+        _ customerID: UUID, _ lease: inout Lease, in execution: Execution, until deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Receipt {
+        let key = AttemptKey(action: .deleteCustomer, customerID: customerID)
+        return try await execution.run(key, &lease, until: deadline) { lease, deadline throws(WriteError) in
+            try await run(customerID, ifMatch: nil, &lease, deadline: deadline)
+        }
     }
 
     /// The refusal that a violation is. A receipt's own key or a trigger raises the same; only the catalog knows.

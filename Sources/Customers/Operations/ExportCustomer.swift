@@ -66,7 +66,7 @@ extension Attempt {
             id: .timeOrdered(),
             key: AttemptKey(action: .exportCustomer, customerID: request.id),
             idempotencyKey: nil,
-            invalidity: request.id == nil ? .invalidCustomerID : request.invalidity,
+            invalidity: request.id == nil ? .invalidPathID : request.invalidity,
             fingerprint: [],
             context: request.context,
             cost: 1,
@@ -115,7 +115,7 @@ private struct SubjectDocument: Sendable {
                     SELECT (SELECT service.record(c.*)
                             FROM public.customers AS c
                             WHERE c.app_id = $1 AND c.id = $2) AS record,
-                           (SELECT max(e.seq)
+                           (SELECT coalesce(max(e.seq), 0)
                             FROM audit.entries AS e
                             WHERE e.app_id = $1 AND e.customer_id = $2) AS last_seq,
                            EXISTS (SELECT
@@ -127,7 +127,7 @@ private struct SubjectDocument: Sendable {
                 ),
                 for: appID, deadline: deadline)
             document.record = row["record"]
-            document.lastSeq = row.int("last_seq") ?? 0
+            document.lastSeq = try row.get("last_seq")
             let isInTrail: Bool = try row.get("is_in_trail")
             return document.record != nil || isInTrail ? document : nil
         } catch {

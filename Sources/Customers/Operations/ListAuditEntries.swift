@@ -7,9 +7,11 @@ extension ReadOperation {
         return Query { appID in
             search.page(of: appID)
         } _: { found throws(DatabaseError) in
-            let hasMore = found.rows.count > search.limit
             let rows = found.rows.prefix(search.limit)
-            let next = hasMore ? rows.last?.int("seq").map { AuditCursor(before: Int64($0)) } : nil
+            var next: AuditCursor?
+            if found.rows.count > search.limit, let last = rows.last {
+                next = AuditCursor(before: Int64(try last.get("seq") as Int))
+            }
             let body: JSON = [
                 "data": .array(rows.map { .raw($0["entry"]) }), "next_cursor": .string(next?.text),
             ]
@@ -55,7 +57,7 @@ struct AuditSearch: Sendable {
         actor = try parameters.text("actor")
         from = try parameters.dateTime("from")
         to = try parameters.dateTime("to")
-        cursor = try parameters.value("cursor", orElse: .parameterIsNoCursor(name: "cursor")) { AuditCursor($0) }
+        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { AuditCursor($0) }
         limit = try parameters.int("limit", in: Self.limits, default: 50)
         withProof = try parameters.bool("proof")
     }

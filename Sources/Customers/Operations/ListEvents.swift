@@ -34,7 +34,7 @@ struct EventSearch: Sendable {
             return
         }
         guard let place = Int(last), Self.places.contains(place) else {
-            throw .parameterIsNoNumber(name: "last-event-id", Self.places)
+            throw .invalidNumber(name: "last-event-id", Self.places)
         }
         self.after = place
     }

@@ -55,7 +55,6 @@ extension Read {
                 connection throws(DatabaseError) in try await connection.query(look, deadline: request.deadline)
             }
             guard let row = found.rows.first else { return APIError.webhookNotFound.answer }
-            guard let secret = row.bytes("secret") else { throw .unexpected("a webhook without secret") }
             let (eventID, now): (UUID, String) = (.random(), try row.get("now"))
             let event: JSON = [
                 "type": "ping", "id": .string(eventID.text), "occurred_at": .string(now),
@@ -63,7 +62,8 @@ extension Read {
                 "request_id": .string(request.context.requestID),
             ]
             let target = plan.sender.target(
-                of: caller.appID, url: try row.get("url"), secret: secret, previous: row.bytes("previous_secret"))
+                of: caller.appID, url: try row.get("url"), secret: try row.get("secret"),
+                previous: row.bytes("previous_secret"))
             var connection: WebhookConnection?
             let result = await plan.sender.send(event.text, id: eventID, to: target, over: &connection)
             connection?.close()
@@ -85,7 +85,7 @@ extension Read {
     }
 }
 
-/// `POST /webhooks`, and what changes one: the SQL is in sql/functions/webhooks.sql.
+/// `POST /webhooks`, and what changes one: the SQL is in sql/functions/webhooks.sql and webhook_secrets.sql.
 struct ManageWebhooks: Sendable {
     let unitOfWork: UnitOfWork
     /// nil when the service has no key for secrets.
@@ -97,105 +97,92 @@ struct ManageWebhooks: Sendable {
         let fields = try WebhookFields(request.body, .new, addresses)
         // Made once an attempt, so that running the unit of work again makes the same webhook.
         let id = UUID.random()
-        let tooMany = APIError.tooManyWebhooks.answer
-        return WriteOperation.Plan(body: request.body) { lease, deadline throws(WriteError) in
-            let sealed = try Self.seal(.random(), secrets, lease)
-            let statement = Statement(
+        return WriteOperation.Plan(in: unitOfWork, body: request.body) { lease throws(WriteError) in
+            let sealed = try Self.seal(secrets, lease)
+            return Statement(
                 """
                 WITH created AS MATERIALIZED (
                     SELECT service.create_webhook($1, $2, $4, $5, $6, $7) AS webhook)
                 SELECT receipt.*
                 FROM created AS c
                 CROSS JOIN LATERAL service.finish(
-                    $1, $3, CASE WHEN c.webhook IS NULL THEN 'CONFLICT' ELSE 'SUCCEEDED' END::service.outcome,
-                    CASE WHEN c.webhook IS NULL THEN $9::int ELSE 201 END,
-                    coalesce(left(c.webhook, -1) || $8, $10), NULL,
+                    $1, $3, CASE WHEN c.webhook IS NULL THEN 'CONFLICT' ELSE 'CREATED' END::service.ending,
+                    coalesce(left(c.webhook, -1) || $8, $9), NULL,
                     CASE WHEN c.webhook IS NOT NULL THEN jsonb_build_object('webhook', $2::uuid) END) AS receipt
                 """,
                 [
                     .uuid(lease.appID), .uuid(id), .uuid(lease.attemptID), .text(fields.url),
                     fields.types.map { Parameter.array($0) } ?? .null, .text(fields.description), .bytes(sealed),
-                    .text(SecretBox.member(sealed) + "}"), .int(tooMany.status), .text(tooMany.body),
+                    .text(SecretBox.member(sealed) + "}"), .text(APIError.tooManyWebhooks.answer.body),
                 ])
-            return try await unitOfWork.run(&lease, deadline: deadline, [statement])
         }
     }
 
     func change(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let fields = try WebhookFields(request.body, .change, addresses)
         return try plan(
-            request, "service.change_webhook($1, $2, $4)", [.text(fields.json.text)],
-            telling: [.init(name: "changes", value: .array(fields.names.map { .string($0) }))])
+            request, "service.change_webhook($1, $2, $4)",
+            telling: [.init(name: "changes", value: .array(fields.members.map { .string($0.name) }))]
+        ) { _ in [.text(JSON.object(fields.members).text)] }
     }
 
     func rotateSecret(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         guard let secrets else { throw .webhooksAreOff }
         let overlap = try WebhookNumber.overlap.value(request.body)
-        let id = try request.pathID()
-        return WriteOperation.Plan(body: Self.identified(id, request.body)) { lease, deadline throws(WriteError) in
-            let sealed = try Self.seal(.random(), secrets, lease)
-            return try await run(
-                id, "left(service.rotate_webhook_secret($1, $2, $4, make_interval(secs => $5)), -1) || $6",
-                [.bytes(sealed), .int(overlap), .text(SecretBox.member(sealed) + "}")], &lease, deadline: deadline)
+        return try plan(
+            request, "left(service.rotate_webhook_secret($1, $2, $4, make_interval(secs => $5)), -1) || $6"
+        ) { lease throws(WriteError) in
+            let sealed = try Self.seal(secrets, lease)
+            return [.bytes(sealed), .int(overlap), .text(SecretBox.member(sealed) + "}")]
         }
     }
 
     func replay(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let after = try WebhookNumber.after.value(request.body)
         return try plan(
-            request, "service.replay_webhook($1, $2, $4)", [.int(after)],
-            telling: [.init(name: "after", value: .int(after))])
+            request, "service.replay_webhook($1, $2, $4)", telling: [.init(name: "after", value: .int(after))]
+        ) { _ in [.int(after)] }
     }
 
     func delete(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let id = try request.pathID()
-        return WriteOperation.Plan(body: Self.identified(id, [])) { lease, deadline throws(WriteError) in
-            try await run(
-                id, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", [], status: 204, &lease, deadline: deadline)
-        }
+        try plan(request, "CASE WHEN service.delete_webhook($1, $2) THEN '' END", hasBody: false, success: "EMPTY")
     }
 
     // MARK: -
 
+    /// - Parameters:
+    ///   - change: SQL that answers with the body, or NULL when there is no such webhook. `$1` is the app, `$2` the
+    ///     webhook; the parameters begin at `$4`.
+    ///   - members: what the entry's request tells of it besides the webhook.
+    ///   - success: a value of `service.ending`.
     private func plan(
-        _ request: APIRequest, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member]
+        _ request: APIRequest, _ change: String, hasBody: Bool = true, telling members: [JSON.Member] = [],
+        success: String = "SUCCEEDED",
+        _ parameters: @escaping @Sendable (Lease) throws(WriteError) -> [Parameter] = { _ in [] }
     ) throws(Invalidity) -> WriteOperation.Plan {
         let id = try request.pathID()
-        return WriteOperation.Plan(body: Self.identified(id, request.body)) { lease, deadline throws(WriteError) in
-            try await run(id, change, parameters, telling: members, &lease, deadline: deadline)
+        let told = JSON.object([.init(name: "webhook", value: .string(id.text))] + members)
+        let body = Self.identified(id, hasBody ? request.body : [])
+        return WriteOperation.Plan(in: unitOfWork, body: body) { lease throws(WriteError) in
+            let parameters = try parameters(lease)
+            let next = parameters.count + 4
+            return Statement(
+                """
+                WITH changed AS MATERIALIZED (
+                    SELECT \(change) AS body)
+                SELECT receipt.*
+                FROM changed AS c
+                CROSS JOIN LATERAL service.finish(
+                    $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE '\(success)' END::service.ending,
+                    coalesce(c.body, $\(next)), NULL, $\(next + 1)::jsonb) AS receipt
+                """,
+                [.uuid(lease.appID), .uuid(id), .uuid(lease.attemptID)] + parameters
+                    + [.text(APIError.webhookNotFound.answer.body), .text(told.text)])
         }
     }
 
-    /// - Parameter change: SQL that answers with the body, or NULL when there is no such webhook. `$1` is the app, `$2` the
-    ///   webhook; the parameters begin at `$4`.
-    /// - Parameter members: what the entry's request tells of it besides the webhook.
-    private func run(
-        _ id: UUID, _ change: String, _ parameters: [Parameter], telling members: [JSON.Member] = [],
-        status: Int = 200, _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        let notFound = APIError.webhookNotFound.answer
-        let next = parameters.count + 4
-        let told = JSON.object([.init(name: "webhook", value: .string(id.text))] + members)
-        let statement = Statement(
-            """
-            WITH changed AS MATERIALIZED (
-                SELECT \(change) AS body)
-            SELECT receipt.*
-            FROM changed AS c
-            CROSS JOIN LATERAL service.finish(
-                $1, $3, CASE WHEN c.body IS NULL THEN 'NOT_FOUND' ELSE 'SUCCEEDED' END::service.outcome,
-                CASE WHEN c.body IS NULL THEN $\(next)::int ELSE $\(next + 1)::int END,
-                coalesce(c.body, $\(next + 2)), NULL, $\(next + 3)::jsonb) AS receipt
-            """,
-            [.uuid(lease.appID), .uuid(id), .uuid(lease.attemptID)] + parameters
-                + [.int(notFound.status), .int(status), .text(notFound.body), .text(told.text)])
-        return try await unitOfWork.run(&lease, deadline: deadline, [statement])
-    }
-
-    private static func seal(
-        _ secret: WebhookSecret, _ secrets: SecretBox, _ lease: Lease
-    ) throws(WriteError) -> [UInt8] {
-        do { return try secrets.seal(secret, for: lease.appID) } catch { throw .failed(error) }
+    private static func seal(_ secrets: SecretBox, _ lease: Lease) throws(WriteError) -> [UInt8] {
+        do { return try secrets.seal(.random(), for: lease.appID) } catch { throw .failed(error) }
     }
 
     /// What makes two requests the same: the webhook that the path names, too.
@@ -250,8 +237,7 @@ struct WebhookFields: Sendable {
     private(set) var types: [String]?
     private(set) var description: String?
     /// The members that were given, for a change.
-    let json: JSON
-    let names: [String]
+    let members: [JSON.Member]
 
     init(_ body: [UInt8], _ form: Form, _ addresses: WebhookAddresses) throws(Invalidity) {
         let object = try BodyObject(body)
@@ -281,8 +267,7 @@ struct WebhookFields: Sendable {
             members.append(.init(name: "status", value: .string(text)))
         }
         if members.isEmpty { throw .body("at least one of \(known.joined(separator: ", ")) is required") }
-        json = .object(members)
-        names = members.map(\.name)
+        self.members = members
     }
 
     private static func types(_ value: JSONReader.Value) throws(Invalidity) -> [String]? {

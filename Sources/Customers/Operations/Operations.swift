@@ -33,23 +33,31 @@ public struct Operations: Sendable {
         let schedule = ScheduleDeletion(unitOfWork: unitOfWork)
         let hold = HoldCustomer(unitOfWork: unitOfWork)
         let delete = DeleteCustomer(unitOfWork: unitOfWork, pool: pool)
-        let deleteMany = BulkDelete(
+        let deleteMany = DeleteCustomers(
             delete: delete, unitOfWork: unitOfWork, execution: execution, pool: pool, givenUp: givenUp)
         let webhooks = ManageWebhooks(unitOfWork: unitOfWork, secrets: secrets, addresses: webhookAddresses)
         writes = [
             WriteOperation(
                 .deleteCustomer, "DELETE", "/customers/{id}", [.deleteCustomers], idempotencyKey: .required,
                 delete.plan),
-            WriteOperation(.createCustomer, "POST", "/customers", [.writeCustomers], create.plan),
-            WriteOperation(.updateCustomer, "PATCH", "/customers/{id}", [.writeCustomers], change.members),
-            WriteOperation(.setStatus, "PATCH", "/customers/{id}/status", [.writeCustomers], change.status),
-            WriteOperation(.archiveCustomer, "POST", "/customers/{id}/archive", [.deleteCustomers], change.archive),
             WriteOperation(
-                .unarchiveCustomer, "POST", "/customers/{id}/unarchive", [.deleteCustomers], change.unarchive),
-            WriteOperation(.redactCustomer, "POST", "/customers/{id}/redact", [.deleteCustomers], redact.plan),
+                .createCustomer, "POST", "/customers", [.writeCustomers], answering: .record, create.plan),
+            WriteOperation(
+                .updateCustomer, "PATCH", "/customers/{id}", [.writeCustomers], answering: .record, change.members),
+            WriteOperation(
+                .setStatus, "PATCH", "/customers/{id}/status", [.writeCustomers], answering: .record, change.status),
+            WriteOperation(
+                .archiveCustomer, "POST", "/customers/{id}/archive", [.deleteCustomers], answering: .record,
+                change.archive),
+            WriteOperation(
+                .unarchiveCustomer, "POST", "/customers/{id}/unarchive", [.deleteCustomers], answering: .record,
+                change.unarchive),
+            WriteOperation(
+                .redactCustomer, "POST", "/customers/{id}/redact", [.deleteCustomers], answering: .record, redact.plan),
             WriteOperation(
                 .restoreCustomer, "POST", "/customers/{id}/restore",
-                restoreDays > 0 ? [.restoreCustomers] : [.restoreCustomers, .switchedOff], restore.plan),
+                restoreDays > 0 ? [.restoreCustomers] : [.restoreCustomers, .switchedOff], answering: .record,
+                restore.plan),
             WriteOperation(
                 .deleteCustomers, "POST", "/customers/bulk-delete", [.deleteCustomers], idempotencyKey: .required,
                 deleteMany.plan),
@@ -61,13 +69,14 @@ public struct Operations: Sendable {
                 .cancelDeletion, "DELETE", "/customers/{id}/scheduled-deletion", [.deleteCustomers], schedule.cancel),
             WriteOperation(
                 .createBulk, "POST", "/bulk-deletions", [.deleteCustomers], idempotencyKey: .required,
-                largestBody: BulkDeletion.largestBody, bulk.create),
+                largestBody: BulkDeletion.largestBody, answering: .made, bulk.create),
             WriteOperation(.cancelBulk, "DELETE", "/bulk-deletions/{id}", [.deleteCustomers], bulk.cancel),
-            WriteOperation(.createWebhook, "POST", "/webhooks", [.manageWebhooks], webhooks.create),
+            WriteOperation(
+                .createWebhook, "POST", "/webhooks", [.manageWebhooks], answering: .secret, webhooks.create),
             WriteOperation(.updateWebhook, "PATCH", "/webhooks/{id}", [.manageWebhooks], webhooks.change),
             WriteOperation(.deleteWebhook, "DELETE", "/webhooks/{id}", [.manageWebhooks], webhooks.delete),
             WriteOperation(
-                .rotateWebhookSecret, "POST", "/webhooks/{id}/rotate-secret", [.manageWebhooks],
+                .rotateWebhookSecret, "POST", "/webhooks/{id}/rotate-secret", [.manageWebhooks], answering: .secret,
                 webhooks.rotateSecret),
             WriteOperation(.replayWebhook, "POST", "/webhooks/{id}/replay", [.manageWebhooks], webhooks.replay),
         ]
@@ -181,11 +190,23 @@ public struct WriteOperation: Sendable {
     public static let usualBody = 64 * 1024
     /// Reads the request.
     let plan: @Sendable (APIRequest) throws(Invalidity) -> Plan
+    let success: Success
 
     /// Whether the client has to name the request by an idempotency key.
     public enum KeyRule: Sendable, Hashable {
         case required
         case optional
+    }
+
+    /// What a success answers with, besides the stored body.
+    enum Success: Sendable {
+        case body
+        /// The validator of the record in the body, which still exists: `ETag`.
+        case record
+        /// The path of what was made, whose id is that of the attempt: `Location`.
+        case made
+        /// The secret in the body, which is stored sealed.
+        case secret
     }
 
     /// What a valid request comes to.
@@ -201,7 +222,7 @@ public struct WriteOperation: Sendable {
 
     init(
         _ action: Action, _ method: String, _ path: String, _ permissions: [Permission],
-        idempotencyKey: KeyRule = .optional, largestBody: Int = Self.usualBody,
+        idempotencyKey: KeyRule = .optional, largestBody: Int = Self.usualBody, answering success: Success = .body,
         _ plan: @escaping @Sendable (APIRequest) throws(Invalidity) -> Plan
     ) {
         self.action = action
@@ -210,6 +231,7 @@ public struct WriteOperation: Sendable {
         self.permissions = permissions
         self.idempotencyKey = idempotencyKey
         self.largestBody = largestBody
+        self.success = success
         self.plan = plan
     }
 
@@ -229,11 +251,11 @@ public struct WriteOperation: Sendable {
     /// - Parameter mayRead: false if the body isn't to be looked at: the request is about to be refused.
     func attempt(_ request: APIRequest, mayRead: Bool = true) -> (Attempt, Plan) {
         let key = AttemptKey(action: action, customerID: isAboutCustomer ? request.id : nil)
-        var invalidity = hasID && request.id == nil ? Invalidity.invalidCustomerID : nil
+        var invalidity = hasID && request.id == nil ? Invalidity.invalidPathID : nil
         var idempotencyKey: UUID?
         switch request.idempotencyKey {
         case .success(let value): idempotencyKey = value
-        case .failure(.idempotencyKeyIsMissing) where self.idempotencyKey == .optional: break
+        case .failure(.missingIdempotencyKey) where self.idempotencyKey == .optional: break
         case .failure(let error): invalidity = invalidity ?? error
         }
         invalidity = invalidity ?? request.invalidity ?? (mayRead ? nil : .body("the body could not be read"))
@@ -259,12 +281,23 @@ public struct WriteOperation: Sendable {
 }
 
 extension WriteOperation.Plan {
-    /// A write that one call of a function of the database does.
+    /// A write that is these statements alone.
     ///
-    /// - Parameter call: calls a function that finishes the attempt and returns its receipt.
-    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], _ call: @escaping @Sendable (Lease) -> Statement) {
+    /// - Parameter statements: the last finishes the attempt and returns its receipt.
+    init(in unitOfWork: UnitOfWork, body: [UInt8] = [], statements: @escaping @Sendable (Lease) -> [Statement]) {
         self.init(body: body) { lease, deadline throws(WriteError) in
-            let statement = call(lease)
+            let statements = statements(lease)
+            return try await unitOfWork.run(&lease, deadline: deadline, statements)
+        }
+    }
+
+    /// A write that is one statement, which finishes the attempt and returns its receipt.
+    init(
+        in unitOfWork: UnitOfWork, body: [UInt8] = [],
+        _ statement: @escaping @Sendable (Lease) throws(WriteError) -> Statement
+    ) {
+        self.init(body: body) { lease, deadline throws(WriteError) in
+            let statement = try statement(lease)
             return try await unitOfWork.run(&lease, deadline: deadline, [statement])
         }
     }

@@ -27,7 +27,7 @@ extension ReadOperation {
     static let certifyAuditEntry = queries("/audit/{id}/certificate", [.readAudit]) {
         request throws(Invalidity) in
         let id = try request.pathID()
-        let choices = Invalidity.parameterIsNoneOf(name: "disclose", ["subject", "context", "subject,context"])
+        let choices = Invalidity.invalidChoice(name: "disclose", ["subject", "context", "subject,context"])
         let asked = try request.parameters.value("disclose", orElse: choices) { Certificate.Part.set($0) } ?? []
         return { connection, caller throws(DatabaseError) in
             var disclosed = asked

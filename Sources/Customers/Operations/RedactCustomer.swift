@@ -3,7 +3,8 @@ import LibPQ
 /// `POST /customers/{id}/redact`: erases the personal data of a customer, living or deleted, everywhere.
 ///
 /// The unit of work erases the row and the first stored answers; its audit entry then declares that the subject data of
-/// every earlier entry is erased, and after that the trail is erased in batches, the first of them before the answer.
+/// every earlier entry is erased, and after that the trail is erased in batches, the first of them before the answer. The SQL
+/// stands in sql/functions/redaction.sql and erasure.sql.
 struct RedactCustomer: Sendable {
     /// Entries of a batch, which is a transaction of its own.
     private static let batch = 1000
@@ -13,31 +14,18 @@ struct RedactCustomer: Sendable {
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan(
-            work: { lease, deadline throws(WriteError) in
-                try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
-            },
-            afterwards: { lease in await erase(customerID, lease, deadline: request.deadline) })
-    }
-
-    private func run(
-        _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        let mismatch = APIError.preconditionFailed.answer
-        return try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
-            [
-                Statement(
-                    "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                    [
-                        .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
-                        .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body), .int(mismatch.status),
-                        .text(mismatch.body), .text(APIError.customerHeld.answer.body),
-                    ]
-                )
-            ]
-        )
+        var plan = WriteOperation.Plan(in: unitOfWork) { lease in
+            Statement(
+                "SELECT * FROM service.redact($1, $2, $3, $4, $5, $6, $7, $8)",
+                [
+                    .uuid(lease.appID), .uuid(lease.attemptID), .uuid(customerID), .int(Self.batch),
+                    .entityTags(ifMatch), .text(APIError.customerNotFound.answer.body),
+                    .text(APIError.preconditionFailed.answer.body), .text(APIError.customerHeld.answer.body),
+                ]
+            )
+        }
+        plan.afterwards = { lease in await erase(customerID, lease, deadline: request.deadline) }
+        return plan
     }
 
     /// The first batches, until half of the time is gone. What is left, recovery erases; readers skip it meanwhile.

@@ -1,7 +1,7 @@
 import LibPQ
 
 /// `POST /customers/{id}/restore`: brings a deleted customer back from its before-image. A precondition is about the record
-/// that was deleted.
+/// that was deleted. Further SQL stands in sql/functions/restoration.sql.
 struct RestoreCustomer: Sendable {
     let unitOfWork: UnitOfWork
     /// How long after a deletion.
@@ -9,21 +9,7 @@ struct RestoreCustomer: Sendable {
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
         let (customerID, ifMatch) = (try request.pathID(), request.ifMatch)
-        return WriteOperation.Plan { lease, deadline throws(WriteError) in
-            try await run(customerID, ifMatch: ifMatch, &lease, deadline: deadline)
-        }
-    }
-
-    private func run(
-        _ customerID: UUID, ifMatch: [String]?, _ lease: inout Lease, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Receipt {
-        let notFound = APIError.customerNotFound.answer
-        let exists = APIError.customerExists.answer
-        let gone = APIError.notRestorable.answer
-        let mismatch = APIError.preconditionFailed.answer
-        return try await unitOfWork.run(
-            &lease,
-            deadline: deadline,
+        return WriteOperation.Plan(in: unitOfWork) { lease in
             [
                 Statement("SELECT service.await_redactions($1)", [.uuid(lease.appID)]),
                 CustomerRow.locked(customerID, lease, .noKeyUpdate),
@@ -31,9 +17,9 @@ struct RestoreCustomer: Sendable {
                 Statement(
                     """
                     WITH deletion AS (
-                        SELECT d.before_image AS image, d.deleted_at > now() - make_interval(days => $8) AS is_recent,
-                               $10::text[] IS NULL
-                               OR service.etag(service.imaged_record(d.before_image)) = ANY ($10) AS is_meant
+                        SELECT d.before_image AS image, d.deleted_at > now() - make_interval(days => $6) AS is_recent,
+                               $8::text[] IS NULL
+                               OR service.etag(service.imaged_record(d.before_image)) = ANY ($8) AS is_meant
                         FROM service.last_deletion($1, $2) AS d
                         WHERE d.deleted_at IS NOT NULL),
                     restored AS MATERIALIZED (
@@ -50,34 +36,28 @@ struct RestoreCustomer: Sendable {
                     LEFT JOIN restored ON true
                     LEFT JOIN living ON true
                     CROSS JOIN LATERAL (
-                        SELECT CASE WHEN restored.record IS NOT NULL THEN 'SUCCEEDED'
-                                    WHEN living.image IS NOT NULL THEN 'CONFLICT'
-                                    WHEN deletion.is_recent IS NULL THEN 'NOT_FOUND'
-                                    ELSE 'CONFLICT' END::service.outcome AS outcome,
-                               CASE WHEN living.image IS NOT NULL THEN 'living'
-                                    WHEN deletion.image IS NULL OR NOT deletion.is_recent THEN 'gone'
-                                    WHEN NOT deletion.is_meant THEN 'another'
-                                    -- Restored by another request, which this statement's snapshot doesn't show.
-                                    ELSE 'living' END AS conflict
-                    ) AS came
-                    CROSS JOIN LATERAL (
-                        SELECT CASE came.conflict WHEN 'another' THEN $11::int ELSE $6::int END AS status,
-                               CASE came.conflict WHEN 'another' THEN $12 WHEN 'gone' THEN $9 ELSE $7 END AS body
-                    ) AS refusal
-                    CROSS JOIN LATERAL service.finish(
-                        $1, $3, came.outcome,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN 200 WHEN 'NOT_FOUND' THEN $4::int ELSE refusal.status END,
-                        CASE came.outcome WHEN 'SUCCEEDED' THEN restored.record WHEN 'NOT_FOUND' THEN $5
-                                          ELSE refusal.body END,
-                        living.image) AS receipt
+                        SELECT c.ending::service.ending, c.body
+                        FROM (VALUES
+                            (1, restored.record IS NOT NULL, 'SUCCEEDED', restored.record),
+                            (2, living.image IS NOT NULL, 'CONFLICT', $5),
+                            (3, deletion.is_recent IS NULL, 'NOT_FOUND', $4),
+                            (4, deletion.image IS NULL OR NOT deletion.is_recent, 'CONFLICT', $7),
+                            (5, NOT deletion.is_meant, 'MISMATCH', $9),
+                            -- Restored by another request, which this statement's snapshot doesn't show.
+                            (6, true, 'CONFLICT', $5)) AS c (place, is_so, ending, body)
+                        WHERE c.is_so
+                        ORDER BY c.place
+                        LIMIT 1) AS came
+                    CROSS JOIN LATERAL service.finish($1, $3, came.ending, came.body, living.image) AS receipt
                     """,
                     [
-                        .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID), .int(notFound.status),
-                        .text(notFound.body), .int(exists.status), .text(exists.body), .int(days), .text(gone.body),
-                        .entityTags(ifMatch), .int(mismatch.status), .text(mismatch.body),
+                        .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID),
+                        .text(APIError.customerNotFound.answer.body), .text(APIError.customerExists.answer.body),
+                        .int(days), .text(APIError.notRestorable.answer.body), .entityTags(ifMatch),
+                        .text(APIError.preconditionFailed.answer.body),
                     ]
                 ),
             ]
-        )
+        }
     }
 }

@@ -114,7 +114,7 @@ private struct ScheduleSearch: Sendable {
     init(_ parameters: QueryParameters) throws(Invalidity) {
         status = try parameters.choice("status", of: ScheduleStatus.self)
         before = try parameters.dateTime("before")
-        cursor = try parameters.value("cursor", orElse: .parameterIsNoCursor(name: "cursor")) { TimeCursor($0) }
+        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { TimeCursor($0) }
         limit = try parameters.int("limit", in: AuditSearch.limits, default: 50)
     }
 

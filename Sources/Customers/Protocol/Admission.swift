@@ -2,8 +2,9 @@ public import LibPQ
 
 /// Step ①: decides in one round trip whether a request is admitted: key, rate, permission, validity, idempotency.
 ///
-/// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/admission.sql.
-/// Credentials that failed, and keys that had no budget left, a moment ago are refused from memory: see ``CredentialMemory``.
+/// All of it is held in PostgreSQL, so any number of instances share it. The SQL stands in sql/functions/authorization.sql and
+/// admission.sql. Credentials that failed, and keys that had no budget left, a moment ago are refused from memory: see
+/// ``CredentialMemory``.
 public struct Admission: Sendable {
     /// Connections for credentials that haven't been right before on this instance, so that others always get theirs.
     private static let strangersLimit = 2
@@ -27,8 +28,7 @@ public struct Admission: Sendable {
     /// Admits a write. If it is unknown whether it was admitted, the attempt is given up.
     func admit(_ attempt: Attempt, _ credentials: Credentials) async throws(WriteError) -> Admitted {
         let pair = CredentialMemory.Pair(credentials)
-        let subject = attempt.context.floodSubject
-        if let refusal = memory.fold(pair, subject, attempt.folded) {
+        if let refusal = memory.fold(pair, attempt.context.floodSubject, attempt.folded) {
             await Self.restrain(refusal)
             return Admitted(refused: refusal)
         }
@@ -42,12 +42,13 @@ public struct Admission: Sendable {
                 .uuid(attempt.id), .text(attempt.key.action.rawValue), .uuid(attempt.key.customerID),
                 .uuid(attempt.idempotencyKey), .bytes(attempt.fingerprint),
                 .text("\(limits.lease.milliseconds) ms"), .text("\(limits.idempotencyTTL.milliseconds) ms"),
-                .text(JSON.object(attempt.context.members).text), .text(subject),
+                .text(JSON.object(attempt.context.members).text), .text(attempt.context.floodSubject),
             ]
         )
         do {
             let (decision, row) = try await decide(
-                statement, pair, attempt.permissions, countedBy: subject, deadline: attempt.deadline)
+                statement, pair, attempt.permissions, countedBy: attempt.context.floodSubject,
+                deadline: attempt.deadline)
             return try Admitted(attempt, decision, row)
         } catch {
             if error.leavesDoubt { givenUp.add(attempt.id) }
@@ -72,12 +73,7 @@ public struct Admission: Sendable {
             await Self.restrain(refusal)
             return (refusal, nil)
         }
-        let statement = Statement(
-            """
-            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
-            """,
-            checks(credentials, permissions, cost: 1, isValid: isValid) + [.text(ip)]
-        )
+        let statement = authorizing(checks(credentials, permissions, isValid: isValid), from: ip)
         guard let question, let appID = memory.app(of: pair, admittedFor: permissions) else {
             return (try await decide(statement, pair, permissions, deadline: deadline).decision, nil)
         }
@@ -94,11 +90,7 @@ public struct Admission: Sendable {
     func wouldAdmit(_ permissions: [Permission], _ request: APIRequest) async throws(DatabaseError) -> Bool {
         let pair = CredentialMemory.Pair(request.credentials)
         guard memory.refusal(of: pair) == nil else { return false }
-        let statement = Statement(
-            """
-            SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8)
-            """,
-            checks(request.credentials, permissions, cost: 0, isValid: true) + [.text(request.context.ip)])
+        let statement = authorizing(checks(request.credentials, permissions, cost: 0), from: request.context.ip)
         return try await decide(statement, pair, permissions, deadline: request.deadline).decision.verdict == .admitted
     }
 
@@ -116,12 +108,9 @@ public struct Admission: Sendable {
                 .init(name: "action", value: .string(attempt.key.action.rawValue)),
                 .init(name: "customer_id", value: .string(attempt.key.customerID?.text)),
             ]
-        let statement = Statement(
-            "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-            checks(credentials, attempt.permissions, cost: attempt.cost, isValid: attempt.invalidity == nil) + [
-                .text(attempt.context.ip), .text(JSON.object(entry).text), .text(subject),
-            ]
-        )
+        let statement = authorizing(
+            checks(credentials, attempt.permissions, isValid: attempt.invalidity == nil), from: attempt.context.ip,
+            entry: JSON.object(entry).text, countedBy: subject)
         return try await decide(
             statement, pair, attempt.permissions, countedBy: subject, deadline: attempt.deadline
         ).decision
@@ -132,8 +121,19 @@ public struct Admission: Sendable {
         try? await Task.sleep(for: restraint)
     }
 
+    /// - Parameters:
+    ///   - entry: of an attempt that leaves one, as far as the request makes it.
+    ///   - subject: what a flood of these is counted by.
+    private func authorizing(
+        _ checks: [Parameter], from ip: String, entry: String? = nil, countedBy subject: String? = nil
+    ) -> Statement {
+        Statement(
+            "SELECT * FROM service.authorize($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            checks + [.text(ip), .text(entry), .text(subject)])
+    }
+
     private func checks(
-        _ credentials: Credentials, _ permissions: [Permission], cost: Int, isValid: Bool
+        _ credentials: Credentials, _ permissions: [Permission], cost: Int = 1, isValid: Bool = true
     ) -> [Parameter] {
         [
             .text(credentials.clientKey), .bytes(credentials.secretDigest), .array(permissions.map(\.rawValue)),
@@ -149,7 +149,9 @@ public struct Admission: Sendable {
         countedBy subject: String? = nil, deadline: ContinuousClock.Instant
     ) async throws(DatabaseError) -> (decision: Decision, row: Row) {
         let start = ContinuousClock.now
-        let row = try await row(statement, pair, deadline: deadline)
+        let appID = memory.app(of: pair)
+        let row = try await pool.row(
+            statement, for: appID ?? .zero, atMost: appID == nil ? Self.strangersLimit : .max, deadline: deadline)
         return (try decision(row, pair, permissions, countedBy: subject, since: start), row)
     }
 
@@ -165,8 +167,8 @@ public struct Admission: Sendable {
         switch decision.verdict {
         case .unauthenticated:
             var flood: (subject: String, at: String, remaining: Duration)?
-            if let subject, let remaining = decision.retryAfter {
-                flood = (subject: subject, at: decision.decidedAt, remaining: .seconds(remaining))
+            if let subject {
+                flood = (subject: subject, at: decision.decidedAt, remaining: .seconds(decision.retryAfter))
             }
             memory.noteFailure(pair, flood: flood)
         case .rateLimited, .forbidden, .invalid, .admitted:
@@ -178,14 +180,6 @@ public struct Admission: Sendable {
             }
         }
         return decision
-    }
-
-    private func row(
-        _ statement: Statement, _ pair: CredentialMemory.Pair, deadline: ContinuousClock.Instant
-    ) async throws(DatabaseError) -> Row {
-        let appID = memory.app(of: pair)
-        let limit = appID == nil ? Self.strangersLimit : .max
-        return try await pool.row(statement, for: appID ?? .zero, atMost: limit, deadline: deadline)
     }
 }
 
@@ -211,8 +205,8 @@ extension Admission {
 
         let verdict: Verdict
         /// Seconds until the rate window ends, of a request over the limit; of a failed authentication that was folded,
-        /// until the window of the flood does.
-        var retryAfter: Int?
+        /// until the window of the flood does; otherwise 0.
+        var retryAfter: Int
         /// When it was made, by the clock of the database, as it writes a time.
         let decidedAt: String
         /// nil before authentication.
@@ -227,7 +221,7 @@ extension Admission {
 
         init(_ row: Row) throws(DatabaseError) {
             verdict = try row.get("verdict")
-            retryAfter = row.int("retry_after")
+            retryAfter = try row.get("retry_after")
             decidedAt = try row.get("decided_at")
             isRecorded = try row.get("is_recorded")
             clientKey = row["client_key"]
@@ -239,7 +233,7 @@ extension Admission {
             caller = Caller(
                 appID: try row.get("app_id"), keyID: try row.get("key_id"), clientKey: try row.get("client_key"),
                 name: try row.get("key_name"), role: try row.get("key_role"))
-            isElsewhere = row.bool("is_elsewhere") ?? false
+            isElsewhere = try row.get("is_elsewhere")
             rate = RateStatus(
                 limit: try row.get("rate_limit"), remaining: try row.get("rate_remaining"),
                 reset: try row.get("rate_reset"))
@@ -247,10 +241,10 @@ extension Admission {
 
         /// Of credentials that failed a moment ago.
         static let unauthenticated = Decision(
-            .unauthenticated, retryAfter: nil, decidedAt: "", caller: nil, rate: nil, isRecorded: false)
+            .unauthenticated, retryAfter: 0, decidedAt: "", caller: nil, rate: nil, isRecorded: false)
 
         init(
-            _ verdict: Verdict, retryAfter: Int?, decidedAt: String, caller: Caller?, rate: RateStatus?,
+            _ verdict: Verdict, retryAfter: Int, decidedAt: String, caller: Caller?, rate: RateStatus?,
             isRecorded: Bool
         ) {
             self.verdict = verdict
@@ -271,7 +265,7 @@ extension Admission {
         var refusal: (outcome: Outcome, error: APIError)? {
             switch verdict {
             case .unauthenticated: (.unauthenticated, .invalidCredentials)
-            case .rateLimited: (.rateLimited, .rateLimited(retryAfter: retryAfter ?? 1))
+            case .rateLimited: (.rateLimited, .rateLimited(retryAfter: retryAfter))
             case .forbidden: (.forbidden, .insufficientPermissions)
             case .invalid, .admitted: nil
             }
@@ -287,24 +281,29 @@ extension Admission {
         }
 
         let verdict: Verdict
-        let caller: Caller?
-        let clientKey: String?
-        let rate: RateStatus?
-        let decidedAt: String?
-        let isRecorded: Bool
+        /// nil if admission failed.
+        let decision: Decision?
         /// Why admission failed for a reason that wasn't foreseen.
         let failure: Failure?
 
+        /// The attempt, if it has a row.
+        var lease: Lease? {
+            switch verdict {
+            case .run(let lease): lease
+            case .replay(let stored): stored.lease
+            case .refused: nil
+            }
+        }
+
+        var rate: RateStatus? { decision?.rate }
+        /// Whether it gets an entry of its own.
+        var isRecorded: Bool { decision?.isRecorded ?? true }
         var isReplay: Bool {
             if case .replay = verdict { true } else { false }
         }
 
         fileprivate init(_ attempt: Attempt, _ decision: Decision, _ row: Row) throws(DatabaseError) {
-            caller = decision.caller
-            clientKey = decision.clientKey
-            rate = decision.rate
-            decidedAt = decision.decidedAt
-            isRecorded = decision.isRecorded
+            self.decision = decision
             failure = decision.failure
             if let refusal = decision.refusal {
                 verdict = .refused(refusal.outcome, refusal.error)
@@ -328,21 +327,13 @@ extension Admission {
         fileprivate init(refused decision: Decision) {
             let refusal = decision.refusal ?? (.failed, .unforeseen)
             verdict = .refused(refusal.outcome, refusal.error)
-            caller = decision.caller
-            clientKey = decision.clientKey
-            rate = decision.rate
-            decidedAt = decision.decidedAt
-            isRecorded = decision.isRecorded
+            self.decision = decision
             failure = nil
         }
 
         fileprivate init(failed error: DatabaseError) {
             verdict = .refused(.failed, .unforeseen)
-            caller = nil
-            clientKey = nil
-            rate = nil
-            decidedAt = nil
-            isRecorded = true
+            decision = nil
             failure = Failure(error)
         }
     }
@@ -375,6 +366,13 @@ public struct Lease: Sendable, Hashable {
     public let appID: UUID
     public let attemptID: UUID
     public internal(set) var fence: Int
+}
+
+extension Lease {
+    /// Decodes the members of a composite type that has the three.
+    init(_ row: Row) throws(DatabaseError) {
+        self.init(appID: try row.get("app_id"), attemptID: try row.get("attempt_id"), fence: try row.get("fence"))
+    }
 }
 
 /// A decoded `service.opened`: how far an attempt has come.

@@ -39,8 +39,8 @@ public struct AuditEntry: Sendable {
     init(_ attempt: Attempt, _ admitted: Admission.Admitted, _ outcome: Outcome, _ receipt: Receipt, _ error: APIError?)
     {
         self.init(
-            attempt, admitted.caller, clientKey: admitted.clientKey, at: admitted.decidedAt, outcome,
-            status: receipt.status, customerID: receipt.customerID, error, admitted.failure)
+            attempt, admitted.decision, outcome, status: receipt.status, customerID: receipt.customerID, error,
+            admitted.failure)
     }
 
     /// The entry of a read that leaves one.
@@ -48,14 +48,15 @@ public struct AuditEntry: Sendable {
     /// - Parameter error: what it was refused with; nil when it is answered.
     init(_ attempt: Attempt, _ decision: Admission.Decision, _ outcome: Outcome, _ error: APIError?) {
         self.init(
-            attempt, decision.caller, clientKey: decision.clientKey, at: decision.decidedAt, outcome,
-            status: error?.status ?? 200, customerID: attempt.key.customerID, error, decision.failure)
+            attempt, decision, outcome, status: error?.status ?? 200, customerID: attempt.key.customerID, error,
+            decision.failure)
     }
 
     private init(
-        _ attempt: Attempt, _ caller: Caller?, clientKey: String?, at time: String?, _ outcome: Outcome, status: Int,
-        customerID: UUID?, _ error: APIError?, _ failure: Failure?
+        _ attempt: Attempt, _ decision: Admission.Decision?, _ outcome: Outcome, status: Int, customerID: UUID?,
+        _ error: APIError?, _ failure: Failure?
     ) {
+        let caller = decision?.caller
         id = attempt.id
         appID = caller?.appID ?? .zero
         self.outcome = outcome
@@ -66,12 +67,12 @@ public struct AuditEntry: Sendable {
                 attempt.context.members
                     + [
                         .init(name: "id", value: .string(attempt.id.text)),
-                        .init(name: "occurred_at", value: .string(time)),
+                        .init(name: "occurred_at", value: .string(decision?.decidedAt)),
                         .init(name: "action", value: .string(attempt.key.action.rawValue)),
                         .init(name: "customer_id", value: .string(customerID?.text)),
                         .init(name: "idempotency_key", value: .string(attempt.idempotencyKey?.text)),
                         .init(name: "actor_key_id", value: .string(caller?.keyID.text)),
-                        .init(name: "actor_client_key", value: .string(clientKey)),
+                        .init(name: "actor_client_key", value: .string(decision?.clientKey)),
                         .init(name: "actor_name", value: .string(caller?.name)),
                         .init(name: "actor_role", value: .string(caller?.role)),
                         .init(name: "outcome", value: .string(outcome.rawValue)),

@@ -50,13 +50,14 @@ public struct AuditWriter: Sendable {
 /// whose head another transaction holds, or that couldn't be appended to the last time, is tried apart, on a connection of
 /// its own, so that it delays no other.
 private actor AppendQueue {
-    typealias Answer = Swift.Result<Outcome?, DatabaseError>
+    /// The outcome that the trail holds, nil when the attempt isn't ours to record.
+    typealias Recorded = Result<Outcome?, DatabaseError>
 
     private struct Waiter {
         let entry: AuditEntry
         let deadline: ContinuousClock.Instant
         let arrival = ContinuousClock.now
-        let continuation: CheckedContinuation<Answer, Never>
+        let continuation: CheckedContinuation<Recorded, Never>
     }
 
     /// The entries of one trip, by app and in the order of the chains' locks.
@@ -102,7 +103,7 @@ private actor AppendQueue {
         headTimeGauge = Gauge(label: "customerd_audit_head_timestamp_seconds", dimensions: dimensions)
     }
 
-    func append(_ entry: AuditEntry, deadline: ContinuousClock.Instant) async -> Answer {
+    func append(_ entry: AuditEntry, deadline: ContinuousClock.Instant) async -> Recorded {
         await withCheckedContinuation { continuation in
             enqueue([Waiter(entry: entry, deadline: deadline, continuation: continuation)])
         }
@@ -138,7 +139,7 @@ private actor AppendQueue {
             guard !group.isEmpty else { continue }
             do {
                 let appended = try await commit(group)
-                for (appID, waiters) in group { settle(appID, waiters, appended) }
+                for (appID, waiters) in group { answer(appID, waiters, appended) }
                 round = 1
             } catch {
                 guard Self.isOfDatabase(error) else {
@@ -163,7 +164,7 @@ private actor AppendQueue {
     }
 
     /// Answers the entries that were appended; where some weren't reached, the chain is held by another transaction.
-    private func settle(_ appID: UUID, _ waiters: [Waiter], _ appended: [UUID: Outcome?]) {
+    private func answer(_ appID: UUID, _ waiters: [Waiter], _ appended: [UUID: Outcome?]) {
         var missed: [Waiter] = []
         for waiter in waiters {
             guard let outcome = appended[waiter.entry.id] else {
@@ -220,7 +221,7 @@ private actor AppendQueue {
         for one in group {
             // Alone it has failed already.
             if group.count > 1, let appended = try? await commit([one]) {
-                settle(one.appID, one.waiters, appended)
+                answer(one.appID, one.waiters, appended)
             } else {
                 setAside(one.appID, one.waiters)
             }
@@ -257,7 +258,7 @@ private actor AppendQueue {
             let appended = try await commitAside(appID, group)
             broken.remove(appID)
             release(appID, Array(rest))
-            settle(appID, group, appended)
+            answer(appID, group, appended)
             return true
         } catch {
             if error.isUnavailability || error.isRetryable {

@@ -7,7 +7,7 @@ public import ServiceLifecycle
 /// rate that requests don't feel.
 ///
 /// The database opens the attempts of the items under a lease, as it does for the ``Scheduler``; from there on it is the same
-/// path as that of a request. The SQL stands in sql/functions/bulk_deletions.sql.
+/// path as that of a request. The SQL stands in sql/functions/bulk_items.sql.
 public struct BulkRunner: Service {
     /// Of items, at one time.
     private static let largestBatch = 20
@@ -52,7 +52,6 @@ public struct BulkRunner: Service {
 
     /// An item to be deleted, or only to be checked.
     private struct Item {
-        let appID: UUID
         let bulkID: UUID
         let position: Int
         let customerID: UUID
@@ -61,25 +60,19 @@ public struct BulkRunner: Service {
 
         /// Decodes a `service.due_item`.
         init(_ row: Row) throws(DatabaseError) {
-            appID = try row.get("app_id")
             bulkID = try row.get("bulk_id")
             position = try row.get("position")
             customerID = try row.get("customer_id")
-            var lease: Lease?
-            if let attemptID = row.uuid("attempt_id") {
-                lease = Lease(appID: appID, attemptID: attemptID, fence: try row.get("fence"))
-            }
-            self.lease = lease
+            lease = row["attempt_id"] == nil ? nil : try Lease(row)
         }
     }
 
-    /// Runs some items, all of one bulk deletion, and settles them; what can't be settled now, the next look of any
-    /// instance settles.
+    /// Runs some items, all of one bulk deletion, and ends them; what can't be ended now, the next look of any instance ends.
     ///
     /// - Returns: how many.
     private func runSome() async throws(DatabaseError) -> Int {
-        let waiting = try await perform(Statement("SELECT service.bulk_apps()"))
-        guard let appID = waiting.rows.first?.uuid(0) else { return 0 }
+        let waiting: [UUID] = try await perform(Statement("SELECT service.bulk_apps()")).values()
+        guard let appID = waiting.first else { return 0 }
         let taking = Statement(
             "SELECT * FROM service.take_bulk_items($1, $2, $3, $4)",
             [
@@ -91,11 +84,13 @@ public struct BulkRunner: Service {
         var items: [Item] = []
         for row in rows { items.append(try Item(row)) }
         guard let first = items.first else { return 0 }
-        var checked: [(position: Int, status: Int)] = []
+        var checked: [(position: Int, outcome: Outcome)] = []
         var isDelayed = false
         for item in items {
             guard let lease = item.lease else {
-                checked.append((item.position, try await check(item)))
+                let check = try await pool.checkDeletion(
+                    of: item.customerID, appID, deadline: .now + limits.requestTimeout)
+                checked.append((item.position, check.outcome))
                 continue
             }
             if await !run(item, lease) { isDelayed = true }
@@ -104,43 +99,28 @@ public struct BulkRunner: Service {
             Statement(
                 "SELECT service.end_bulk_items($1, $2, $3, $4, $5)",
                 [
-                    .uuid(first.appID), .uuid(first.bulkID), .array(checked.map { "\($0.position)" }),
-                    .array(checked.map { "\($0.status)" }), .text(isDelayed ? "1 s" : "0 s"),
-                ]), for: first.appID)
+                    .uuid(appID), .uuid(first.bulkID), .array(checked.map { "\($0.position)" }),
+                    .array(checked.map(\.outcome.rawValue)), .text(isDelayed ? "1 s" : "0 s"),
+                ]), for: appID)
         return items.count
     }
 
     /// - Returns: whether it has ended.
     private func run(_ item: Item, _ lease: Lease) async -> Bool {
         var lease = lease
-        let key = AttemptKey(action: .deleteCustomer, customerID: item.customerID)
         do throws(WriteError) {
-            let receipt = try await execution.run(key, &lease, until: .now + limits.requestTimeout) {
-                lease, deadline throws(WriteError) in
-                try await delete.run(item.customerID, ifMatch: nil, &lease, deadline: deadline)
-            }
+            let receipt = try await delete.run(
+                item.customerID, &lease, in: execution, until: .now + limits.requestTimeout)
             Counter(
                 label: "customerd_bulk_items_total", dimensions: [("outcome", receipt.outcome.rawValue.lowercased())]
             ).increment()
             return receipt.status != APIError.unavailable.status
         } catch {
             logger.warning(
-                "an item of a bulk deletion is settled later",
+                "an item of a bulk deletion ends later",
                 metadata: ["attempt": "\(lease.attemptID.text)", "error": "\(error)"])
             return false
         }
-    }
-
-    /// What a DELETE would answer now.
-    private func check(_ item: Item) async throws(DatabaseError) -> Int {
-        let row = try await perform(
-            Statement(
-                "SELECT customer, deletable FROM service.check_item($1, $2)",
-                [.uuid(item.appID), .uuid(item.customerID)]),
-            for: item.appID
-        ).row()
-        guard row["customer"] != nil else { return APIError.customerNotFound.status }
-        return row.bool("deletable") == true ? 200 : APIError.customerHasRecords.status
     }
 
     private func perform(_ statement: Statement, for appID: UUID? = nil) async throws(DatabaseError) -> QueryResult {

@@ -70,7 +70,7 @@ public final class CredentialMemory: Sendable {
         func refusal(at now: ContinuousClock.Instant) -> Admission.Decision {
             var refusal = refusal
             refusal.isRecorded = false
-            refusal.retryAfter = refusal.retryAfter.map { max(1, $0 - Int((now - since).components.seconds)) }
+            refusal.retryAfter = max(1, refusal.retryAfter - Int((now - since).components.seconds))
             return refusal
         }
     }
@@ -189,9 +189,9 @@ public final class CredentialMemory: Sendable {
     ///   - isFolded: whether the attempt was folded into a flood, as further writes of the window are then.
     ///   - start: a moment before the database decided, so that what is remembered ends before the window does.
     func noteLimit(_ pair: Pair, _ refusal: Admission.Decision, isFolded: Bool, since start: ContinuousClock.Instant) {
-        guard refusal.rate?.remaining == 0, let retryAfter = refusal.retryAfter else { return }
+        guard refusal.rate?.remaining == 0 else { return }
         // Rounded up to whole seconds: up to one less is left of the window.
-        let until = start + min(Self.span, .seconds(retryAfter - 1))
+        let until = start + min(Self.span, .seconds(refusal.retryAfter - 1))
         state.withLockedValue { state in
             let now = ContinuousClock.now
             guard until > now else { return }

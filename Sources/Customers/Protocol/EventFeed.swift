@@ -259,20 +259,12 @@ public final class EventFeed: Service {
     /// 20 KiB, a stream needs only while it reads.
     private func read(_ appID: UUID, after place: Int, limit: Int) async throws(DatabaseError) -> EventPage {
         let deadline = ContinuousClock.now + Self.timeout
-        let reading = Task(executorPreference: Reactor.shared.taskExecutor) { [listenersPool] in
-            do throws(DatabaseError) {
-                let page = try await listenersPool.withConnection(
-                    for: appID, atMost: Self.readersLimit, deadline: deadline
-                ) {
-                    connection throws(DatabaseError) in
-                    try await connection.events(of: appID, after: place, limit: limit, deadline: deadline)
-                }
-                return Result<EventPage, DatabaseError>.success(page)
-            } catch {
-                return .failure(error)
+        return try await Reactor.shared.apart { [listenersPool] () throws(DatabaseError) in
+            try await listenersPool.withConnection(for: appID, atMost: Self.readersLimit, deadline: deadline) {
+                connection throws(DatabaseError) in
+                try await connection.events(of: appID, after: place, limit: limit, deadline: deadline)
             }
         }
-        return try await reading.value.get()
     }
 
     /// Returns when there may be something behind a place, at the deadline, or when it is over.

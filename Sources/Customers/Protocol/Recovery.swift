@@ -57,18 +57,18 @@ public struct Recovery: Service {
     }
 
     /// What one run did.
-    public struct Report: Sendable, Hashable {
+    private struct Report {
         /// Receipts that got their entry.
-        public fileprivate(set) var completed = 0
+        var completed = 0
         /// Attempts past their lease that ended as INTERRUPTED.
-        public fileprivate(set) var interrupted = 0
+        var interrupted = 0
         /// Floods that were folded into an entry.
-        public fileprivate(set) var folded = 0
+        var folded = 0
         /// Answers whose time was over.
-        public fileprivate(set) var purged = 0
+        var purged = 0
         /// Apps that couldn't be recovered now.
-        public fileprivate(set) var failing = 0
-        fileprivate var mayHaveMore = false
+        var failing = 0
+        var mayHaveMore = false
 
         var didSomething: Bool { completed + interrupted + folded + purged > 0 }
     }
@@ -114,8 +114,7 @@ public struct Recovery: Service {
     }
 
     /// One run.
-    @discardableResult
-    public func recover() async throws(DatabaseError) -> Report {
+    private func recover() async throws(DatabaseError) -> Report {
         let deadline = ContinuousClock.now + .seconds(20)
         let report = try await pool.withConnection(fallingBackTo: substitute, deadline: deadline) {
             connection throws(DatabaseError) in
@@ -124,7 +123,7 @@ public struct Recovery: Service {
             var report = Report()
             // Recovery first, purge second: what lacks its entry must never be forgotten.
             let overdue = try await connection.query(Statement("SELECT service.overdue()"), deadline: deadline)
-            let apps = overdue.rows.compactMap { $0.uuid(0) }
+            let apps: [UUID] = try overdue.values()
             failures.withLockedValue { failures in failures = failures.filter { apps.contains($0.key) } }
             for appID in apps {
                 let isResting = failures.withLockedValue { $0[appID].map { $0.retryAt > .now } ?? false }
@@ -139,7 +138,7 @@ public struct Recovery: Service {
                 Statement("SELECT attempts, seconds FROM service.audit_lag()"), deadline: deadline
             ).row()
             self.lagging.record(try lag.get("attempts") as Int)
-            self.lag.record(Double(try lag.get("seconds") as String) ?? 0)
+            self.lag.record(try lag.get("seconds") as Double)
             return report
         }
         completed.increment(by: report.completed)
@@ -224,7 +223,7 @@ public struct Recovery: Service {
             Statement("SELECT service.release($1)", [.array(attempts.map(\.text))]),
             deadline: deadline
         )
-        givenUp.remove(released.rows.compactMap { $0.uuid(0) })
+        givenUp.remove(try released.values())
     }
 }
 

@@ -45,8 +45,7 @@ public struct Retention: Service {
     private func apps() async throws(DatabaseError) -> [UUID] {
         let deadline = ContinuousClock.now + .seconds(10)
         return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-            try await connection.query(Statement("SELECT service.retention_apps()"), deadline: deadline)
-                .rows.compactMap { $0.uuid(0) }
+            try await connection.query(Statement("SELECT service.retention_apps()"), deadline: deadline).values()
         }
     }
 

@@ -8,7 +8,7 @@ public import ServiceLifecycle
 /// once.
 ///
 /// The database opens the attempt under a lease, as admission does for a request; from there on it is the same path as
-/// that of a request, ``Execution``. The SQL stands in sql/functions/schedule.sql.
+/// that of a request, ``Execution``. The SQL stands in sql/functions/due_deletions.sql.
 public struct Scheduler: Service {
     private static let batch = 20
     /// Of one app at one time, so that requests keep most of the pool.
@@ -76,8 +76,7 @@ public struct Scheduler: Service {
         /// Decodes a `service.due_deletion`.
         init(_ row: Row) throws(DatabaseError) {
             customerID = try row.get("customer_id")
-            lease = Lease(
-                appID: try row.get("app_id"), attemptID: try row.get("attempt_id"), fence: try row.get("fence"))
+            lease = try Lease(row)
         }
     }
 
@@ -89,10 +88,10 @@ public struct Scheduler: Service {
             let behind = try await connection.query(
                 Statement("SELECT deletions, seconds FROM service.schedule_lag()"), deadline: deadline
             ).row()
-            return (apps.rows.compactMap { $0.uuid(0) }, behind)
+            return (try apps.values() as [UUID], behind)
         }
         due.record(try behind.get("deletions") as Int)
-        lag.record(Double(try behind.get("seconds") as String) ?? 0)
+        lag.record(try behind.get("seconds") as Double)
         return apps
     }
 
@@ -133,20 +132,17 @@ public struct Scheduler: Service {
     /// Runs one; how it ended is told by its attempt, so that whatever goes wrong here is put right by the next look of any
     /// instance.
     private func run(_ item: Due) async {
-        let key = AttemptKey(action: .deleteCustomer, customerID: item.customerID)
         var lease = item.lease
         do throws(WriteError) {
-            let receipt = try await execution.run(key, &lease, until: .now + limits.requestTimeout) {
-                lease, deadline throws(WriteError) in
-                try await delete.run(item.customerID, ifMatch: nil, &lease, deadline: deadline)
-            }
+            let receipt = try await delete.run(
+                item.customerID, &lease, in: execution, until: .now + limits.requestTimeout)
             Counter(
                 label: "customerd_scheduled_deletions_total",
                 dimensions: [("outcome", receipt.outcome.rawValue.lowercased())]
             ).increment()
         } catch {
             logger.warning(
-                "a scheduled deletion is settled later",
+                "a scheduled deletion ends later",
                 metadata: ["attempt": "\(lease.attemptID.text)", "error": "\(error)"])
             return
         }

@@ -2,7 +2,7 @@ public import LibPQ
 
 /// Step ②: one transaction that holds a change, its before-image and its receipt, in one pipelined round trip:
 ///
-///     BEGIN · hold(attempt, fence) · the statements · COMMIT
+///     BEGIN · enter(attempt, fence) · the statements · COMMIT
 ///
 /// A COMMIT in doubt is settled before anything is answered; where it can't be, the attempt is given up. One connection
 /// of an app's share is left to its reads and admissions, so that units of work that wait for rows don't stop them. See
@@ -35,9 +35,9 @@ public struct UnitOfWork: Sendable {
         var lastError = DatabaseError.deadlineExceeded
         for round in 1...Self.tries where ContinuousClock.now < deadline {
             if round > 1 { await Backoff.pause(round: round, until: deadline) }
-            let hold = holding(lease, until: deadline)
+            let entrance = entering(lease, until: deadline)
             let outcome = await pool.transaction(
-                for: lease.appID, atMost: pool.share - 1, [hold] + statements, deadline: deadline)
+                for: lease.appID, atMost: pool.share - 1, [entrance] + statements, deadline: deadline)
             switch outcome {
             case .committed(let results):
                 return try Self.receipt(results.last)
@@ -68,7 +68,7 @@ public struct UnitOfWork: Sendable {
         throw .unavailable(lastError)
     }
 
-    /// SQLSTATE of `service.hold` when the attempt isn't ours any more.
+    /// SQLSTATE of `service.enter` when the attempt isn't ours any more.
     static let notHeld: SQLState = "CD001"
     /// SQLSTATE of `service.finish` when nothing was deleted, though the customer is there.
     private static let customerKept: SQLState = "CD003"
@@ -87,9 +87,9 @@ public struct UnitOfWork: Sendable {
     }
 
     /// lock_timeout + statement_timeout stay below the deadline, which is below the lease.
-    private func holding(_ lease: Lease, until deadline: ContinuousClock.Instant) -> Statement {
+    private func entering(_ lease: Lease, until deadline: ContinuousClock.Instant) -> Statement {
         Statement(
-            "SELECT service.hold($1, $2, $3, $4)",
+            "SELECT service.enter($1, $2, $3, $4)",
             [
                 .uuid(lease.appID), .uuid(lease.attemptID), .int(lease.fence),
                 .int(max(100, (deadline - .now).milliseconds * 6 / 10)),

@@ -41,7 +41,7 @@ public struct APIRequest: Sendable {
 
     /// The `{id}` of the path, of an operation that has one.
     func pathID() throws(Invalidity) -> UUID {
-        guard let id else { throw .invalidCustomerID }
+        guard let id else { throw .invalidPathID }
         return id
     }
 }

@@ -68,9 +68,9 @@ struct BodyObject {
         switch self[name] {
         case nil, .null: return nil
         case .string(let text):
-            guard text.utf8.count <= 64, let time = DateTime(text) else { throw .parameterIsNoDateTime(name: name) }
+            guard text.utf8.count <= 64, let time = DateTime(text) else { throw .invalidDateTime(name: name) }
             return time
-        default: throw .parameterIsNoDateTime(name: name)
+        default: throw .invalidDateTime(name: name)
         }
     }
 

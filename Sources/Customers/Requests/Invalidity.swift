@@ -1,18 +1,18 @@
 /// What is wrong with a request that was understood but can't be taken: one sentence for each.
 public enum Invalidity: Error, Sendable, Hashable {
-    case invalidCustomerID
-    case idempotencyKeyIsMissing
-    case idempotencyKeyIsNoUUID
-    case idempotencyKeyIsRepeated
+    case invalidPathID
+    case missingIdempotencyKey
+    case invalidIdempotencyKey
+    case repeatedIdempotencyKey
     case headerIsTooLong(name: String, limit: Int)
     /// A query parameter isn't percent-encoded UTF-8, or contains U+0000, which no stored text does.
-    case parameterIsUnreadable(name: String)
-    case parameterIsRepeated(name: String)
-    case parameterIsNoNumber(name: String, ClosedRange<Int>)
-    case parameterIsNoneOf(name: String, [String])
-    case parameterIsNoUUID(name: String)
-    case parameterIsNoDateTime(name: String)
-    case parameterIsNoCursor(name: String)
+    case unreadableParameter(name: String)
+    case repeatedParameter(name: String)
+    case invalidNumber(name: String, ClosedRange<Int>)
+    case invalidChoice(name: String, [String])
+    case invalidUUID(name: String)
+    case invalidDateTime(name: String)
+    case invalidCursor(name: String)
     /// A member that must be a time in the future isn't one.
     case timeIsPast(name: String)
     /// A member that must be a time within a year isn't one.
@@ -30,20 +30,20 @@ public enum Invalidity: Error, Sendable, Hashable {
 
     public var message: String {
         switch self {
-        case .invalidCustomerID: "Validation failed (uuid is expected)"
-        case .idempotencyKeyIsMissing: "idempotency-key header is required"
-        case .idempotencyKeyIsNoUUID: "idempotency-key must be a UUID"
-        case .idempotencyKeyIsRepeated: "idempotency-key must be given once"
+        case .invalidPathID: "Validation failed (uuid is expected)"
+        case .missingIdempotencyKey: "idempotency-key header is required"
+        case .invalidIdempotencyKey: "idempotency-key must be a UUID"
+        case .repeatedIdempotencyKey: "idempotency-key must be given once"
         case .headerIsTooLong(let name, let limit): "\(name) must be at most \(limit) characters"
-        case .parameterIsUnreadable(let name): "\(name) must be percent-encoded UTF-8 text without U+0000"
-        case .parameterIsRepeated(let name): "\(name) must be given once"
-        case .parameterIsNoNumber(let name, let range):
+        case .unreadableParameter(let name): "\(name) must be percent-encoded UTF-8 text without U+0000"
+        case .repeatedParameter(let name): "\(name) must be given once"
+        case .invalidNumber(let name, let range):
             "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)"
-        case .parameterIsNoneOf(let name, let values): "\(name) must be one of \(values.joined(separator: ", "))"
-        case .parameterIsNoUUID(let name): "\(name) must be a UUID"
-        case .parameterIsNoDateTime(let name):
+        case .invalidChoice(let name, let values): "\(name) must be one of \(values.joined(separator: ", "))"
+        case .invalidUUID(let name): "\(name) must be a UUID"
+        case .invalidDateTime(let name):
             "\(name) must be an RFC 3339 date-time such as 2026-01-31T09:30:00Z"
-        case .parameterIsNoCursor(let name): "\(name) must be a next_cursor of an earlier answer"
+        case .invalidCursor(let name): "\(name) must be a next_cursor of an earlier answer"
         case .timeIsPast(let name): "\(name) must be in the future"
         case .timeIsTooFar(let name): "\(name) must be at most one year ahead"
         case .exceedsRateLimit(let limit): "ids must hold at most \(limit) UUIDs, the rate limit of the key"

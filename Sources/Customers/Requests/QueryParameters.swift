@@ -23,9 +23,9 @@ struct QueryParameters: Sendable {
 extension QueryParameters {
     func text(_ name: String) throws(Invalidity) -> String? {
         let values = pairs.filter { $0.name == name }.map(\.value)
-        guard values.count <= 1 else { throw .parameterIsRepeated(name: name) }
+        guard values.count <= 1 else { throw .repeatedParameter(name: name) }
         guard let value = values.first else { return nil }
-        guard let value else { throw .parameterIsUnreadable(name: name) }
+        guard let value else { throw .unreadableParameter(name: name) }
         return value.isEmpty ? nil : value
     }
 
@@ -34,14 +34,14 @@ extension QueryParameters {
         guard
             text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             let value = Int(text), range.contains(value)
-        else { throw .parameterIsNoNumber(name: name, range) }
+        else { throw .invalidNumber(name: name, range) }
         return value
     }
 
     func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ name: String, of _: Choice.Type
     ) throws(Invalidity) -> Choice? {
-        try value(name, orElse: .parameterIsNoneOf(name: name, Choice.allCases.map(\.rawValue))) {
+        try value(name, orElse: .invalidChoice(name: name, Choice.allCases.map(\.rawValue))) {
             Choice(rawValue: $0)
         }
     }
@@ -51,16 +51,16 @@ extension QueryParameters {
         switch try text(name) {
         case "true": true
         case "false", nil: false
-        default: throw .parameterIsNoneOf(name: name, ["true", "false"])
+        default: throw .invalidChoice(name: name, ["true", "false"])
         }
     }
 
     func uuid(_ name: String) throws(Invalidity) -> UUID? {
-        try value(name, orElse: .parameterIsNoUUID(name: name)) { UUID(strict: $0) }
+        try value(name, orElse: .invalidUUID(name: name)) { UUID(strict: $0) }
     }
 
     func dateTime(_ name: String) throws(Invalidity) -> DateTime? {
-        try value(name, orElse: .parameterIsNoDateTime(name: name)) { text in
+        try value(name, orElse: .invalidDateTime(name: name)) { text in
             // The sign of an offset that wasn't encoded has become a space. What is longer has no meaningful fraction.
             text.utf8.count <= 64 ? DateTime(text.replacing(" ", with: "+")) : nil
         }

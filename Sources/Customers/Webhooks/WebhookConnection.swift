@@ -48,7 +48,7 @@ enum WebhookFailure: Error, Sendable, Hashable {
 /// A connection to a receiver. The address was checked, and is the one that is connected to: a name that changes its mind in
 /// between makes no difference. No redirect is followed, and no proxy is used.
 struct WebhookConnection: Sendable {
-    struct Answer: Sendable {
+    struct Reply: Sendable {
         let status: Int
         /// `Retry-After`, as it came.
         let retryAfter: String?
@@ -116,11 +116,11 @@ struct WebhookConnection: Sendable {
     /// Posts a body, and waits for the whole answer.
     func post(
         _ body: String, to url: WebhookURL, headers: HTTPHeaders, until deadline: ContinuousClock.Instant
-    ) async throws(WebhookFailure) -> Answer {
+    ) async throws(WebhookFailure) -> Reply {
         var head = HTTPRequestHead(version: .http1_1, method: .POST, uri: url.target, headers: headers)
         head.headers.add(name: "host", value: url.authority)
         head.headers.add(name: "content-length", value: String(body.utf8.count))
-        let answer = channel.eventLoop.makePromise(of: Answer.self)
+        let answer = channel.eventLoop.makePromise(of: Reply.self)
         let request = WebhookAnswerHandler.Request(
             head: head, body: ByteBuffer(string: body), answer: answer, time: .init(max(deadline - .now, .zero)))
         let channel = channel
@@ -229,13 +229,13 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
     struct Request: Sendable {
         let head: HTTPRequestHead
         let body: ByteBuffer
-        let answer: EventLoopPromise<WebhookConnection.Answer>
+        let answer: EventLoopPromise<WebhookConnection.Reply>
         let time: TimeAmount
     }
 
     /// Why the connection ended, for a request that comes too late to hear of it.
     private let failure: NIOLockedValueBox<WebhookFailure?>
-    private var answer: EventLoopPromise<WebhookConnection.Answer>?
+    private var answer: EventLoopPromise<WebhookConnection.Reply>?
     private var timer: Scheduled<Void>?
     private var head: HTTPResponseHead?
 
@@ -283,7 +283,7 @@ private final class WebhookAnswerHandler: ChannelDuplexHandler {
         guard let answer, let head else { return fail(.malformedAnswer, context) }
         end()
         answer.succeed(
-            WebhookConnection.Answer(
+            WebhookConnection.Reply(
                 status: Int(head.status.code), retryAfter: head.headers.first(name: "retry-after"),
                 isReusable: isReusable))
         if !isReusable { context.close(promise: nil) }

@@ -9,7 +9,7 @@ public import ServiceLifecycle
 /// events are sent one after the other until there are none, one fails, or its turn is over.
 ///
 /// While a receiver is waited for, no session of the database is held. An instance that dies is taken over when its leases
-/// end. The SQL stands in sql/functions/webhooks.sql.
+/// end. The SQL stands in sql/functions/deliveries.sql.
 public final class WebhookDeliverer: Service {
     /// Webhooks at one time, each of which may have one connection.
     public static let mostTurns = 256
@@ -189,24 +189,18 @@ public final class WebhookDeliverer: Service {
         while true {
             let attempt = ContinuousClock.now
             let statement = turn.record(next, lease: Self.lease, pause: pause)
-            // An instance that stops records all the same, so not in a task that is canceled.
-            let answer = await Task(executorPreference: Reactor.shared.taskExecutor) {
-                () -> Result<String, DatabaseError> in
-                do throws(DatabaseError) {
-                    return .success(try await self.perform(statement).row().get("recorded"))
-                } catch {
-                    return .failure(error)
+            do throws(DatabaseError) {
+                // An instance that stops records all the same, so not in a task that is canceled.
+                let recorded: String = try await Reactor.shared.apart { () throws(DatabaseError) in
+                    try await self.perform(statement).row().get("recorded")
                 }
-            }.value
-            switch answer {
-            case .success(let recorded):
                 turn.recorded(leaseEnd: attempt + Self.lease)
                 if recorded == "DISABLED" {
                     disabled.increment()
                     logger.warning("a webhook was disabled", metadata: ["webhook": "\(turn.claim.webhook.text)"])
                 }
                 return recorded == "HELD"
-            case .failure(let error):
+            } catch {
                 let end = Task.isCancelled ? start + Self.timeout : turn.leaseEnd + Self.recordPatience
                 let isLast = !(error.isUnavailability || error.isRetryable) || ContinuousClock.now >= end
                 if isLast || round == 1 {
@@ -270,7 +264,7 @@ public final class WebhookDeliverer: Service {
     /// - Returns: whether it was encrypted with another key.
     private func reseal(_ row: Row) async throws(DatabaseError) -> Bool {
         let appID: UUID = try row.get("app_id")
-        guard let secret = row.bytes("secret") else { throw .unexpected("a webhook without secret") }
+        let secret: [UInt8] = try row.get("secret")
         let previous = row.bytes("previous_secret")
         let new = try sender.secrets.resealed(secret, for: appID)
         let newPrevious = try previous.map { old throws(DatabaseError) in
@@ -292,9 +286,11 @@ public final class WebhookDeliverer: Service {
     private func measure() async {
         while !Task.isCancelled {
             let statement = Statement("SELECT seconds, failing FROM service.webhook_lag()")
-            if let row = try? await perform(statement).row() {
-                lag.record(row["seconds"].flatMap { Double($0) } ?? 0)
-                failing.record(row.int("failing") ?? 0)
+            if let row = try? await perform(statement).row(), let seconds: Double = try? row.get("seconds"),
+                let count: Int = try? row.get("failing")
+            {
+                lag.record(seconds)
+                failing.record(count)
             }
             try? await Task.sleep(for: Self.metricsInterval)
         }
@@ -303,12 +299,11 @@ public final class WebhookDeliverer: Service {
 
 extension WebhookDeliverer.Claim {
     fileprivate init(_ row: Row, _ sender: WebhookSender) throws(DatabaseError) {
-        guard let secret = row.bytes("secret") else { throw .unexpected("a webhook without secret") }
         appID = try row.get("app_id")
         webhook = try row.get("id")
         fence = try row.get("fence")
         target = sender.target(
-            of: appID, url: try row.get("url"), secret: secret, previous: row.bytes("previous_secret"))
+            of: appID, url: try row.get("url"), secret: try row.get("secret"), previous: row.bytes("previous_secret"))
         after = try row.get("after_seq")
         failures = try row.get("failures")
         guard let types = row["types"] else {
@@ -318,7 +313,12 @@ extension WebhookDeliverer.Claim {
         guard case .array(let elements) = try? JSONReader.value(of: Array(types.utf8)) else {
             throw .unexpected("the types of a webhook are no list")
         }
-        self.types = elements.compactMap { if case .string(let type) = $0 { type } else { nil } }
+        var list: [String] = []
+        for element in elements {
+            guard case .string(let type) = element else { throw .unexpected("a type of events is no text") }
+            list.append(type)
+        }
+        self.types = list
     }
 }
 

@@ -89,7 +89,7 @@ public struct WebhookSender: Sendable {
     private func answer(
         _ body: String, _ id: UUID, _ target: Target, _ connection: inout WebhookConnection?,
         until deadline: ContinuousClock.Instant
-    ) async throws(WebhookFailure) -> WebhookConnection.Answer {
+    ) async throws(WebhookFailure) -> WebhookConnection.Reply {
         let (url, secrets) = try target.get()
         let (id, timestamp) = (id.text, Int(Date().timeIntervalSince1970))
         let signatures = secrets.map { $0.signature(id: id, timestamp: timestamp, body: body) }

@@ -1,3 +1,4 @@
+import AuditTrail
 import Customers
 import Logging
 

@@ -113,7 +113,7 @@ struct Operation: Sendable, CustomTestStringConvertible {
 }
 
 /// What each role may do. Source: docs/api.md, Roles.
-enum Role: String, CaseIterable, Sendable {
+enum KeyRole: String, CaseIterable, Sendable {
     case viewer, editor, admin, auditor
 
     var permissions: Set<String> {

@@ -6,8 +6,9 @@ import Testing
 struct PermissionTests {
     let stage = Stage.current
 
-    @Test("each role does what it holds the permission for, and nothing else", arguments: Operation.all, Role.allCases)
-    func roles(operation: Operation, role: Role) async throws {
+    @Test(
+        "each role does what it holds the permission for, and nothing else", arguments: Operation.all, KeyRole.allCases)
+    func roles(operation: Operation, role: KeyRole) async throws {
         let admin = try await stage.tenant()
         let subject = try await operation.subject(of: admin)
         let before = try await rows(of: admin)

@@ -111,8 +111,8 @@ struct EventTests {
         #expect(waited.body == #"{"data":[],"next_after":0}"#)
     }
 
-    @Test("reading needs audit:read", arguments: Role.allCases)
-    func roles(role: Role) async throws {
+    @Test("reading needs audit:read", arguments: KeyRole.allCases)
+    func roles(role: KeyRole) async throws {
         let tenant = try await stage.tenant(role: role.rawValue)
 
         let answer = try await tenant.get(Self.path)

@@ -184,8 +184,8 @@ struct WebhookManagementTests {
         }
     }
 
-    @Test("all of it needs webhooks:manage, which admins have alone", arguments: Role.allCases)
-    func roles(role: Role) async throws {
+    @Test("all of it needs webhooks:manage, which admins have alone", arguments: KeyRole.allCases)
+    func roles(role: KeyRole) async throws {
         let admin = try await stage.tenant()
         let id = try id(try await make(admin))
         let tenant = try await admin.withKey(role: role.rawValue)

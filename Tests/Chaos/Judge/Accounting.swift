@@ -68,7 +68,7 @@ struct Accounting: Sendable {
     }
 
     /// What the trail calls an answer.
-    private static func outcome(of answer: Answer) -> String {
+    private static func outcome(of answer: CallAnswer) -> String {
         if answer.isReplayed { return "REPLAYED" }
         return switch answer.status {
         case 200, 201: "SUCCEEDED"
@@ -103,7 +103,7 @@ struct Accounting: Sendable {
     }
 
     /// A deletion's entry holds what was answered, unless a redaction came in between.
-    private mutating func checkImage(_ entry: Entry, _ call: Call, _ answer: Answer) {
+    private mutating func checkImage(_ entry: Entry, _ call: Call, _ answer: CallAnswer) {
         guard case .delete = call.request, let subject = call.subject else { return }
         guard ["SUCCEEDED", "REFUSED"].contains(entry.outcome) else { return }
         guard let image = entry.image else {

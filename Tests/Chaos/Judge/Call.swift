@@ -19,13 +19,13 @@ package struct Call: Sendable, Hashable {
     /// When there was an answer, or certainly none.
     package var returned: Instant
     /// nil when there was none.
-    package var answer: Answer?
+    package var answer: CallAnswer?
     /// Calls by which one client insists on one answer have the same number.
     package var pursuit: Int?
 
     package init(
         id: Int, client: Int, app: String, instance: Int, request: Request, requestID: String,
-        idempotencyKey: String?, reason: PersonalData?, invoked: Instant, returned: Instant, answer: Answer?,
+        idempotencyKey: String?, reason: PersonalData?, invoked: Instant, returned: Instant, answer: CallAnswer?,
         pursuit: Int?
     ) {
         self.id = id
@@ -50,7 +50,7 @@ package struct Call: Sendable, Hashable {
 }
 
 /// What came back for a call.
-package struct Answer: Sendable, Hashable {
+package struct CallAnswer: Sendable, Hashable {
     package var status: Int
     package var body: String
     /// `Idempotent-Replayed`.

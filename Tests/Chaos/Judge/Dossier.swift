@@ -61,7 +61,7 @@ struct Dossier: Sendable {
     }
 
     /// Whether an answer is one that is kept and answered again.
-    static func isStored(_ answer: Answer?) -> Bool {
+    static func isStored(_ answer: CallAnswer?) -> Bool {
         guard let answer else { return false }
         return [200, 201, 400, 404].contains(answer.status)
     }
@@ -89,7 +89,7 @@ extension Call {
     }
 }
 
-extension Answer {
+extension CallAnswer {
     /// For people: a record by what tells it from others.
     fileprivate var brief: String { CustomerRecord(text: body)?.brief ?? body }
 }

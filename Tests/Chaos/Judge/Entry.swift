@@ -44,7 +44,7 @@ package struct Entry: Sendable, Hashable {
 }
 
 /// A row of `service.attempts`: what was promised to be answered again.
-package struct Receipt: Sendable, Hashable {
+package struct StoredReceipt: Sendable, Hashable {
     package var outcome: String?
     package var body: String?
     package var entrySeq: Int?

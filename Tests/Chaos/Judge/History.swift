@@ -36,7 +36,7 @@ package struct History: Sendable {
     package var ended: Instant = 0
     package var entries: [Entry] = []
     /// By the id of the attempt.
-    package var receipts: [String: Receipt] = [:]
+    package var receipts: [String: StoredReceipt] = [:]
     package var remains: [Subject: Remains] = [:]
     package var remainingInvoices: Set<String> = []
     /// Marks of persons anywhere in a dump of the database.

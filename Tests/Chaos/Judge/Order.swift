@@ -5,8 +5,8 @@ struct Order: Sendable {
     private(set) var found: [Subject: [TimedEffect]] = [:]
 
     init(_ dossier: Dossier) {
-        let operations = Operations(dossier)
-        for (subject, all) in operations.bySubject.sorted(by: { $0.key.id < $1.key.id }) {
+        let effects = EffectHistory(dossier)
+        for (subject, all) in effects.bySubject.sorted(by: { $0.key.id < $1.key.id }) {
             let initial = CustomerState(
                 life: dossier.history.initial[subject].map { .living($0, isArchived: false) } ?? .unborn)
             switch Linearization(all, from: initial).search() {

@@ -1,5 +1,5 @@
 /// Something that went wrong, and when.
-package struct Fault: Sendable, Hashable {
+package struct InjectedFault: Sendable, Hashable {
     package var name: String
     package var began: Instant
     package var over: Instant
@@ -28,7 +28,7 @@ package struct Outage: Sendable, Hashable {
     package var lostEntries: Int
 
     /// - Parameter next: when the next fault began, or when everything was over.
-    package init(of fault: Fault, until next: Instant, in history: History) {
+    package init(of fault: InjectedFault, until next: Instant, in history: History) {
         self.fault = fault.name
         let time = fault.began..<next
         let ended = history.calls.filter { time.contains($0.returned) }
@@ -57,7 +57,7 @@ package struct Outage: Sendable, Hashable {
     }
 
     /// One for each fault, in their order.
-    package static func all(_ faults: [Fault], in history: History) -> [Outage] {
+    package static func all(_ faults: [InjectedFault], in history: History) -> [Outage] {
         zip(faults, faults.dropFirst().map(\.began) + [history.ended]).map { Outage(of: $0, until: $1, in: history) }
     }
 }

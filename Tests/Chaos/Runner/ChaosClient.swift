@@ -136,7 +136,7 @@ struct ChaosClient: Sendable {
         let call = Call(
             id: number, client: self.number, app: app.id, instance: instance, request: request, requestID: requestID,
             idempotencyKey: key, reason: reason, invoked: invoked, returned: recorder.now,
-            answer: answer.map { Answer($0) }, pursuit: pursuit)
+            answer: answer.map { CallAnswer($0) }, pursuit: pursuit)
         recorder.note(call)
         return call
     }
@@ -200,7 +200,7 @@ struct ChaosClient: Sendable {
     }
 }
 
-extension Answer {
+extension CallAnswer {
     fileprivate init(_ answer: HTTPAnswer) {
         self.init(
             status: answer.status, body: answer.body, isReplayed: answer["idempotent-replayed"] == "true",

@@ -7,7 +7,7 @@ protocol Course: Sendable {
     /// Whether clients are to end.
     var isOver: Bool { get }
     /// What has gone wrong, in order.
-    var faults: [Fault] { get }
+    var faults: [InjectedFault] { get }
     /// Returns once everything that went wrong is over.
     func run() async throws
 }
@@ -25,7 +25,7 @@ struct SeededCourse: Course {
     }
 
     var isOver: Bool { ContinuousClock.now >= end }
-    var faults: [Fault] { saboteurs.flatMap(\.faults).sorted { $0.began < $1.began } }
+    var faults: [InjectedFault] { saboteurs.flatMap(\.faults).sorted { $0.began < $1.began } }
 
     func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -39,7 +39,7 @@ struct SeededCourse: Course {
 /// the input ends the run.
 final class ToldCourse: Course {
     private struct State {
-        var faults: [Fault] = []
+        var faults: [InjectedFault] = []
         var isOver = false
     }
 
@@ -51,7 +51,7 @@ final class ToldCourse: Course {
     }
 
     var isOver: Bool { state.withLockedValue { $0.isOver } }
-    var faults: [Fault] { state.withLockedValue { $0.faults } }
+    var faults: [InjectedFault] { state.withLockedValue { $0.faults } }
 
     func run() async throws {
         let (lines, continuation) = AsyncStream<String>.makeStream()
@@ -68,7 +68,7 @@ final class ToldCourse: Course {
         let words = line.split(separator: " ", maxSplits: 1).map(String.init)
         guard words.count == 2 else { return }
         state.withLockedValue { state in
-            if words[0] == "began" { state.faults.append(Fault(name: words[1], began: now, over: now)) }
+            if words[0] == "began" { state.faults.append(InjectedFault(name: words[1], began: now, over: now)) }
             guard words[0] == "over", let index = state.faults.lastIndex(where: { $0.name == words[1] }) else { return }
             state.faults[index].over = now
         }

@@ -46,7 +46,7 @@ struct Evidence: Sendable {
         history.entries = try await entries()
         for row in try await rows("SELECT attempt_id, outcome, body, entry_seq FROM service.attempts") {
             guard let id = row["attempt_id"] else { continue }
-            history.receipts[id] = Receipt(
+            history.receipts[id] = StoredReceipt(
                 outcome: row["outcome"], body: row["body"], entrySeq: row["entry_seq"].flatMap { Int($0) })
         }
         let customers = try await rows(

@@ -49,7 +49,7 @@ struct Report: Sendable {
         return ["operations: \(total)"] + lines.sorted { $0.key < $1.key }.map { "  \($0.key): \($0.value)" }
     }
 
-    private static func status(_ answer: Answer?) -> String {
+    private static func status(_ answer: CallAnswer?) -> String {
         guard let answer else { return "no answer" }
         if answer.saysInProgress { return "409 in progress" }
         return "\(answer.status)\(answer.isReplayed ? " replayed" : "")"

@@ -20,7 +20,7 @@ struct Run: Sendable {
     struct Outcome: Sendable {
         var history: History
         var verdict: Judge.Verdict
-        var faults: [Fault]
+        var faults: [InjectedFault]
         /// What took how long.
         var phases: [(name: String, duration: Duration)]
         /// Warnings and errors that the instances logged.

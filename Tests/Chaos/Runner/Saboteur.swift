@@ -12,7 +12,7 @@ final class Saboteur: Sendable {
     private let recorder: Recorder
     private let isOfInstances: Bool
     private let seed: UInt64
-    private let done = NIOLockedValueBox<[Fault]>([])
+    private let done = NIOLockedValueBox<[InjectedFault]>([])
 
     init(arena: Arena, breakable: Arena.Breakable, recorder: Recorder, seed: UInt64, ofInstances: Bool) {
         instances = arena.instances
@@ -24,7 +24,7 @@ final class Saboteur: Sendable {
     }
 
     /// What went wrong, and when.
-    var faults: [Fault] { done.withLockedValue { $0 } }
+    var faults: [InjectedFault] { done.withLockedValue { $0 } }
 
     static func generator(seed: UInt64, ofInstances: Bool) -> SeededGenerator {
         SeededGenerator(seed: seed ^ (ofInstances ? 0xFA17_0001 : 0xFA17_0002))
@@ -39,7 +39,7 @@ final class Saboteur: Sendable {
             try await Task.sleep(for: .milliseconds(fault.pause))
             let began = recorder.now
             try await cause(fault)
-            let caused = Fault(name: fault.kind.rawValue, began: began, over: recorder.now)
+            let caused = InjectedFault(name: fault.kind.rawValue, began: began, over: recorder.now)
             done.withLockedValue { $0.append(caused) }
         }
     }

@@ -33,7 +33,8 @@ struct LargeBulkCrashTests {
     @Test(
         "goes on when its instance is killed, and repeats nothing",
         arguments: [
-            "sent take_bulk_items", "answered take_bulk_items", "before hold", "sent hold", "answered hold", "worked",
+            "sent take_bulk_items", "answered take_bulk_items", "before enter", "sent enter", "answered enter",
+            "worked",
             "sent append", "answered append", "before end_bulk_items", "sent end_bulk_items", "answered end_bulk_items",
         ])
     func killed(moment: String) async throws {
@@ -85,8 +86,8 @@ struct LargeBulkCrashTests {
         let customers = try await tenant.insert(count: 30)
         let path = try #require(try await tenant.startBulk(customers)["location"])
         // The request is over, so it is an item that stops there.
-        try stage.failpoints.arm("before hold")
-        try await stage.failpoints.reach("before hold")
+        try stage.failpoints.arm("before enter")
+        try await stage.failpoints.reach("before enter")
         await stage.service.kill()
         stage.failpoints.disarm()
         try await tenant.setClockBack("service.bulk_deletions")
@@ -107,7 +108,7 @@ struct LargeBulkCrashTests {
         let answer = try await tenant.send(HTTPCall("DELETE", path, headers: tenant.key.headers))
         try await eventually("it was settled") {
             try await stage.database.value(
-                "SELECT is_settled FROM service.bulk_deletions WHERE app_id = $1", [.text(tenant.app)]) == "t"
+                "SELECT is_over FROM service.bulk_deletions WHERE app_id = $1", [.text(tenant.app)]) == "t"
         }
 
         #expect(answer.status == 200)

@@ -102,10 +102,10 @@ struct RedactionCrashTests {
     func killedBefore() async throws {
         let scene = try await scene()
         let key = newID()
-        try scene.stage.failpoints.arm("before hold")
+        try scene.stage.failpoints.arm("before enter")
 
         async let lost = scene.redact(key: key)
-        try await scene.stage.failpoints.reach("before hold")
+        try await scene.stage.failpoints.reach("before enter")
         await scene.stage.service.kill()
         #expect(await lost == nil)
 

@@ -60,8 +60,8 @@ struct ScheduleCrashTests {
     @Test(
         "happens once when its instance is killed",
         arguments: [
-            "before take_due_deletions", "sent take_due_deletions", "answered take_due_deletions", "before hold",
-            "sent hold", "answered hold", "worked", "before append", "sent append", "answered append",
+            "before take_due_deletions", "sent take_due_deletions", "answered take_due_deletions", "before enter",
+            "sent enter", "answered enter", "worked", "before append", "sent append", "answered append",
             "before end_scheduled_deletion", "sent end_scheduled_deletion", "answered end_scheduled_deletion",
         ])
     func killed(moment: String) async throws {
@@ -129,9 +129,9 @@ struct ScheduleCrashTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         #expect(try await schedule(tenant, customer.id) == 202)
-        try stage.failpoints.arm("before hold")
+        try stage.failpoints.arm("before enter")
         try await makeDue(tenant)
-        try await stage.failpoints.reach("before hold")
+        try await stage.failpoints.reach("before enter")
         await stage.service.kill()
         stage.failpoints.disarm()
         try await tenant.setClockBack("service.scheduled_deletions")
@@ -154,15 +154,15 @@ struct ScheduleCrashTests {
         let tenant = try await stage.tenant()
         let customer = try await tenant.insert()
         #expect(try await schedule(tenant, customer.id) == 202)
-        try stage.failpoints.arm("before hold")
+        try stage.failpoints.arm("before enter")
         try await makeDue(tenant)
-        try await stage.failpoints.reach("before hold")
+        try await stage.failpoints.reach("before enter")
         let second = tenant.through(try await stage.secondService())
         let status =
             method == "PUT"
             ? try await schedule(second, customer.id)
             : try await second.ask("DELETE", "/\(customer.id)/scheduled-deletion").status
-        stage.failpoints.resume("before hold")
+        stage.failpoints.resume("before enter")
 
         #expect(status == (method == "PUT" ? 202 : 200))
         try await eventually("the interrupted attempt had its entry") {

@@ -10,16 +10,16 @@ struct FenceTests {
         let customer = try await scene.tenant.insert()
         try await scene.tenant.insertDependent("invoices", of: customer.id)
         let key = newID()
-        try scene.failpoints.arm("before hold")
+        try scene.failpoints.arm("before enter")
 
         let asleep = Question(customer.id, of: scene.tenant, idempotencyKey: key)
-        try await scene.failpoints.reach("before hold")
+        try await scene.failpoints.reach("before enter")
         try await scene.database.endLease(of: key)
         // 409 for a moment, when recovery is just ending the lease.
         let taken = try await scene.insist(customer.id, idempotencyKey: key, through: other)
         // Nothing stands in the way of the one who overslept but the fence.
         try await scene.database.run("DELETE FROM invoices WHERE customer_id = '\(customer.id)'")
-        scene.failpoints.resume("before hold")
+        scene.failpoints.resume("before enter")
         let late = await asleep.answer
         let replayed = try await scene.tenant.delete(customer.id, idempotencyKey: key)
 

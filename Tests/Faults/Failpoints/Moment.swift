@@ -15,8 +15,8 @@ enum Moment: Hashable, Sendable {
         let steps: [[Moment]] = [
             trips("admit").map { .request($0) },
             [.request("admitted")],
-            trips("hold").map { .request($0) },
-            [.obstacle(.hold), .obstacle(.read), .obstacle(.delete), .obstacle(.receipt), .obstacle(.commit)],
+            trips("enter").map { .request($0) },
+            [.obstacle(.enter), .obstacle(.read), .obstacle(.delete), .obstacle(.receipt), .obstacle(.commit)],
             trips("ROLLBACK").map { .request($0) },
             trips("refusal").map { .request($0) },
             [.request("worked")],

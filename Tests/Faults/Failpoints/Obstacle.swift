@@ -2,7 +2,7 @@ import TestSupport
 
 /// What a session of the service has to wait for in the middle of a trip, which the service itself can't see into.
 enum Obstacle: String, CaseIterable, Sendable {
-    case hold = "in hold"
+    case enter = "in enter"
     case read = "in SELECT FOR UPDATE"
     case delete = "in DELETE"
     case receipt = "in finish"
@@ -43,7 +43,7 @@ enum Obstacle: String, CaseIterable, Sendable {
     func raise(before customer: String, of tenant: Tenant) async throws -> OpenTransaction {
         let lock =
             switch self {
-            case .hold:
+            case .enter:
                 "SELECT FROM service.attempts WHERE app_id = '\(tenant.app)' AND outcome IS NULL FOR UPDATE"
             case .read: "SELECT FROM public.customers WHERE id = '\(customer)' FOR UPDATE"
             case .delete: "SELECT pg_advisory_xact_lock(1)"

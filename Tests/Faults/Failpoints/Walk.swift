@@ -76,8 +76,8 @@ struct Walk {
             try scene.failpoints.arm(name)
             let question = ask()
             return (question, try await hold(at: name, orUntil: question))
-        case .obstacle(.hold):
-            return try await meet(.hold, after: "before hold")
+        case .obstacle(.enter):
+            return try await meet(.enter, after: "before enter")
         case .obstacle(let obstacle):
             return try await meet(obstacle)
         case .doubt(let name):
@@ -127,16 +127,16 @@ struct Walk {
 
     /// Cuts the connection off when COMMIT has been sent, so that it is in doubt.
     private func doubt(before name: String) async throws -> Arrival {
-        try scene.failpoints.arm("before hold")
+        try scene.failpoints.arm("before enter")
         let question = ask()
-        try await scene.failpoints.reach("before hold")
+        try await scene.failpoints.reach("before enter")
         scene.gate.holdReplies()
-        try scene.failpoints.arm("sent hold")
+        try scene.failpoints.arm("sent enter")
         try scene.failpoints.arm(name)
-        scene.failpoints.resume("before hold")
-        try await scene.failpoints.reach("sent hold")
+        scene.failpoints.resume("before enter")
+        try await scene.failpoints.reach("sent enter")
         scene.cut()
-        scene.failpoints.resume("sent hold")
+        scene.failpoints.resume("sent enter")
         return (question, try await hold(at: name))
     }
 

@@ -15,7 +15,7 @@ struct WebhookChaosTests {
     }
 
     /// What is done to the service and its database.
-    private enum Fault: String, CaseIterable {
+    private enum ReceiverFault: String, CaseIterable {
         case none, kill, pause, terminate, cut, stall, restart, fight, down, replay, rotate
     }
 
@@ -27,13 +27,13 @@ struct WebhookChaosTests {
         let scene = try await Scene(seed: seed)
         var faults = SeededGenerator(seed: seed &+ 1)
         // All of them, in a random order, and again.
-        var coming: [Fault] = []
-        var (appended, happened) = (0, [Fault: Int]())
+        var coming: [ReceiverFault] = []
+        var (appended, happened) = (0, [ReceiverFault: Int]())
         while appended < count {
             let part = min(100, count - appended)
             try await scene.tenant.appendEvents(part)
             appended += part
-            if coming.isEmpty { coming = Fault.allCases.shuffled(using: &faults) }
+            if coming.isEmpty { coming = ReceiverFault.allCases.shuffled(using: &faults) }
             let fault = coming.removeLast()
             happened[fault, default: 0] += 1
             try await scene.cause(fault, &faults)
@@ -126,7 +126,7 @@ struct WebhookChaosTests {
             }
         }
 
-        func cause(_ fault: Fault, _ faults: inout SeededGenerator) async throws {
+        func cause(_ fault: ReceiverFault, _ faults: inout SeededGenerator) async throws {
             let moment = Duration.milliseconds(Int.random(in: 50...1500, using: &faults))
             switch fault {
             case .none: break

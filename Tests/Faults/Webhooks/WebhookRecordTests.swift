@@ -6,7 +6,7 @@ import Testing
 @Suite("Records of deliveries without a database", .stages)
 struct WebhookRecordTests {
     /// What happens to a record.
-    enum Fault: String, CaseIterable {
+    enum RecordFault: String, CaseIterable {
         /// The database has it only after the instance has given up waiting, and tries again.
         case late
         /// The database has it at once, and the answer is lost that way.
@@ -22,8 +22,8 @@ struct WebhookRecordTests {
 
     @Test(
         "what was delivered is recorded as soon as it can be, and neither made nor recorded again",
-        .timeLimit(.minutes(3)), arguments: Fault.allCases)
-    func record(fault: Fault) async throws {
+        .timeLimit(.minutes(3)), arguments: RecordFault.allCases)
+    func record(fault: RecordFault) async throws {
         let stage = try await Stage.open(Stage.webhookSettings, through: .gate)
         let tenant = try await stage.tenant()
         let receiver = try await WebhookReceiver()

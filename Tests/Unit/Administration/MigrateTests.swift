@@ -40,6 +40,27 @@ struct MigrateTests {
         }
     }
 
+    /// The versions that a list like `sql/releases` says were released with another text, or that aren't of this schema.
+    private func violations(_ list: String) -> [Int] {
+        let digest = SHA256.hash(data: Data(Schema.current.files.map(\.sql).joined().utf8))
+        let text = digest.map { String(format: "%02x", $0) }.joined()
+        let lines = list.split(separator: "\n").filter { !$0.hasPrefix("#") }.map { $0.split(separator: " ") }
+        return lines.compactMap { line in
+            guard let version = Int(line[0]), version <= Schema.current.version else { return .max }
+            return version == Schema.current.version && line.last ?? "" != text ? version : nil
+        }
+    }
+
+    @Test("what was released is never edited: a change has another tables file, so that the version tells old from new")
+    func released() throws {
+        let list = try String(contentsOf: Self.sources.appendingPathComponent("releases"), encoding: .utf8)
+        let version = Schema.current.version
+
+        #expect(violations(list).isEmpty, "add a file to sql/tables, even if only functions have changed")
+        #expect(violations("\(version - 1) 0123") == [], "an older release had another text")
+        #expect(violations("\(version) 0123") == [version] && violations("\(version + 1) 0123") == [.max])
+    }
+
     @Test("an empty database gets every file, and a second run changes nothing")
     func twice() async throws {
         let database = try await TestDatabase.empty()

@@ -148,7 +148,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
         Plant("an answer that guesses", .guess) { story in
             let customer = story.customer()
             let index = story.delete(customer)
-            story.history.calls[index].answer = Answer(status: 404, body: "{}")
+            story.history.calls[index].answer = CallAnswer(status: 404, body: "{}")
         },
         Plant("a bulk request that guesses", .guess) { story in
             let customers = [story.customer(), story.customer()]
@@ -226,7 +226,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
             story.history.receipts["e1"]?.entrySeq = nil
         },
         Plant("an attempt without end", .unfinishedAttempt) { story in
-            story.history.receipts["e9"] = Receipt(outcome: nil, body: nil, entrySeq: nil)
+            story.history.receipts["e9"] = StoredReceipt(outcome: nil, body: nil, entrySeq: nil)
         },
         Plant("entries in another order than that of time", .wrongOrder) { story in
             story.missing(.delete("x"), key: "k")

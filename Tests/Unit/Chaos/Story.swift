@@ -60,7 +60,7 @@ struct Story {
     ) -> Int {
         let number = next()
         let answer = status.map {
-            Answer(status: $0, body: body, isReplayed: isReplayed, retryAfter: [409, 503].contains($0) ? 1 : nil)
+            CallAnswer(status: $0, body: body, isReplayed: isReplayed, retryAfter: [409, 503].contains($0) ? 1 : nil)
         }
         history.calls.append(
             Call(
@@ -84,7 +84,7 @@ struct Story {
                 app: Self.app, seq: seq, id: "e\(seq)", action: action ?? call.request.action ?? "", outcome: outcome,
                 status: status, customer: customer ?? call.request.customer, requestID: call.requestID,
                 idempotencyKey: call.idempotencyKey, beforeImage: image.map(text)))
-        if let kept { history.receipts["e\(seq)"] = Receipt(outcome: outcome, body: kept, entrySeq: seq) }
+        if let kept { history.receipts["e\(seq)"] = StoredReceipt(outcome: outcome, body: kept, entrySeq: seq) }
         history.chain = .init(entries: seq, verified: seq, reason: nil)
     }
 

@@ -67,11 +67,13 @@ struct DescriptionTests {
     func limits() throws {
         #expect(try value("schemas", "Outcome", "enum") as? [String] == Outcome.allCases.map(\.rawValue))
         #expect(try value("schemas", "Status", "enum") as? [String] == CustomerStatus.allCases.map(\.rawValue))
-        #expect(try value("schemas", "BulkDeletion", "properties", "ids", "maxItems") as? Int == BulkRequest.mostItems)
+        #expect(
+            try value("schemas", "BulkDeletion", "properties", "ids", "maxItems") as? Int == DeleteCustomers.mostItems)
         #expect(
             try value("schemas", "NewBulkDeletion", "properties", "ids", "maxItems") as? Int
-                == LargeBulkRequest.mostItems)
+                == BulkDeletion.mostItems)
         #expect(try value("schemas", "ScheduleStatus", "enum") as? [String] == ScheduleStatus.allCases.map(\.rawValue))
+        #expect(try value("schemas", "EventType", "enum") as? [String] == Event.types)
         #expect(try range("Skip") == Page.skips)
         #expect(try range("Take") == Page.takes)
         #expect(try range("Limit") == AuditSearch.limits)

@@ -1,3 +1,4 @@
+import AuditTrail
 import Customers
 import Foundation
 import HTTPTypes
@@ -151,15 +152,15 @@ struct EdgeTests {
         "anything else is malformed",
         arguments: ["", "\"", "\"\"", "\"\(key)", "\(key)\"", "{\(key)}", "urn:uuid:\(key)", "'\(key)'", key + "0"])
     func malformedIdempotencyKey(text: String) throws {
-        #expect(try invalidity([("idempotency-key", text)]) == .idempotencyKeyIsNoUUID)
+        #expect(try invalidity([("idempotency-key", text)]) == .invalidIdempotencyKey)
     }
 
     @Test("none is missing, two are too many")
     func numberOfIdempotencyKeys() throws {
         let twice = [("idempotency-key", Self.key), ("idempotency-key", Self.key)]
 
-        #expect(try invalidity([]) == .idempotencyKeyIsMissing)
-        #expect(try invalidity(twice) == .idempotencyKeyIsRepeated)
+        #expect(try invalidity([]) == .missingIdempotencyKey)
+        #expect(try invalidity(twice) == .repeatedIdempotencyKey)
     }
 
     private func invalidity(_ headers: [(String, String)]) throws -> Invalidity? {

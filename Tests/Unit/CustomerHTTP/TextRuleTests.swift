@@ -1,4 +1,5 @@
-import Customers
+import AuditTrail
+@testable import Customers
 import Testing
 
 @Suite("Text of clients")

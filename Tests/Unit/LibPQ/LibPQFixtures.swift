@@ -9,6 +9,12 @@ extension ContinuousClock.Instant {
     static var soon: ContinuousClock.Instant { .now + .seconds(20) }
 }
 
+extension SQLState {
+    static let checkViolation: SQLState = "23514"
+    static let syntaxError: SQLState = "42601"
+    static let adminShutdown: SQLState = "57P01"
+}
+
 extension Connection {
     /// A session of the shared cluster.
     static func open(

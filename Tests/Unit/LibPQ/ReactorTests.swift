@@ -23,6 +23,20 @@ struct ReactorTests {
         #expect(ContinuousClock.now - start >= .milliseconds(40), "none was early")
     }
 
+    @Test("what runs apart isn't canceled with its caller, and what it throws arrives")
+    func apart() async {
+        let caller = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            let wasCanceled = await Reactor.shared.apart { () async -> Bool in Task.isCancelled }
+            return [Task.isCancelled, wasCanceled]
+        }
+        #expect(await caller.value == [true, false])
+
+        await #expect(throws: DatabaseError.deadlineExceeded) {
+            try await Reactor.shared.apart { () async throws(DatabaseError) -> Void in throw .deadlineExceeded }
+        }
+    }
+
     @Test("of 1,000 alarms that are removed again and one that isn't, only the one goes off")
     func removal() async {
         let rung = NIOLockedValueBox(0)

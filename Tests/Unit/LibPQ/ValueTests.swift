@@ -81,6 +81,26 @@ struct ValueTests {
         await connection.close()
     }
 
+    @Test("a value that must be there is read as its type, and never replaced by another")
+    func required() async throws {
+        let connection = try await Connection.open()
+        let sql = "SELECT 1.5 AS number, '\\x00ff'::bytea AS bytes, NULL AS nothing, 'text' AS word"
+        let row = try await connection.query(Statement(sql), deadline: .soon).row()
+        let ids = "SELECT id FROM (VALUES ('00000000-0000-4000-8000-000000000001'), (%)) AS v (id)"
+        let known = try await connection.query(
+            Statement(ids.replacing("%", with: "'00000000-0000-4000-8000-000000000002'")), deadline: .soon)
+        let lacking = try await connection.query(Statement(ids.replacing("%", with: "NULL")), deadline: .soon)
+        await connection.close()
+
+        #expect(try row.get("number") as Double == 1.5)
+        #expect(try row.get("bytes") as [UInt8] == [0, 255])
+        #expect(throws: DatabaseError.self) { try row.get("nothing") as Double }
+        #expect(throws: DatabaseError.self) { try row.get("nothing") as [UInt8] }
+        #expect(throws: DatabaseError.self) { try row.get("word") as Double }
+        #expect((try known.values() as [UUID]).map(\.hexadecimal.last) == ["1", "2"])
+        #expect(throws: DatabaseError.self) { try lacking.values() as [UUID] }
+    }
+
     @Test("an array parameter keeps quotes, commas, backslashes and NULLs")
     func arrays() async throws {
         let connection = try await Connection.open()

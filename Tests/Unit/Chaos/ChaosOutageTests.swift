@@ -3,7 +3,7 @@ import Testing
 
 /// Each call of a story takes a second, and the next one begins a second later.
 @Suite("What a fault cost")
-struct OutageTests {
+struct ChaosOutageTests {
     /// Two deletions, a fault during which three requests fail, a deletion.
     private func story() -> Story {
         var story = Story()
@@ -17,7 +17,7 @@ struct OutageTests {
         return story
     }
 
-    private let fault = Fault(name: "a fault", began: 3_500_000_000, over: 9_500_000_000)
+    private let fault = InjectedFault(name: "a fault", began: 3_500_000_000, over: 9_500_000_000)
 
     private func outage(_ history: History) -> Outage {
         Outage(of: fault, until: history.ended, in: history)
@@ -75,7 +75,7 @@ struct OutageTests {
     @Test("gives each request to one fault")
     func all() {
         let history = story().history
-        let later = Fault(name: "a later one", began: 6_500_000_000, over: 7_500_000_000)
+        let later = InjectedFault(name: "a later one", began: 6_500_000_000, over: 7_500_000_000)
 
         let outages = Outage.all([fault, later], in: history)
 

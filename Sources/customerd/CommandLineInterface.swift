@@ -3,7 +3,7 @@ import Customers
 
 /// The command line. Exit codes: 0 success, 1 a negative answer, 2 bad usage or settings, 3 no database, no service, or no answer from it.
 @main
-struct Customerd: AsyncParsableCommand {
+struct CommandLineInterface: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "customerd",
         abstract: "Deletes customers and proves it: the service and its commands.",

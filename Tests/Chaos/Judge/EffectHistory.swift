@@ -1,5 +1,5 @@
 /// What was done to and seen of each customer, as the calls, the trail and what is left tell it together.
-struct Operations: Sendable {
+struct EffectHistory: Sendable {
     private(set) var bySubject: [Subject: [TimedEffect]] = [:]
     private let dossier: Dossier
     private var history: History { dossier.history }

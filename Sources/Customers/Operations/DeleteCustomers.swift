@@ -5,8 +5,14 @@ import LibPQ
 /// under one idempotency key.
 ///
 /// The key of an item derives from the key of the whole, so a retry after a crash finds what was done and
-/// continues after it.
-struct BulkDelete: Sendable {
+/// continues after it. The SQL stands in sql/functions/delete_customers.sql.
+struct DeleteCustomers: Sendable {
+    /// Customers that one request may name.
+    static let mostItems = 100
+
+    /// How the deletion of one ended, or would, and the record that it deletes.
+    private typealias Item = (outcome: Outcome, record: String?)
+
     let delete: DeleteCustomer
     let unitOfWork: UnitOfWork
     let execution: Execution
@@ -14,7 +20,7 @@ struct BulkDelete: Sendable {
     let givenUp: GivenUpAttempts
 
     func plan(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
-        let bulk = try BulkRequest(request.body)
+        let bulk = try BulkRequest(request.body, atMost: Self.mostItems, takesReason: false)
         let wholeKey = try request.idempotencyKey.get()
         return WriteOperation.Plan(cost: bulk.ids.count, body: request.body) { lease, deadline throws(WriteError) in
             try await run(bulk, wholeKey, &lease, deadline: deadline)
@@ -30,7 +36,7 @@ struct BulkDelete: Sendable {
             do throws(WriteError) {
                 item =
                     bulk.isDryRun
-                    ? try await check(id, lease, deadline: deadline)
+                    ? try await check(id, lease.appID, deadline: deadline)
                     : try await delete(id, wholeKey, lease, deadline: deadline)
             } catch {
                 // No request runs the whole any more: a retry must not wait for its lease because an item is in doubt.
@@ -40,7 +46,7 @@ struct BulkDelete: Sendable {
                 }
                 throw error
             }
-            results.append(item.json(id))
+            results.append(Self.json(id, item))
         }
         return try await unitOfWork.run(
             &lease,
@@ -59,43 +65,17 @@ struct BulkDelete: Sendable {
         )
     }
 
-    /// The answer about one customer.
-    private enum Item {
-        case deleted(record: String)
-        case error(APIError)
-
-        init(_ receipt: Receipt) {
-            self =
-                switch receipt.outcome {
-                case .succeeded: .deleted(record: receipt.body)
-                case .refused: .error(.customerHasRecords)
-                case .notFound: .error(.customerNotFound)
-                default: .error(.unforeseen)
-                }
-        }
-
-        func json(_ id: UUID) -> JSON {
-            switch self {
-            case .deleted(let record):
-                ["id": .string(id.text), "statusCode": .int(200), "customer": .raw(record)]
-            case .error(let error):
-                ["id": .string(id.text), "statusCode": .int(error.status), "message": .string(error.message)]
-            }
-        }
+    private func check(
+        _ id: UUID, _ appID: UUID, deadline: ContinuousClock.Instant
+    ) async throws(WriteError) -> Item {
+        do { return try await pool.checkDeletion(of: id, appID, deadline: deadline) } catch { throw WriteError(error) }
     }
 
-    /// What deleting would do, as deletion-check sees it.
-    private func check(_ id: UUID, _ lease: Lease, deadline: ContinuousClock.Instant) async throws(WriteError) -> Item {
-        let row = try await row(
-            Statement(
-                """
-                SELECT customer, deletable
-                FROM service.check_item($1, $2)
-                """,
-                [.uuid(lease.appID), .uuid(id)]
-            ), lease.appID, deadline: deadline)
-        guard let record = row["customer"] else { return .error(.customerNotFound) }
-        return row.bool("deletable") == true ? .deleted(record: record) : .error(.customerHasRecords)
+    private static func json(_ id: UUID, _ item: Item) -> JSON {
+        guard let error = APIError(deletion: item.outcome) else {
+            return ["id": .string(id.text), "statusCode": .int(200), "customer": .raw(item.record)]
+        }
+        return ["id": .string(id.text), "statusCode": .int(error.status), "message": .string(error.message)]
     }
 
     /// Deletes one customer, unless this was done already under the same key.
@@ -104,54 +84,38 @@ struct BulkDelete: Sendable {
     ) async throws(WriteError) -> Item {
         let key = AttemptKey(action: .deleteCustomer, customerID: id)
         let item = UUID.timeOrdered()
+        let opening = Statement(
+            """
+            SELECT i.opening, i.running_for_s, i.fence, i.attempt_id, i.has_entry, (i.receipt).*
+            FROM service.open_item($1, $2, $3, $4, $5, $6, $7) AS i
+            """,
+            [
+                .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(item), .uuid(id),
+                .uuid(Self.itemKey(wholeKey, id)), .bytes(Fingerprint.of(key)),
+            ]
+        )
         let opened: Opened
-        do throws(WriteError) {
-            let row = try await row(
-                Statement(
-                    """
-                    SELECT i.opening, i.running_for_s, i.fence, i.attempt_id, i.has_entry, (i.receipt).*
-                    FROM service.open_item($1, $2, $3, $4, $5, $6, $7) AS i
-                    """,
-                    [
-                        .uuid(whole.appID), .uuid(whole.attemptID), .int(whole.fence), .uuid(item), .uuid(id),
-                        .uuid(Self.itemKey(wholeKey, id)), .bytes(Fingerprint.of(key)),
-                    ]
-                ), whole.appID, deadline: deadline)
-            do throws(DatabaseError) {
-                opened = try Opened(row, appID: whole.appID)
-            } catch {
-                throw .failed(error)
-            }
+        do throws(DatabaseError) {
+            opened = try Opened(
+                try await pool.row(opening, for: whole.appID, deadline: deadline), appID: whole.appID)
         } catch {
             givenUp.add(item)
-            throw error
+            throw error.sqlstate == UnitOfWork.notHeld ? .leaseLost : WriteError(error)
         }
         switch opened {
         case .run(var lease):
-            let receipt = try await execution.run(key, &lease, until: deadline) { lease, deadline throws(WriteError) in
-                try await delete.run(id, ifMatch: nil, &lease, deadline: deadline)
-            }
+            let receipt = try await delete.run(id, &lease, in: execution, until: deadline)
             // The item's key is free again, so a retry does not wait for its lease.
             guard receipt.status != APIError.unavailable.status else {
                 throw .unavailable(.unavailable("an item is unavailable"))
             }
-            return Item(receipt)
+            return (receipt.outcome, receipt.body)
         case .replay(let stored):
-            return Item(try await execution.complete(stored, until: deadline))
+            let receipt = try await execution.complete(stored, until: deadline)
+            return (receipt.outcome, receipt.body)
         case .mismatch, .running:
             // An earlier run of this request is working on it, until its lease ends.
             throw .unavailable(.unavailable("an earlier request is still deleting \(id.text)"))
-        }
-    }
-
-    private func row(
-        _ statement: Statement, _ appID: UUID, deadline: ContinuousClock.Instant
-    ) async throws(WriteError) -> Row {
-        do {
-            return try await pool.row(statement, for: appID, deadline: deadline)
-        } catch {
-            if error.sqlstate == UnitOfWork.notHeld { throw .leaseLost }
-            throw WriteError(error)
         }
     }
 
@@ -165,19 +129,20 @@ struct BulkDelete: Sendable {
 }
 
 /// The body of a bulk deletion.
-public struct BulkRequest: Sendable, Hashable {
-    /// Customers that one request may name.
-    public static let mostItems = 100
-
+struct BulkRequest {
     /// In the order asked, each once.
-    public let ids: [UUID]
-    public let isDryRun: Bool
+    let ids: [UUID]
+    let isDryRun: Bool
+    let reason: String?
 
+    /// - Parameter limit: customers that one request may name.
     /// - Throws: what is wrong with the body, in a sentence.
-    public init(_ body: [UInt8]) throws(Invalidity) {
-        let object = try BodyObject(body)
-        try object.refuseMembers(otherThan: ["ids", "dry_run"])
-        ids = try object.distinctIDs("ids", atMost: Self.mostItems)
+    init(_ body: [UInt8], atMost limit: Int, takesReason: Bool) throws(Invalidity) {
+        // Twice as many, so that one who names too many is told so.
+        let object = try BodyObject(body, upTo: max(JSONReader.mostValues, 2 * limit))
+        try object.refuseMembers(otherThan: ["ids", "dry_run"] + (takesReason ? ["reason"] : []))
+        ids = try object.distinctIDs("ids", atMost: limit)
         isDryRun = try object.flag("dry_run")
+        reason = try object.optionalText("reason", upTo: 500)
     }
 }

@@ -1,7 +1,7 @@
 -- Bulk deletion: many customers, each in a unit of work with an audit entry of its own, the whole under one key.
 --
--- Called by the operation BulkDelete. Locks: those of admission for an item; the app's redactions (shared), then the
--- whole's attempt, for the answer.
+-- Called by the operation DeleteCustomers. Locks: those of admission for an item; the app's redactions (shared), then
+-- the whole's attempt, for the answer.
 
 CREATE OR REPLACE FUNCTION service.open_item(
     p_app_id uuid, p_whole_id uuid, p_fence int, p_item_id uuid, p_customer_id uuid, p_idempotency_key uuid,
@@ -31,16 +31,18 @@ COMMENT ON FUNCTION service.open_item IS
     'Opens the attempt of one customer of a bulk request, under the lease of the whole. Its idempotency key derives from the whole''s, so a retry finds what was done.';
 
 CREATE OR REPLACE FUNCTION service.check_item(
-    p_app_id uuid, p_customer_id uuid, OUT customer text, OUT deletable boolean)
+    p_app_id uuid, p_customer_id uuid, OUT outcome service.outcome, OUT customer text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM service.await_redactions(p_app_id);
-    SELECT c.customer, c.deletable INTO customer, deletable
+    SELECT CASE WHEN c.customer IS NULL THEN 'NOT_FOUND' WHEN c.deletable THEN 'SUCCEEDED' ELSE 'REFUSED' END,
+           c.customer
+    INTO outcome, customer
     FROM service.deletion_check(p_app_id, p_customer_id) AS c;
 END
 $$;
 COMMENT ON FUNCTION service.check_item IS
-    'What deleting one customer of a bulk request would do. Reads nothing that a redaction under way is about to erase. With the rights of its caller, as deletion_check.';
+    'How deleting one customer of a bulk request would end. Reads nothing that a redaction under way is about to erase. With the rights of its caller, as deletion_check.';
 
 CREATE OR REPLACE FUNCTION service.finish_bulk(
     p_app_id uuid, p_attempt_id uuid, p_body text, p_request jsonb, p_customer_ids uuid[]) RETURNS service.receipt
@@ -49,7 +51,7 @@ DECLARE
     v_attempt service.attempts;
 BEGIN
     PERFORM service.await_redactions(p_app_id);
-    PERFORM service.finish(p_app_id, p_attempt_id, 'SUCCEEDED', 200, p_body, NULL, p_request);
+    PERFORM service.finish(p_app_id, p_attempt_id, 'SUCCEEDED', p_body, NULL, p_request);
     -- A customer may have been redacted since the request was admitted.
     PERFORM service.redact_bulk_answers(r.app_id, r.customer_id, p_attempt_id)
     FROM service.attempts AS a

@@ -1,0 +1,134 @@
+-- The items of large bulk deletions, taken at a rate that requests don't feel.
+--
+-- An item points to the attempt that deletes it, as a schedule does (due_deletions.sql): a further attempt is opened
+-- only when the one before certainly had no effect. So no item is repeated, whatever dies when.
+--
+-- Called by the BulkRunner of every instance. Locks, in this order: the bulk deletion, its items.
+
+CREATE OR REPLACE FUNCTION service.conclude_bulk_items(p_app_id uuid, p_bulk_id uuid) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.bulk_items AS i
+    SET outcome = CASE WHEN came.is_final THEN came.outcome END,
+        attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
+    FROM (SELECT o."position", c.outcome, c.is_running,
+                 -- Any other failure may have been the database's: to be done again.
+                 c.outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
+                     OR c.status_code = service.status_code('FAILED') AS is_final
+          FROM service.bulk_items AS o
+          CROSS JOIN LATERAL service.deletion_outcome(o.app_id, o.attempt_id) AS c
+          WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.outcome IS NULL
+            AND o.attempt_id IS NOT NULL) AS came
+    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running
+$$;
+COMMENT ON FUNCTION service.conclude_bulk_items IS
+    'Brings items to the ends that their attempts have come to; those whose attempt certainly had no effect are to be done again.';
+
+CREATE OR REPLACE FUNCTION service.bulk_apps() RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.app_id
+    FROM service.bulk_deletions AS b
+    WHERE NOT b.is_over
+      AND (b.try_after <= clock_timestamp() OR b.try_after > clock_timestamp() + interval '2 minutes')
+    GROUP BY b.app_id
+    ORDER BY min(b.try_after)
+$$;
+COMMENT ON FUNCTION service.bulk_apps IS 'The apps that have bulk deletions to be worked on, the one that has waited longest first.';
+
+CREATE OR REPLACE FUNCTION service.take_bulk_items(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
+RETURNS SETOF service.due_item
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now   timestamptz := clock_timestamp();
+    v_bulk  service.bulk_deletions;
+    v_item  service.bulk_items;
+    v_due   service.due_deletion;
+    v_taken int := 0;
+BEGIN
+    DELETE FROM service.bulk_deletions AS b
+    USING (SELECT o.app_id, o.bulk_id
+           FROM service.bulk_deletions AS o
+           WHERE o.app_id = p_app_id AND o.is_over AND o.created_at < v_now - interval '30 days'
+           LIMIT 1
+           FOR UPDATE SKIP LOCKED) AS old
+    WHERE b.app_id = old.app_id AND b.bulk_id = old.bulk_id;
+
+    SELECT * INTO v_bulk
+    FROM service.bulk_deletions AS b
+    WHERE b.app_id = p_app_id AND NOT b.is_over
+      -- What waits longer than a lease lasts began to do so before the clock stepped back.
+      AND (b.try_after <= v_now OR b.try_after > v_now + interval '2 minutes')
+    ORDER BY b.try_after
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM service.conclude_bulk_items(v_bulk.app_id, v_bulk.bulk_id);
+    FOR v_item IN
+        SELECT *
+        FROM service.bulk_items AS i
+        WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND v_bulk.status = 'RUNNING'
+          AND i.outcome IS NULL AND i.attempt_id IS NULL
+        ORDER BY i."position"
+        LIMIT p_limit
+    LOOP
+        v_due := NULL;
+        IF NOT v_bulk.dry_run THEN
+            v_due := service.open_deletion(
+                v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_bulk.reason,
+                jsonb_build_object('bulk', v_bulk.bulk_id), p_lease, p_ttl);
+            UPDATE service.bulk_items AS i
+            SET attempt_id = v_due.attempt_id,
+                outcome = CASE WHEN v_due.fence IS NULL THEN 'FORBIDDEN' END::service.outcome
+            WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND i."position" = v_item."position";
+        END IF;
+        v_taken := v_taken + 1;
+        CONTINUE WHEN v_due.attempt_id IS NOT NULL AND v_due.fence IS NULL;
+        RETURN NEXT ROW(
+            v_bulk.app_id, v_bulk.bulk_id, v_item."position", v_item.customer_id, v_due.attempt_id,
+            v_due.fence)::service.due_item;
+    END LOOP;
+    IF v_taken > 0 THEN
+        UPDATE service.bulk_deletions AS b
+        SET try_after = v_now + p_lease
+        WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
+    ELSIF EXISTS (
+        SELECT
+        FROM service.bulk_items AS i
+        WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id
+          AND i.outcome IS NULL AND (i.attempt_id IS NOT NULL OR v_bulk.status = 'RUNNING')) THEN
+        -- An attempt of a dead instance, which recovery ends.
+        UPDATE service.bulk_deletions AS b
+        SET try_after = v_now + interval '1 s'
+        WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
+    ELSE
+        UPDATE service.bulk_deletions AS b
+        SET status = CASE b.status WHEN 'RUNNING' THEN 'DONE' ELSE b.status END, is_over = true, reason = NULL
+        WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION service.take_bulk_items IS
+    'Takes the next items of the bulk deletion of an app that has waited longest, under a lease, with an attempt each. One without items left is done. Any number of instances.';
+
+CREATE OR REPLACE FUNCTION service.end_bulk_items(
+    p_app_id uuid, p_bulk_id uuid, p_positions int[], p_outcomes service.outcome[], p_pause interval) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM
+    FROM service.bulk_deletions AS b
+    WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
+    FOR UPDATE;
+    UPDATE service.bulk_items AS i
+    SET outcome = c.outcome
+    FROM unnest(p_positions, p_outcomes) AS c ("position", outcome)
+    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = c."position"
+      AND i.outcome IS NULL AND i.attempt_id IS NULL;
+    PERFORM service.conclude_bulk_items(p_app_id, p_bulk_id);
+    UPDATE service.bulk_deletions AS b
+    SET try_after = clock_timestamp() + p_pause
+    WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
+END
+$$;
+COMMENT ON FUNCTION service.end_bulk_items IS
+    'Ends the items that were taken: by their attempts, and in a dry run by the outcomes that were found. Frees the bulk deletion after a pause.';
