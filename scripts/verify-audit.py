@@ -127,23 +127,24 @@ class Entry:
         return None
 
 
+def unique(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Malformed("a member occurs twice")
+    return members
+
+
+def whole(text):
+    if text == "-0":
+        raise Malformed("-0 isn't allowed")
+    if not -(2**63) <= int(text) < 2**63:
+        raise Malformed("a number is too large")
+    return int(text)
+
+
 def read_line(line):
     """The entry, the (app, seq, hash) of the head and the (app, seq before, hash before, tree before, last seq) of the
     part in a line, each or None."""
-
-    def unique(pairs):
-        members = dict(pairs)
-        if len(members) != len(pairs):
-            raise Malformed("a member occurs twice")
-        return members
-
-    def whole(text):
-        if text == "-0":
-            raise Malformed("-0 isn't allowed")
-        if not -(2**63) <= int(text) < 2**63:
-            raise Malformed("a number is too large")
-        return int(text)
-
     try:
         members = json.loads(line.decode("utf-8"), object_pairs_hook=unique, parse_int=whole)
     except (ValueError, RecursionError) as error:
@@ -280,6 +281,8 @@ class Walk:
         self.heads = {}
         self.parts = {}
         self.part_count = 0
+        self.agreements = 0
+        self.unconfirmed = []  # the chains that no checkpoint was compared with
         self.checkpoints = {}
         for app, size, root in checkpoints:
             self.checkpoints.setdefault(app, {}).setdefault(size, set()).add(root)
@@ -293,6 +296,7 @@ class Walk:
         _, self.seq, self.hash, tree, end = self.parts.get(app, (app, 0, bytes(32), Edge(), None))
         self.tree = Edge(tree.size, tree.hashes)
         self.start = self.seq
+        self.agreed = 0
         if app in self.parts:
             self.part_count += 1
             known = self.signed
@@ -300,6 +304,7 @@ class Walk:
             root = self.tree.root()
             if known.get(self.seq, {root}) != {root}:
                 self.break_chain(self.seq + 1, f"the part doesn't follow from the checkpoint of {self.seq} entries")
+            self.agreed = len(known.get(self.seq, ()))
         self.contexts = []  # ranges of entries whose erased context no later entry has declared yet
         self.erased = {}  # by customer, the first erased entry that no later entry has declared yet
 
@@ -328,6 +333,7 @@ class Walk:
             reason = f"the chain forks from its checkpoint: it was rewritten at entry {entry.seq} or before"
             self.break_chain(entry.seq, reason)
             return
+        self.agreed += len(signed or ())
         self.take_erasures(entry)
         self.seq, self.hash = entry.seq, entry.hash
         self.verified += 1
@@ -378,6 +384,9 @@ class Walk:
                 seq, reason = min(faults, key=lambda fault: fault[0])
                 self.verified -= max(0, self.seq - max(seq - 1, self.start))
                 self.break_chain(seq, reason)
+        self.agreements += self.agreed
+        if not self.is_broken and not self.agreed:
+            self.unconfirmed.append(self.app)
         self.finished, self.app = self.app, None
 
     def undeclared(self):
@@ -523,6 +532,8 @@ def reason_against_cosignature(checkpoint, witness):
 
 
 def reason_against(checkpoint, key, witnesses=()):
+    if checkpoint[1] == 0 and checkpoint[2] != Edge().root():
+        return "the checkpoint of 0 entries doesn't have the root of an empty tree"
     for witness in witnesses:
         reason = reason_against_cosignature(checkpoint, witness)
         if reason:
@@ -594,24 +605,21 @@ def ed25519_verifies(public, text, signature):
 # --- certificates -----------------------------------------------------------------------------------------------------
 
 
-PAGE = re.compile('<script type="application/json" id="certificate">(.*?)</script>', re.DOTALL)
+BEGIN = '<script type="application/json" id="certificate">'
+PAGE = re.compile(BEGIN + "(.*?)</script>", re.DOTALL)
 PARTS = {"subject": SUBJECT, "context": CONTEXT}
+HASHES = PROOF[:4]
 
 
 def read_object(text):
     """The members of an object, each once, with strings, whole numbers, null and such objects as values."""
 
-    def unique(pairs):
-        members = dict(pairs)
-        if len(members) != len(pairs):
-            raise Malformed("a member occurs twice")
-        return members
-
     def refuse(text):
         raise Malformed(f"{text} isn't allowed")
 
     try:
-        members = json.loads(text, object_pairs_hook=unique, parse_float=refuse, parse_constant=refuse)
+        members = json.loads(
+            text, object_pairs_hook=unique, parse_int=whole, parse_float=refuse, parse_constant=refuse)
         json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Malformed(str(error)) from error
@@ -633,68 +641,92 @@ def read_columns(members, names):
     }
 
 
+def note_text(checkpoint):
+    """A checkpoint as it is published."""
+    signatures = ((name, base64.b64encode(id + signature).decode()) for name, id, signature in checkpoint[5])
+    return checkpoint[4].decode() + "\n" + "".join(f"\u2014 {name} {text}\n" for name, text in signatures)
+
+
 def read_proof(text):
-    """The index, the hashes and the checkpoint of a tlog-proof."""
+    """The index, the hashes and the checkpoint of a tlog-proof. Nothing else may be in it: neither extra data, which no one
+    has signed, nor an empty line too many."""
     head, separator, note = text.partition("\n\n")
     lines = head.split("\n")
     if not separator or lines.pop(0) != "c2sp.org/tlog-proof@v1":
         raise Malformed("it isn't a tlog-proof")
-    if lines and lines[0].startswith("extra "):
-        lines.pop(0)
     index = re.fullmatch("index (0|[1-9][0-9]*)", lines.pop(0) if lines else "")
     hashes = [text_of_base64(line) for line in lines]
     checkpoints = read_checkpoints(note)
     if not index or len(checkpoints) != 1 or len(hashes) > 63 or any(len(item) != 32 for item in hashes):
         raise Malformed("it isn't a tlog-proof")
-    return int(index[1]), hashes, checkpoints[0]
+    if note_text(checkpoints[0]) != note:
+        raise Malformed("a note isn't written as it is published")
+    return whole(index[1]), hashes, checkpoints[0]
 
 
-def certificate_fault(text, key, witnesses):
-    """Why a certificate doesn't prove what it says; None if it does."""
-    try:
-        return find_certificate_fault(text, key, witnesses)
-    except Malformed as error:
-        return f"the certificate is invalid: {error}"
+def read_page(text):
+    """The certificate in a page. One that could show another than is found here isn't read: it has one element with a
+    certificate and one script, and no comment, in which either could be hidden."""
+    page = PAGE.search(text)
+    if not page or text.count(BEGIN) != 1 or text.encode().lower().count(b"<script") != 2 or "<!--" in text:
+        raise Malformed("the page doesn't hold one certificate")
+    return page[1]
 
 
-def find_certificate_fault(text, key, witnesses):
-    if text.startswith("<!doctype html>"):
-        page = PAGE.search(text)
-        if not page:
-            raise Malformed("the page holds no certificate")
-        text = page[1]
-    members = read_object(text)
-    hashes = ["previous_hash", "hash", "subject_commitment", "context_commitment"]
-    if members.keys() != {"format", "entry", "disclosed", "proof", *hashes} or not isinstance(members["proof"], str):
-        raise Malformed("unknown or missing members")
-    if members["format"] != "customerd-certificate-v1":
+def read_certificate(text):
+    """What a certificate says: its entry, what is disclosed of it by the name of the part, and its proof."""
+    members = read_object(read_page(text) if text.startswith("<!doctype html>") else text)
+    if (
+        members.get("format") != "customerd-certificate-v1"
+        or not isinstance(members.get("entry"), dict)
+        or not isinstance(members.get("disclosed"), dict)
+        or not isinstance(members.get("proof"), str)
+    ):
         raise Malformed("it isn't a customerd-certificate-v1")
     entry = read_columns(members["entry"], CANONICAL)
-    entry.update(read_columns({name: members[name] for name in hashes}, hashes))
-    parts = [data(entry, name) for name in ("subject_commitment", "context_commitment", "previous_hash")]
-    if any(part is None or len(part) != 32 for part in parts):
-        return "a hash doesn't have 32 bytes"
-    value = hashlib.sha256(form(CANONICAL, entry) + b"".join(parts)).digest()
-    if value != data(entry, "hash"):
-        return "its hash doesn't match its members"
-    if not isinstance(members["disclosed"], dict):
-        raise Malformed("its disclosed parts are malformed")
-    for part, disclosed in members["disclosed"].items():
-        if part not in PARTS:
+    rest = {name: value for name, value in members.items() if name not in ("format", "entry", "disclosed", "proof")}
+    entry.update(read_columns(rest, HASHES))
+    if entry["seq"] is None or entry["app_id"] is None:
+        raise Malformed("seq or app_id is null")
+    disclosed = {}
+    for part, values in members["disclosed"].items():
+        if part not in PARTS or not isinstance(values, dict) or not isinstance(values.get("salt"), str):
             raise Malformed("its disclosed parts are malformed")
-        shown = read_columns(disclosed, ["salt", *PARTS[part]])
-        shown["commitment"] = entry[f"{part}_commitment"]
-        if not commits(shown, "commitment", PARTS[part], "salt"):
-            return f"the disclosed {part} doesn't match its commitment"
-    index, path, checkpoint = read_proof(members["proof"])
+        disclosed[part] = read_columns(values, ["salt", *PARTS[part]])
+    return entry, disclosed, read_proof(members["proof"])
+
+
+def certificate_fault(entry, disclosed, proof, key, witnesses):
+    """Why a certificate doesn't prove what it says; None if it does."""
+    seq = int(entry["seq"])
+    parts = [data(entry, name) for name in ("subject_commitment", "context_commitment", "previous_hash")]
+    is_hashed = all(part is not None and len(part) == 32 for part in parts)
+    value = hashlib.sha256(form(CANONICAL, entry) + b"".join(parts)).digest() if is_hashed else None
+    if value is None or value != data(entry, "hash"):
+        return "its hash doesn't match its members"
+    for part in PARTS:
+        if part in disclosed:
+            shown = disclosed[part] | {"commitment": entry[f"{part}_commitment"]}
+            if not commits(shown, "commitment", PARTS[part], "salt"):
+                return f"the disclosed {part} doesn't match its commitment"
+    index, path, checkpoint = proof
     app, size, root = checkpoint[:3]
-    if index != int(entry["seq"] or 0) - 1:
-        return f"the proof is about entry {index + 1}, not about entry {entry['seq']}"
+    if index != seq - 1:
+        return f"the proof is about entry {index + 1}, not about entry {seq}"
     if app != entry["app_id"]:
         return "the checkpoint is about another chain"
     if not includes(leaf_hash(value), index, size, root, path):
-        return f"the proof doesn't lead from entry {entry['seq']} to the root of the checkpoint"
+        return f"the proof doesn't lead from entry {seq} to the root of the checkpoint"
     return reason_against(checkpoint, key, witnesses)
+
+
+def certificate_verdict(text, key, witnesses):
+    try:
+        entry, disclosed, proof = read_certificate(text)
+    except Malformed as error:
+        return verdict_of(f"the certificate is invalid: {error}", 0)
+    fault = certificate_fault(entry, disclosed, proof, key, witnesses)
+    return verdict_of(fault, 1, entry["app_id"], int(entry["seq"]))
 
 
 # --- tiles: C2SP tlog-tiles -------------------------------------------------------------------------------------------
@@ -722,6 +754,8 @@ def read_tile(directory, path, length):
 def tiles_fault(directory, key, witnesses, old):
     """The size of a tree of tiles, and why it isn't the one that was signed; None if it is."""
     checkpoints = read_checkpoints(read_text(os.path.join(directory, "checkpoint")))
+    if len(checkpoints) != 1:
+        raise Malformed("checkpoint isn't one note")
     app, size, root = checkpoints[0][:3]
     # The file may hold those of other chains, too.
     older = [checkpoint for checkpoint in read_checkpoints(read_text(old)) if checkpoint[0] == app] if old else []
@@ -731,7 +765,7 @@ def tiles_fault(directory, key, witnesses, old):
         reason = reason_against(checkpoint, key, witnesses if checkpoint in checkpoints else ())
         if reason:
             return size, reason
-    edge, full, roots = Edge(), {}, {}
+    edge, full, roots = Edge(), {}, {0: Edge().root()}
     for start in range(0, size, 256):
         width = min(256, size - start)
         bundle = read_tile(directory, tile_path("entries", start // 256, width), 34 * width)
@@ -764,7 +798,8 @@ def tiles_fault(directory, key, witnesses, old):
 
 
 def trusted(contents, key, app=None, witnesses=()):
-    """The (app, size, root) of the checkpoints that can be trusted, and why the first of the others can't."""
+    """The (app, size, root) of the checkpoints that can be trusted, and why the first of the others can't. Every chain begins
+    with the tree of no entries."""
     heads, fault = [], None
     try:
         for checkpoint in read_checkpoints(contents):
@@ -773,11 +808,22 @@ def trusted(contents, key, app=None, witnesses=()):
             reason = reason_against(checkpoint, key, witnesses)
             if reason:
                 fault = fault or (checkpoint[0], None, reason)
-            elif checkpoint[1] > 0:
+            else:
                 heads.append(checkpoint[:3])
         return heads, fault
     except Malformed as error:
         return [], (None, None, f"the checkpoint file is invalid: {error}")
+
+
+def missed(walk, heads, app):
+    """The fault that nothing confirms a chain that was named, if so: (app, None, reason) or None."""
+    named = {head[0] for head in heads} | ({app} if app else set())
+    apps = [chain for chain in walk.unconfirmed if chain in named]
+    if not apps and not walk.agreements and app:
+        apps = [app]
+    if apps:
+        return apps[0], None, "no checkpoint of the file was compared with the chain: none is of entries that are there"
+    return None if walk.agreements else (None, None, "no checkpoint of the file was compared with a chain")
 
 
 def answer(walk, fault=None):
@@ -816,7 +862,7 @@ def verdict_of(fault, entries, app=None, seq=None):
 
 
 def verify_certificate(options, key, witnesses):
-    return verdict_of(certificate_fault(read_text(options.file), key, witnesses), 1)
+    return certificate_verdict(read_text(options.file), key, witnesses)
 
 
 def verify_tiles(options, key, witnesses):
@@ -833,7 +879,7 @@ def verify_export(options, key, witnesses):
         heads, fault = trusted(read_text(options.checkpoint), key, options.app, witnesses)
         if key is None:
             print("The signature of the checkpoint wasn't verified: no --public-key was given.", file=sys.stderr)
-    walk = Walk(heads)
+    walk = Walk(head for head in heads if head[1] > 0)
     if options.export == "-":
         walk_lines(sys.stdin.buffer, walk, options.app)
     else:
@@ -841,6 +887,10 @@ def verify_export(options, key, witnesses):
             walk_lines(file, walk, options.app)
     if walk.part_count:
         print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
+    if options.checkpoint:
+        fault = fault or missed(walk, heads, options.app)
+        if walk.unconfirmed:
+            print(f"Chains not compared with a checkpoint: {len(walk.unconfirmed)}.", file=sys.stderr)
     return answer(walk, fault)
 
 

@@ -45,7 +45,6 @@ FROM (VALUES
         service.webhook_secrets, service.reseal_webhook, service.webhook_lag}'),
     ('auditor', 'USAGE', 'schema', '{audit}'),
     ('auditor', 'SELECT', 'table', '{audit.*}'),
-    ('auditor', 'INSERT', 'table', '{audit.checkpoints}'),
     ('auditor', 'EXECUTE', 'function', '{audit.*}')
 ) AS l (role, privileges, kind, objects)
 CROSS JOIN LATERAL unnest(string_to_array(l.privileges, ' ')) AS p (privilege)

@@ -10,12 +10,11 @@ public struct Certificate: Sendable, Hashable {
         /// Where the attempt came from.
         case context
 
-        /// Reads names that are separated by commas; nil for any other.
+        /// Reads names that are separated by commas, each once; nil for any other text.
         public static func set(_ text: String) -> Set<Part>? {
             var parts: Set<Part> = []
             for name in text.split(separator: ",", omittingEmptySubsequences: false) {
-                guard let part = Part(rawValue: String(name)) else { return nil }
-                parts.insert(part)
+                guard let part = Part(rawValue: String(name)), parts.insert(part).inserted else { return nil }
             }
             return parts
         }
@@ -76,25 +75,26 @@ extension Certificate {
     /// isn't proven.
     public init(_ text: String) throws(Malformed) {
         do {
-            let json = Self.json(inPage: text) ?? text[...]
-            guard case .object(let all) = try JSONReader.value(of: Array(json.utf8)) else {
+            let json = try Self.json(in: text)
+            guard case .object(let all) = try JSONReader.value(of: json) else {
                 throw Malformed(description: "it isn't an object")
             }
-            var members = Self.byName(all)
+            var members = try Self.byName(all)
             guard members.removeValue(forKey: "format") == .string(Self.format),
                 case .object(let entry)? = members.removeValue(forKey: "entry"),
                 case .object(let parts)? = members.removeValue(forKey: "disclosed"),
                 case .string(let proof)? = members.removeValue(forKey: "proof")
             else { throw Malformed(description: "it isn't a \(Self.format)") }
             var row = ChainRow()
-            try Self.read(Self.byName(entry), Self.columns, into: &row)
+            try Self.read(try Self.byName(entry), Self.columns, into: &row)
             try Self.read(members, Self.hashes, into: &row)
+            guard row[.seq] != nil, row[.appID] != nil else { throw Malformed(description: "seq or app_id is null") }
             var disclosed: Set<Part> = []
-            for (name, value) in Self.byName(parts) {
+            for (name, value) in try Self.byName(parts) {
                 guard let part = Part(rawValue: name), case .object(let disclosure) = value else {
                     throw Malformed(description: "its disclosed parts are malformed")
                 }
-                var members = Self.byName(disclosure)
+                var members = try Self.byName(disclosure)
                 guard case .string(let salt)? = members.removeValue(forKey: "salt")
                 else { throw Malformed(description: "its disclosed parts are malformed") }
                 row[part.salt] = salt
@@ -113,8 +113,11 @@ extension Certificate {
         }
     }
 
-    private static func byName(_ members: [JSONReader.Member]) -> [String: JSONReader.Value] {
-        Dictionary(uniqueKeysWithValues: members.map { ($0.name, $0.value) })
+    private static func byName(_ members: [JSONReader.Member]) throws(Malformed) -> [String: JSONReader.Value] {
+        let values = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
+        // Names of other bytes can be the same to Swift; none of them is a name that is known.
+        guard values.count == members.count else { throw Malformed(description: "unknown or missing members") }
+        return values
     }
 
     private static func read(
@@ -155,8 +158,10 @@ extension Certificate {
         guard let hash = row.bytes(.hash), ChainEntry.hash(of: row) == hash else {
             return "its hash doesn't match its members"
         }
-        for part in disclosed
-        where !ChainEntry.commits(row, part.commitment, to: part.form, under: part.salt) {
+        for part in Part.allCases
+        where disclosed.contains(part)
+            && !ChainEntry.commits(row, part.commitment, to: part.form, under: part.salt)
+        {
             return "the disclosed \(part.rawValue) doesn't match its commitment"
         }
         let (app, seq) = place

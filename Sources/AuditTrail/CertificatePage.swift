@@ -38,12 +38,20 @@ extension Certificate {
         json.replacing("<", with: "\\u003c")
     }
 
-    /// The certificate in a page that ``page(publicKey:)`` made; nil if a text isn't such a page.
-    static func json(inPage text: String) -> Substring? {
-        guard text.hasPrefix("<!doctype html>"),
-            let start = text.firstRange(of: "<script type=\"application/json\" id=\"certificate\">"),
-            let end = text[start.upperBound...].firstRange(of: "</script>")
-        else { return nil }
-        return text[start.upperBound..<end.lowerBound]
+    /// The certificate in a page that ``page(publicKey:)`` made; of any other text, the text.
+    ///
+    /// A page that could show another one than is found here isn't read: it has one element with a certificate and one
+    /// script, and no comment, in which either could be hidden.
+    static func json(in text: String) throws(Malformed) -> [UInt8] {
+        // Bytes, as other programs look for them: to Swift, a mark that combines with ">" makes it another character.
+        let page = Array(text.utf8)
+        guard page.starts(with: "<!doctype html>".utf8) else { return page }
+        let begin = Array("<script type=\"application/json\" id=\"certificate\">".utf8)
+        let lowered = page.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
+        guard lowered.ranges(of: "<script".utf8).count == 2, !page.contains("<!--".utf8),
+            page.ranges(of: begin).count == 1, let start = page.firstRange(of: begin),
+            let end = page[start.upperBound...].firstRange(of: "</script>".utf8)
+        else { throw Malformed(description: "the page doesn't hold one certificate") }
+        return Array(page[start.upperBound..<end.lowerBound])
     }
 }

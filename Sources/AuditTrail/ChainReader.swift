@@ -74,7 +74,7 @@ struct ChainReader {
         return try await snapshot { try await query(Self.chains).compactMap { $0[0] } }
     }
 
-    /// What other tables say about the lengths of chains, and `audit.heads` before the entries are read.
+    /// What other tables say about the lengths of chains, apart from checkpoints, which are believed by their signatures; and `audit.heads` before the entries are read.
     func traces(_ app: UUID?) async throws -> [ChainTrace] {
         try await snapshot {
             try await query(Self.traces, [.uuid(app)]).map { row in
@@ -182,7 +182,7 @@ struct ChainReader {
     private static let traces = """
         SELECT t.app_id, t.seq, t.source
         FROM audit.traces AS t
-        WHERE $1::uuid IS NULL OR t.app_id = $1
+        WHERE t.source <> 'audit.checkpoints' AND ($1::uuid IS NULL OR t.app_id = $1)
         UNION ALL
         SELECT h.app_id, h.seq, 'audit.heads, when the verification began,'
         FROM audit.heads AS h

@@ -18,25 +18,30 @@ public struct ChainVerifier: Sendable {
     /// - Parameters:
     ///   - app: the chain to verify, the zero UUID for the chain of unauthenticated attempts; nil for all.
     ///   - checkpoints: what was signed of these chains, of some of them more than once.
+    ///   - trust: who must have signed the checkpoints that are stored in the database, if that is known.
     ///   - afterCheckpoints: trust each chain up to its longest checkpoint, and verify what follows.
     /// - Throws: ``DatabaseError``.
     public func callAsFunction(
-        app: UUID?, checkpoints: [TreeHead] = [], afterCheckpoints: Bool = false,
-        deadline: ContinuousClock.Instant
+        app: UUID?, checkpoints: [TreeHead] = [], trusting trust: CheckpointTrust = CheckpointTrust(),
+        afterCheckpoints: Bool = false, deadline: ContinuousClock.Instant
     ) async throws -> ChainVerdict {
         let reader = ChainReader(connection: connection, deadline: deadline)
         let kept = KeptCheckpoints(connection: connection, deadline: deadline)
         let proven = afterCheckpoints ? try await starts(checkpoints, deadline) : [:]
         var walk = ChainWalk(checkpoints: checkpoints, proven: proven)
-        var fault: ChainVerdict.Break?
+        var doubts: [ChainVerdict.Break] = []
         // Before the entries: those that are appended meanwhile can't be missed.
         for trace in try await reader.traces(app) { walk.take(trace) }
-        for chain in try await reader.chains(app) {
+        let chains = try await reader.chains(app)
+        // A chain that was wiped has its checkpoints left.
+        let wiped = Set(try await kept.apps()).subtracting(chains).filter { app == nil || app?.text == $0 }
+        for chain in chains + wiped.sorted() {
             let start = proven[chain]?.head.seq
-            for checkpoint in try await kept.all(of: chain, above: start ?? 0) {
-                walk.take(checkpoint.head)
-                fault = fault ?? checkpoint.fault.map { .init(appID: chain, seq: nil, reason: $0) }
+            for row in StoredRow.judged(try await kept.all(of: chain, above: start ?? 0), trust) {
+                if let claim = row.claim { walk.take(claim) }
+                doubts += row.doubts.map { .init(appID: chain, seq: nil, reason: $0) }
             }
+            guard !wiped.contains(chain) else { continue }
             try await reader.pages(of: chain, after: start) { page in
                 walk.take(page.nodes, of: chain)
                 for row in page.rows { walk.take(ChainEntry(row)) }
@@ -44,7 +49,7 @@ public struct ChainVerifier: Sendable {
             }
         }
         var verdict = walk.finish()
-        verdict.broken = verdict.broken ?? fault
+        verdict.doubts = doubts + verdict.doubts
         return verdict
     }
 
@@ -60,6 +65,38 @@ public struct ChainVerifier: Sendable {
             starts[app] = try await tree.start(at: checkpoint)
         }
         return starts
+    }
+}
+
+/// A stored checkpoint, as a verification looks at it.
+private struct StoredRow {
+    /// What it says about the chain; nil if it can't be believed at all.
+    let claim: TreeClaim?
+    /// What is wrong with it, in words.
+    var doubts: [String] = []
+
+    /// - Parameter rows: of one chain, the shortest and oldest first.
+    static func judged(_ rows: [KeptCheckpoints.Kept], _ trust: CheckpointTrust) -> [StoredRow] {
+        var all = rows.map { judged($0, trust) }
+        // Only the newest has to have the cosignatures: there may not have been a witness before.
+        if let last = rows.indices.last(where: { all[$0].isOwn }), let checkpoint = rows[last].checkpoint {
+            for witness in trust.witnesses where witness.cosigned(checkpoint.note) == nil {
+                all[last].doubts.append("\(rows[last].name) isn't cosigned by the witness \(witness.name)")
+            }
+        }
+        return all
+    }
+
+    private var isOwn: Bool { if case .stored? = claim?.source { true } else { false } }
+
+    private static func judged(_ row: KeptCheckpoints.Kept, _ trust: CheckpointTrust) -> StoredRow {
+        guard let checkpoint = row.checkpoint else { return StoredRow(claim: nil, doubts: [row.notOurs]) }
+        let isForeign = trust.verifier.map { checkpoint.fault($0) != nil } ?? false
+        let source = isForeign ? TreeClaim.Source.foreign(row.notOurs) : .stored(keyIsKnown: trust.verifier != nil)
+        let wrong = trust.witnesses.filter { $0.cosigned(checkpoint.note) == false }
+        return StoredRow(
+            claim: TreeClaim(head: row.head, source: source),
+            doubts: wrong.map { "\(row.name) has a wrong cosignature of the witness \($0.name)" })
     }
 }
 

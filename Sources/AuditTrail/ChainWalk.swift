@@ -21,8 +21,18 @@ public struct ChainVerdict: Sendable, Hashable {
     public internal(set) var parts = 0
     /// The break of the first broken chain, in the order of their apps.
     public internal(set) var broken: Break?
+    /// What can't be believed or compared of that which was to confirm the trail: checkpoints, not entries. Each says which
+    /// chain it is about.
+    public internal(set) var doubts: [Break] = []
+    /// How many of the given checkpoints the chains agree with.
+    public internal(set) var agreements = 0
+    /// The chains that aren't broken, and that no given checkpoint was compared with.
+    public internal(set) var unconfirmed: [String] = []
     /// The trees of the chains that aren't broken, in the order of their apps.
     public internal(set) var heads: [TreeHead] = []
+
+    /// Why not everything holds; nil if it does. A break of the trail takes precedence.
+    public var fault: Break? { broken ?? doubts.first }
 }
 
 /// The tree of a chain at some time: what a checkpoint signs.
@@ -33,6 +43,29 @@ public struct TreeHead: Sendable, Hashable {
     public let size: Int
     /// The root of the Merkle tree of their hashes, 32 bytes.
     public let root: [UInt8]
+}
+
+/// What was said about the tree of a chain at some size, and what follows if the tree is another.
+struct TreeClaim: Sendable, Hashable {
+    enum Source: Sendable, Hashable {
+        /// Whoever verifies has given it: the chain is broken.
+        case given
+        /// It is kept beside the trail, signed by this log's key: the chain is broken. Without that key, this may be
+        /// another's signature.
+        case stored(keyIsKnown: Bool)
+        /// It is kept beside the trail, signed by another key: that is wrong, as this sentence says, and not the chain.
+        case foreign(String)
+    }
+
+    let head: TreeHead
+    let source: Source
+
+    fileprivate var isBinding: Bool { if case .foreign = source { false } else { true } }
+    /// What the sentence about a break has to add.
+    fileprivate var caveat: String {
+        source == .stored(keyIsKnown: false)
+            ? "; or the stored checkpoint of \(head.size) entries isn't this log's, which --public-key tells" : ""
+    }
 }
 
 /// Where a verification may begin: an entry that a checkpoint covers, and the tree up to it.
@@ -57,7 +90,7 @@ struct ChainWalk: Sendable {
     /// nodes don't come.
     private var nodes: [String: [Subtree: [UInt8]]] = [:]
     /// What was signed of chains that aren't begun, shortest first.
-    private var checkpoints: [String: [TreeHead]]
+    private var checkpoints: [String: [TreeClaim]]
     /// Up to where chains were proven before, and aren't looked at.
     private let proven: [String: ProvenStart]
     /// The chain that is being followed.
@@ -72,9 +105,11 @@ struct ChainWalk: Sendable {
     private var tree = TreeEdge()
     private var isBroken = false
     /// What was signed of the chain, after ``last``.
-    private var signed: [TreeHead] = []
+    private var signed: [TreeClaim] = []
     /// The size of the last checkpoint that the chain agrees with.
     private var agreed = 0
+    /// Whether a given checkpoint was compared with the chain.
+    private var isConfirmed = false
     private var erasures = UndeclaredErasures()
 
     /// - Parameters:
@@ -83,7 +118,7 @@ struct ChainWalk: Sendable {
     init(checkpoints: [TreeHead] = [], proven: [String: ProvenStart] = [:]) {
         self.proven = proven
         self.checkpoints = Dictionary(grouping: checkpoints, by: \.appID).mapValues { heads in
-            heads.sorted { $0.size < $1.size }
+            heads.sorted { $0.size < $1.size }.map { TreeClaim(head: $0, source: .given) }
         }
     }
 
@@ -105,10 +140,10 @@ struct ChainWalk: Sendable {
     }
 
     /// Takes what was signed of a chain, before its first entry.
-    mutating func take(_ checkpoint: TreeHead) {
-        var signed = checkpoints[checkpoint.appID] ?? []
-        signed.insert(checkpoint, at: signed.firstIndex { $0.size > checkpoint.size } ?? signed.endIndex)
-        checkpoints[checkpoint.appID] = signed
+    mutating func take(_ claim: TreeClaim) {
+        var signed = checkpoints[claim.head.appID] ?? []
+        signed.insert(claim, at: signed.firstIndex { $0.head.size > claim.head.size } ?? signed.endIndex)
+        checkpoints[claim.head.appID] = signed
     }
 
     /// Takes what another table says of a chain, at the latest after its last entry.
@@ -132,7 +167,10 @@ struct ChainWalk: Sendable {
         if let fault = treeFault(complete) { return breakChain(at: entry.seq, fault) }
         erasures.take(entry)
         last = ChainHead(appID: entry.appID, seq: entry.seq, hash: entry.hash)
-        while signed.first?.size == last.seq { agreed = signed.removeFirst().size }
+        while let claim = signed.first, claim.head.size == last.seq {
+            signed.removeFirst()
+            agree(claim)
+        }
         verdict.verified += 1
     }
 
@@ -162,19 +200,32 @@ struct ChainWalk: Sendable {
         last = start
         tree = part?.edge ?? proven[app]?.edge ?? TreeEdge()
         isBroken = false
-        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.size >= start.seq }
+        isConfirmed = false
+        signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.head.size >= start.seq }
         if let part {
             verdict.parts += 1
-            signed.removeAll { $0.size > part.last ?? Int.max }
-            if signed.contains(where: { $0.size == start.seq && $0.root != tree.root }) {
+            signed.removeAll { $0.head.size > part.last ?? Int.max }
+            if signed.contains(where: { $0.head.size == start.seq && $0.head.root != tree.root }) {
                 breakChain(at: start.seq + 1, "the part doesn't follow from the checkpoint of \(start.seq) entries")
             }
         }
         // A part may begin anywhere; only a checkpoint confirms what comes before it.
-        agreed = part == nil || signed.contains { $0.size == start.seq } ? start.seq : 0
-        signed.removeAll { $0.size == start.seq }
+        agreed = part == nil ? start.seq : 0
+        while let claim = signed.first, claim.head.size == start.seq {
+            signed.removeFirst()
+            agree(claim)
+        }
         erasures = UndeclaredErasures()
         verdict.chains += 1
+    }
+
+    /// The chain has the root of a claim, unless that isn't this log's.
+    private mutating func agree(_ claim: TreeClaim) {
+        guard claim.isBinding else { return }
+        agreed = claim.head.size
+        guard claim.source == .given else { return }
+        isConfirmed = true
+        verdict.agreements += 1
     }
 
     private mutating func breakChain(at seq: Int?, _ reason: String) {
@@ -200,10 +251,18 @@ struct ChainWalk: Sendable {
     ///
     /// - Parameter complete: the nodes that are complete with it.
     private mutating func treeFault(_ complete: [TreeNode]) -> String? {
-        let root = signed.first?.size == tree.size ? tree.root : []
-        guard signed.prefix(while: { $0.size == tree.size }).allSatisfy({ $0.root == root }) else {
-            let start = agreed == 0 ? "" : ", but after entry \(agreed), which an earlier checkpoint confirms"
-            return "the chain forks from its checkpoint: it was rewritten at entry \(tree.size) or before\(start)"
+        let due = signed.prefix { $0.head.size == tree.size }
+        if !due.isEmpty {
+            let root = tree.root
+            let wrong = due.filter { $0.head.root != root }
+            wrong.forEach { doubt($0, "has another root than the chain") }
+            if let claim = wrong.first(where: \.isBinding) {
+                let start = agreed == 0 ? "" : ", but after entry \(agreed), which an earlier checkpoint confirms"
+                return """
+                    the chain forks from its checkpoint: it was rewritten at entry \(tree.size) or before\(start)\
+                    \(claim.caveat)
+                    """
+            }
         }
         guard let appID, nodes[appID] != nil else { return nil }
         for node in complete {
@@ -212,6 +271,12 @@ struct ChainWalk: Sendable {
             return "node \(node) of audit.nodes \(stored == nil ? "is missing" : "isn't the hash of its entries")"
         }
         return nil
+    }
+
+    /// Says of a claim that isn't this log's why it matters.
+    private mutating func doubt(_ claim: TreeClaim, _ end: String) {
+        guard case .foreign(let sentence) = claim.source else { return }
+        verdict.doubts.append(.init(appID: claim.head.appID, seq: nil, reason: "\(sentence), and \(end)"))
     }
 
     // MARK: - Ends
@@ -235,19 +300,24 @@ struct ChainWalk: Sendable {
         if let (seq, reason) = faults.compactMap({ $0 }).min(by: { $0.seq < $1.seq }) {
             verdict.verified -= max(0, last.seq - max(seq - 1, start.seq))
             breakChain(at: seq, reason)
-        } else if !isBroken, last.seq > 0 {
-            verdict.heads.append(TreeHead(appID: app, size: last.seq, root: tree.root))
+        } else if !isBroken {
+            for claim in signed { doubt(claim, "covers more entries than there are") }
+            if !isConfirmed { verdict.unconfirmed.append(app) }
+            if last.seq > 0 { verdict.heads.append(TreeHead(appID: app, size: last.seq, root: tree.root)) }
         }
         finishedAppID = app
         appID = nil
     }
 
     private var cutFault: Fault? {
-        guard let size = signed.last?.size, size > last.seq else { return nil }
-        let missing = last.seq + 1
+        guard let claim = signed.last(where: \.isBinding), claim.head.size > last.seq else { return nil }
+        let (missing, size) = (last.seq + 1, claim.head.size)
         return (
             missing,
-            "entry \(missing) is missing: prefix intact, \(size - last.seq) entries short of the \(size) of its checkpoint"
+            """
+            entry \(missing) is missing: prefix intact, \(size - last.seq) entries short of the \(size) of its \
+            checkpoint\(claim.caveat)
+            """
         )
     }
 

@@ -9,6 +9,8 @@ public struct EntryProofs: Sendable {
         case noEntry
         /// Nothing that covers the entry was signed yet.
         case noCheckpoint
+        /// The entry or the tree isn't what was signed: nothing is certified. The end of a sentence.
+        case broken(String)
     }
 
     private let connection: Connection
@@ -20,10 +22,20 @@ public struct EntryProofs: Sendable {
         self.deadline = deadline
     }
 
-    /// The newest checkpoint of a chain as it was published; nil while there is none.
-    public func checkpoint(of app: UUID) async throws(DatabaseError) -> String? {
-        try await KeptCheckpoints(connection: connection, deadline: deadline).newest(of: app.text)?.note
+    /// The newest checkpoint of a chain as it was published.
+    public func checkpoint(of app: UUID) async throws(DatabaseError) -> Found<String> {
+        let tree = TreeReader(connection: connection, app: app.text, deadline: deadline)
+        let found = try await kept.newest(of: app.text) { kept, _ throws(DatabaseError) in
+            try await tree.has(kept.head) ? kept.note : nil
+        }
+        switch found {
+        case .value(let note): return .found(note)
+        case .nothing: return .noCheckpoint
+        case .disagreement(let reason): return .broken(reason)
+        }
     }
+
+    private var kept: KeptCheckpoints { KeptCheckpoints(connection: connection, deadline: deadline) }
 
     /// - Parameter app: the only chain in which the entry may be; nil for any.
     public func proof(of id: UUID, app: UUID?) async throws(DatabaseError) -> Found<InclusionProof> {
@@ -31,6 +43,7 @@ public struct EntryProofs: Sendable {
         case .found(let material): .found(material.proof)
         case .noEntry: .noEntry
         case .noCheckpoint: .noCheckpoint
+        case .broken(let reason): .broken(reason)
         }
     }
 
@@ -50,6 +63,7 @@ public struct EntryProofs: Sendable {
             return .found((certificate, material.publicKey))
         case .noEntry: return .noEntry
         case .noCheckpoint: return .noCheckpoint
+        case .broken(let reason): return .broken(reason)
         }
     }
 
@@ -69,16 +83,24 @@ public struct EntryProofs: Sendable {
         guard let seq = entry[.seq].flatMap({ Int($0) }), let chain = entry[.appID],
             let isRedacted = row.bool(ChainRow.Column.allCases.count)
         else { throw .unexpected("an entry has no seq") }
-        let kept = try await KeptCheckpoints(connection: connection, deadline: deadline).newest(
-            of: chain, covering: seq)
-        guard let kept else { return .noCheckpoint }
-        guard kept.fault == nil, let checkpoint = try? Checkpoint(kept.note) else {
-            throw .unexpected(kept.fault ?? "a checkpoint isn't a note")
-        }
+        let verified = ChainEntry(entry)
+        // What doesn't have its own hash would be a certificate that no verifier takes.
+        if let fault = verified.fault { return .broken("entry \(seq) of app \(chain) was changed: \(fault)") }
         let tree = TreeReader(connection: connection, app: chain, deadline: deadline)
-        let hashes = try await tree.inclusionProof(of: seq - 1, in: kept.head)
-        let proof = InclusionProof(index: seq - 1, hashes: hashes, checkpoint: checkpoint)
-        return .found(Material(row: entry, isRedacted: isRedacted, proof: proof, publicKey: kept.publicKey))
+        let found = try await kept.newest(of: chain, covering: seq) { kept, checkpoint throws(DatabaseError) in
+            let leaf = MerkleHash.leaf(verified.hash)
+            let hashes = try await tree.inclusionProof(of: seq - 1, leaf: leaf, in: kept.head)
+            return hashes.map { hashes in
+                let proof = InclusionProof(index: seq - 1, hashes: hashes, checkpoint: checkpoint)
+                return Material(row: entry, isRedacted: isRedacted, proof: proof, publicKey: kept.publicKey)
+            }
+        }
+        switch found {
+        case .value(let material): return .found(material)
+        case .nothing: return .noCheckpoint
+        case .disagreement(let reason):
+            return .broken("entry \(seq) of app \(chain) isn't in the tree that was signed: \(reason)")
+        }
     }
 
     private static let entry = """

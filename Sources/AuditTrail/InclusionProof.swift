@@ -18,12 +18,12 @@ public struct InclusionProof: Sendable, Hashable {
         return lines.joined(separator: "\n") + "\n\n" + checkpoint.text
     }
 
-    /// Reads a proof; extra data is passed over.
+    /// Reads a proof strictly: nothing is in it that isn't proven. So extra data, which no one has signed, is refused, and
+    /// so is an empty line too many.
     init(_ text: String) throws(SignedNote.Malformed) {
         guard let end = text.firstRange(of: "\n\n") else { throw Self.malformed }
         var lines = text[..<end.lowerBound].split(separator: "\n", omittingEmptySubsequences: false)[...]
         guard lines.popFirst() == Substring(Self.title) else { throw Self.malformed }
-        if lines.first?.hasPrefix("extra ") == true { lines.removeFirst() }
         guard let line = lines.popFirst(), line.hasPrefix("index "), let index = Int(line.dropFirst(6)), index >= 0,
             line == "index \(index)", lines.count < 64
         else { throw Self.malformed }
@@ -35,7 +35,7 @@ public struct InclusionProof: Sendable, Hashable {
             }
             hashes.append(Array(hash))
         }
-        self.init(index: index, hashes: hashes, checkpoint: try Checkpoint(String(text[end.upperBound...])))
+        self.init(index: index, hashes: hashes, checkpoint: try Checkpoint(exactly: String(text[end.upperBound...])))
     }
 
     private static let malformed = SignedNote.Malformed(description: "it isn't a proof of tlog-proof")

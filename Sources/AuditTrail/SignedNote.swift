@@ -33,6 +33,11 @@ extension SignedNote: CustomStringConvertible {
 }
 
 extension SignedNote.Signature {
+    /// Whether both claim to be of one key.
+    func isOfSameKey(as other: SignedNote.Signature) -> Bool {
+        keyName == other.keyName && keyID == other.keyID
+    }
+
     /// As it stands under the note, with its line feed.
     var line: String {
         "\u{2014} \(keyName) \(Data(keyID + bytes).base64EncodedString())\n"
@@ -63,13 +68,14 @@ extension SignedNote {
 
 extension SignedNote.Signature {
     fileprivate init(_ line: Substring) throws(SignedNote.Malformed) {
-        let parts = line.split(separator: " ", omittingEmptySubsequences: false)
+        // By scalars, as other programs do: a mark that combines with a space is no space to Swift.
+        let parts = line.unicodeScalars.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 3, parts[0] == "\u{2014}", !parts[1].isEmpty,
-            let data = Data(base64Encoded: String(parts[2])), data.count > 4,
+            let data = Data(base64Encoded: parts[2]), data.count > 4,
             // One text for each signature: unused bits of the last character are zero.
             data.base64EncodedString() == parts[2]
         else { throw SignedNote.Malformed(description: "a signature line is malformed") }
-        keyName = String(parts[1])
+        keyName = parts[1]
         keyID = Array(data.prefix(4))
         bytes = Array(data.dropFirst(4))
     }

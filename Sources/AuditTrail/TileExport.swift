@@ -20,6 +20,8 @@ public struct TileExport: Sendable {
         case written(size: Int)
         /// Nothing of the chain was signed yet, so there is no tree to publish.
         case noCheckpoint
+        /// What is there is of another log; the end of a sentence. Nothing was written.
+        case foreign(String)
         /// The entries don't have the root that was signed, or don't continue what was published; no checkpoint was written.
         case broken(String)
     }
@@ -30,16 +32,27 @@ public struct TileExport: Sendable {
     }
 
     /// - Parameters:
-    ///   - published: the tree that is already there. Nothing is written that doesn't continue it: a reader who has seen it
+    ///   - published: the checkpoint of the tree that is already there. Nothing is written that doesn't continue it: a reader who has seen it
     ///     would take the log for forged.
     ///   - write: takes a path within the tree and what the file holds. The checkpoint comes last.
     public func callAsFunction(
-        of chain: String, continuing published: TreeHead? = nil, write: (String, [UInt8]) throws -> Void
+        of chain: String, continuing published: Checkpoint? = nil, write: (String, [UInt8]) throws -> Void
     ) async throws -> Outcome {
         let kept = KeptCheckpoints(connection: connection, deadline: deadline)
-        guard let checkpoint = try await kept.newest(of: chain) else { return .noCheckpoint }
-        if let fault = checkpoint.fault { return .broken(fault) }
-        if let published, try await !continues(published, to: checkpoint.head) {
+        let tree = TreeReader(connection: connection, app: chain, deadline: deadline)
+        let found = try await kept.newest(of: chain) { kept, checkpoint throws(DatabaseError) in
+            try await tree.has(kept.head) ? checkpoint : nil
+        }
+        let checkpoint: Checkpoint
+        switch found {
+        case .value(let newest): checkpoint = newest
+        case .nothing: return .noCheckpoint
+        case .disagreement(let reason): return .broken(reason)
+        }
+        if let published, published.origin != checkpoint.origin {
+            return .foreign("it holds the tree of \(published.origin), and this is \(checkpoint.origin)")
+        }
+        if let published = published?.head, try await !continues(published, to: checkpoint.head) {
             return .broken(
                 """
                 the checkpoint of \(checkpoint.head.size) entries doesn't continue the one of \(published.size) that is \
@@ -75,7 +88,7 @@ public struct TileExport: Sendable {
         guard edge.root == checkpoint.head.root else {
             return .broken("the chain doesn't have the root of its checkpoint of \(size) entries")
         }
-        try write("checkpoint", Array(checkpoint.note.utf8))
+        try write("checkpoint", Array(checkpoint.text.utf8))
         return .written(size: size)
     }
 

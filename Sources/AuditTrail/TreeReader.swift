@@ -50,16 +50,22 @@ struct TreeReader: Sendable {
 
     /// The hashes from the sibling of an entry's leaf up to the child of the root.
     ///
-    /// - Throws: also when the tree lacks a hash, or hasn't the root: a proof that proves nothing is never handed out.
-    func inclusionProof(of index: Int, in head: TreeHead) async throws(DatabaseError) -> [[UInt8]] {
-        var tree = try await tree(for: MerkleTree.inclusionPath(of: index, size: head.size) + [index..<index + 1])
-        guard let proof = tree.inclusionProof(of: index, size: head.size), let leaf = tree.leaf(index) else {
-            throw missing
-        }
-        guard MerkleTree.includes(leaf: leaf, at: index, size: head.size, root: head.root, proof: proof) else {
-            throw .unexpected("the tree of the chain of app \(app) doesn't have the root of its checkpoint")
-        }
+    /// - Returns: nil if the tree lacks a hash, or they don't lead from the leaf to the root: a proof that proves nothing is
+    ///   never handed out.
+    func inclusionProof(
+        of index: Int, leaf: [UInt8], in head: TreeHead
+    ) async throws(DatabaseError) -> [[UInt8]]? {
+        var tree = try await tree(for: MerkleTree.inclusionPath(of: index, size: head.size))
+        guard let proof = tree.inclusionProof(of: index, size: head.size),
+            MerkleTree.includes(leaf: leaf, at: index, size: head.size, root: head.root, proof: proof)
+        else { return nil }
         return proof
+    }
+
+    /// Whether the tree in the database, up to its size, is the one that was signed.
+    func has(_ head: TreeHead) async throws(DatabaseError) -> Bool {
+        var tree = try await tree(for: [0..<head.size])
+        return tree.root(size: head.size) == head.root
     }
 
     /// - Returns: nil if the tree lacks a hash, for example because it isn't that long.

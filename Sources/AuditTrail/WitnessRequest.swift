@@ -60,8 +60,11 @@ public struct WitnessRequest: Sendable {
             switch answer.status {
             case 200: return cosigned(checkpoint, answer.body)
             case 409:
-                guard answer.body.hasSuffix("\n"), let size = Int(answer.body.dropLast()), size > 0, size != old else {
-                    return .unavailable("answered 409 without another size")
+                guard answer.body.hasSuffix("\n"), let size = Int(answer.body.dropLast()), size >= 0, size != old else {
+                    // As version 1.0.0 of the specification says it, instead of 422.
+                    return old == checkpoint.head.size
+                        ? .refused("because it has cosigned another tree of \(old) entries (409)")
+                        : .unavailable("answered 409 without another size")
                 }
                 old = size
             case 403, 404: return .refused("because it doesn't know the key of the log (\(answer.status))")
@@ -117,11 +120,13 @@ struct CheckpointSubmission: Sendable, Hashable {
         else { throw Self.malformed }
         var proof: [[UInt8]] = []
         for line in lines {
-            guard let hash = Data(base64Encoded: String(line)), hash.count == 32 else { throw Self.malformed }
+            guard let hash = Data(base64Encoded: String(line)), hash.count == 32, hash.base64EncodedString() == line
+            else { throw Self.malformed }
             proof.append(Array(hash))
         }
-        let notes = try SignedNote.notes(in: String(text[end.upperBound...]))
-        guard notes.count == 1 else { throw Self.malformed }
+        let contents = String(text[end.upperBound...])
+        let notes = try SignedNote.notes(in: contents)
+        guard notes.count == 1, notes[0].description == contents else { throw Self.malformed }
         self.init(old: old, proof: proof, note: notes[0])
     }
 

@@ -38,7 +38,8 @@ extension Audit {
             abstract: "Recompute every hash of the trail; exit 1 if a chain is broken.",
             discussion: """
                 A trail that was rewritten together with its heads shows only against a checkpoint: --checkpoint names \
-                a file that `audit checkpoint` wrote and that was kept outside the database.
+                a file that `audit checkpoint` wrote and that was kept outside the database. The checkpoints that are \
+                stored in the database are looked at as well; --public-key tells which of them are this log's.
 
                 --from OLD --to NEW verifies only that newer checkpoints continue older ones. It reads a few hundred \
                 rows of each chain. --certificate verifies a certificate, without a database.
@@ -50,7 +51,10 @@ extension Audit {
         var checkpoint: String?
         @Option(
             help: ArgumentHelp(
-                "Trust only checkpoints signed with this key: a verifier key, or a file with one or with a PEM key.",
+                """
+                Trust only checkpoints signed with this key, those in the database too: a verifier key, or a file with \
+                one or with a PEM key.
+                """,
                 valueName: "key"
             )
         )
@@ -59,7 +63,7 @@ extension Audit {
             help: ArgumentHelp(
                 """
                 Trust only checkpoints that this witness has cosigned: its public key, or a file with it. May be given \
-                again; then all of them must have cosigned.
+                again; then all of them must have cosigned. Of those in the database, that is the newest of each chain.
                 """,
                 valueName: "key"
             )
@@ -80,10 +84,9 @@ extension Audit {
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
-            let isAboutCheckpoints = checkpoint != nil || from != nil || certificate != nil
-            guard publicKey == nil && witnessKey.isEmpty || isAboutCheckpoints else {
+            guard publicKey == nil && witnessKey.isEmpty || export == nil || checkpoint != nil else {
                 throw ValidationError(
-                    "--public-key and --witness-key need --checkpoint, --from and --to, or --certificate.")
+                    "An export holds no checkpoints: --public-key and --witness-key need --checkpoint.")
             }
             guard (from == nil) == (to == nil) else { throw ValidationError("--from and --to need each other.") }
             guard certificate == nil || publicKey != nil else {
@@ -105,8 +108,9 @@ extension Audit {
             if let certificate, let verifier {
                 return try report(try verdict(certificate, verifier, witnesses))
             }
+            let trust = CheckpointTrust(verifier, witnesses: witnesses)
             func checkpoints(_ path: String) throws -> Checkpoints {
-                Checkpoints(try TextFile.read(path), app: chain.app, verifier: verifier, witnesses: witnesses)
+                Checkpoints(try TextFile.read(path), app: chain.app, trusting: trust)
             }
             if let from, let to {
                 let (old, new) = (try checkpoints(from), try checkpoints(to))
@@ -117,11 +121,11 @@ extension Audit {
                 return try report(verdict, new)
             }
             let signed = try checkpoint.map(checkpoints)
-            let verdict = try await verdict(signed?.heads ?? [])
+            let verdict = try await verdict(signed?.heads ?? [], trust)
             try report(signed.map { verdict.weighing($0) } ?? verdict, signed)
         }
 
-        private func verdict(_ checkpoints: [TreeHead]) async throws -> ChainVerdict {
+        private func verdict(_ checkpoints: [TreeHead], _ trust: CheckpointTrust) async throws -> ChainVerdict {
             if let export {
                 var verify = ExportVerifier(app: chain.app, checkpoints: checkpoints)
                 try TextFile.lines(export) { verify.take(line: $0) }
@@ -129,7 +133,8 @@ extension Audit {
             }
             return try await CommandRunner.connected(as: "audit verify") { _, connection in
                 let verify = ChainVerifier(connection: connection)
-                return try await verify(app: chain.app, checkpoints: checkpoints, deadline: Audit.deadline)
+                return try await verify(
+                    app: chain.app, checkpoints: checkpoints, trusting: trust, deadline: Audit.deadline)
             }
         }
 
@@ -150,7 +155,8 @@ extension Audit {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
             if output.json, let note = verdict.partNote { StandardError.print(note) }
-            if verdict.broken != nil { throw ExitCode.failure }
+            if output.json, checkpoint != nil, let note = verdict.missedNote { StandardError.print(note) }
+            if verdict.fault != nil { throw ExitCode.failure }
         }
 
         private func text(of verdict: ChainVerdict, _ checkpoints: Checkpoints?) -> String {
@@ -158,8 +164,11 @@ extension Audit {
                 return verdict.broken.map { "The certificate is NOT valid: \($0.reason)." }
                     ?? "The certificate is valid: its entry stands in the chain that was signed."
             }
-            if from != nil, verdict.broken == nil {
-                return """
+            if from != nil {
+                return verdict.fault.map {
+                    "It isn't shown that the newer checkpoints continue the older ones: \($0.sentence)."
+                }
+                    ?? """
                     The newer checkpoints continue the older ones: \(verdict.chains.counted("chain", "chains")), \
                     \(verdict.entries.counted("entry", "entries")).
                     """
@@ -172,15 +181,18 @@ extension Audit {
 extension ChainVerdict {
     var json: JSON {
         [
-            "entries": .int(entries), "verified": .int(verified), "broken_at": .int(broken?.seq),
-            "broken_app": .string(broken?.appID), "reason": .string(broken?.reason),
+            "entries": .int(entries), "verified": .int(verified), "broken_at": .int(fault?.seq),
+            "broken_app": .string(fault?.appID), "reason": .string(fault?.reason),
         ]
     }
 
     func text(_ checkpoints: Checkpoints? = nil) -> String {
         guard let broken else {
             let counted = "\(entries.counted("entry", "entries")) in \(chains.counted("chain", "chains"))"
-            return "The trail is whole: \(counted).\(partNote.map { "\n\($0)" } ?? "")\(note(checkpoints))"
+            let notes = [partNote, checkpoints.map(note), checkpoints == nil ? nil : missedNote].compactMap(\.self)
+            let faults = doubts.map { "This doesn't hold: \($0.sentence)." }
+            let start = doubts.isEmpty ? "The trail is whole" : "The trail by itself is whole"
+            return (["\(start): \(counted)."] + notes + faults).joined(separator: "\n")
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
@@ -195,11 +207,23 @@ extension ChainVerdict {
         return "\(parts.counted("chain is", "chains are")) exported in part: the rest wasn't verified."
     }
 
-    private func note(_ checkpoints: Checkpoints?) -> String {
-        guard let checkpoints else { return "" }
-        let heads = "Checkpoints that it agrees with: \(checkpoints.heads.count)"
+    /// Which chains the given checkpoints say nothing about.
+    var missedNote: String? {
+        guard !unconfirmed.isEmpty else { return nil }
+        return "Not compared with a checkpoint: \(unconfirmed.count.counted("chain", "chains"))."
+    }
+
+    private func note(_ checkpoints: Checkpoints) -> String {
+        let heads = "Checkpoints that it agrees with: \(agreements)"
         return checkpoints.isProven
-            ? "\n\(heads), signed with the given key."
-            : "\n\(heads). Their signatures weren't verified: no --public-key was given."
+            ? "\(heads), signed with the given key."
+            : "\(heads). Their signatures weren't verified: no --public-key was given."
+    }
+}
+
+extension ChainVerdict.Break {
+    /// What is wrong, and which chain it is about; without the period.
+    var sentence: String {
+        TextRule.visible(reason) + (appID.map { " (the chain of app \($0))" } ?? "")
     }
 }

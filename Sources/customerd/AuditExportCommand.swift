@@ -63,9 +63,10 @@ extension Audit {
         private func write(_ tiles: String, _ connection: Connection) async throws {
             let export = TileExport(connection: connection, deadline: Audit.deadline)
             var written = 0
-            for app in try await export.chains(chain.app) {
-                let directory = chain.app == nil ? "\(tiles)/\(app)" : tiles
-                let published = try published("\(directory)/checkpoint", app)
+            let apps = try await export.chains(chain.app)
+            // Before anything is written.
+            let trees = try TileDirectory.trees(in: tiles, of: apps, isOne: chain.app != nil)
+            for (app, (directory, published)) in zip(apps, trees) {
                 let outcome = try await export(of: app, continuing: published) { path, bytes in
                     try TextFile.write(bytes, to: "\(directory)/\(path)")
                 }
@@ -75,21 +76,64 @@ extension Audit {
                     StandardError.print("The tree of \(size.counted("entry", "entries")) of app \(app): \(directory)")
                 case .noCheckpoint:
                     StandardError.print("Nothing of the chain of app \(app) was signed yet.")
+                case .foreign(let reason): throw FileError(path: directory, problem: "isn't written to: \(reason)")
                 case .broken(let reason):
                     throw NegativeAnswer("The chain of app \(app) is BROKEN: \(reason).")
                 }
             }
             if written == 0 { throw NegativeAnswer("Nothing was written: there is no checkpoint.") }
         }
+    }
+}
 
-        /// The tree that a checkpoint in a file is of; nil if there is no such file.
-        private func published(_ path: String, _ app: String) throws(FileError) -> TreeHead? {
-            guard FileManager.default.fileExists(atPath: path) else { return nil }
-            let checkpoints = Checkpoints(try TextFile.read(path), app: nil, verifier: nil)
-            guard checkpoints.fault == nil, checkpoints.heads.count == 1, checkpoints.heads[0].appID == app else {
-                throw FileError(path: path, problem: "isn't overwritten: it isn't the checkpoint of app \(app)")
+/// The directory that trees are exported into: that of one tree, or of one for each app. It never holds both, nor what isn't
+/// of these chains, since no reader could tell what belongs together.
+private enum TileDirectory {
+    /// Where each tree goes, and the checkpoint that is already there.
+    ///
+    /// - Parameter isOne: whether the directory is that of the only app itself.
+    static func trees(
+        in path: String, of apps: [String], isOne: Bool
+    ) throws(FileError) -> [(directory: String, published: Checkpoint?)] {
+        for name in names(in: path) {
+            let isTree = name == "checkpoint" || name == "tile"
+            if isTree, !isOne {
+                throw refusal(path, "it is itself the tree of one app: use --app, or another directory")
             }
-            return checkpoints.heads[0]
+            guard let app = UUID(strict: name)?.text else { continue }
+            if isOne {
+                throw refusal(path, "it holds the trees of several apps: leave out --app, or use another directory")
+            }
+            if !apps.contains(app) { throw refusal(path, "it holds the tree of app \(app), which has no chain here") }
         }
+        var trees: [(directory: String, published: Checkpoint?)] = []
+        for app in apps {
+            let directory = isOne ? path : "\(path)/\(app)"
+            trees.append((directory, try published(in: directory, app)))
+        }
+        return trees
+    }
+
+    private static func published(in directory: String, _ app: String) throws(FileError) -> Checkpoint? {
+        let path = "\(directory)/checkpoint"
+        guard FileManager.default.fileExists(atPath: path) else {
+            guard names(in: directory).contains("tile") else { return nil }
+            throw refusal(
+                directory,
+                "it holds tiles without a checkpoint, of an export that was interrupted or of another log: remove them")
+        }
+        let checkpoints = Checkpoints(try TextFile.read(path), app: nil)
+        guard checkpoints.fault == nil, checkpoints.trusted.count == 1, checkpoints.trusted[0].head.appID == app else {
+            throw FileError(path: path, problem: "isn't overwritten: it isn't the checkpoint of app \(app)")
+        }
+        return checkpoints.trusted[0]
+    }
+
+    private static func names(in directory: String) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
+    }
+
+    private static func refusal(_ path: String, _ reason: String) -> FileError {
+        FileError(path: path, problem: "isn't written to: \(reason)")
     }
 }

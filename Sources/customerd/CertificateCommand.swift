@@ -51,6 +51,7 @@ extension Audit {
             case .noEntry: throw NegativeAnswer("There is no entry \(entry.text).")
             case .noCheckpoint:
                 throw NegativeAnswer("No checkpoint covers the entry yet; run `customerd audit checkpoint`.")
+            case .broken(let reason): throw NegativeAnswer("Nothing was certified: \(reason).")
             case .found((let certificate, let publicKey)):
                 let text = html ? certificate.page(publicKey: publicKey) : certificate.json.text + "\n"
                 if out == "-" { return try StandardOutput.write(Array(text.utf8)) }

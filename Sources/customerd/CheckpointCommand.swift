@@ -17,7 +17,8 @@ extension Audit {
                 run `audit verify --checkpoint` as well, for example every night.
 
                 Each checkpoint is kept in audit.checkpoints too, where proofs and certificates are made from it. \
-                With --witness, witnesses are asked for cosignatures first; nothing is signed that one of them refuses.
+                With --witness, witnesses are asked for cosignatures first; nothing is signed that one of them refuses. \
+                Cosignatures of an unchanged tree stay.
                 """
         )
 
@@ -74,14 +75,18 @@ extension Audit {
             let signer = try KeyFile.signer(key, pemName: name)
             let witnesses = try Witnesses(urls: witness, keys: witnessKey, authorities: witnessCa)
             let previous = try readPrevious(signedBy: incremental ? signer.verifier : nil)
+            let heads = previous.map(\.head).filter { $0.size > 0 }
             try await CommandRunner.connected(as: "audit checkpoint") { _, connection in
                 let sign = CheckpointSigner(connection: connection, signer: signer)
                 let (verdict, signed) = try await sign(
-                    app: chain.app, previous: previous, incremental: incremental, deadline: Audit.deadline
+                    app: chain.app, previous: heads, incremental: incremental, deadline: Audit.deadline
                 )
+                for doubt in verdict.doubts { StandardError.print("It is passed over: \(doubt.sentence).") }
                 guard verdict.broken == nil else { throw NegativeAnswer("Nothing was signed. \(verdict.text())") }
                 guard !signed.isEmpty else { throw NegativeAnswer("Nothing was signed: there are no entries.") }
-                let (checkpoints, missing) = try await witnesses.cosign(signed, connection)
+                let (cosigned, missing) = try await witnesses.cosign(signed, connection)
+                let checkpoints = try await sign.keepingCosignatures(
+                    cosigned, of: previous, witnesses: witnesses.keys, deadline: Audit.deadline)
                 try await keep(checkpoints, sign)
                 try publish(checkpoints, missing)
                 for reason in missing { StandardError.print("A cosignature is missing: \(reason).") }
@@ -92,7 +97,9 @@ extension Audit {
         /// A standby can be verified and signed, but keeps nothing.
         private func keep(_ checkpoints: [Checkpoint], _ sign: CheckpointSigner) async throws {
             do throws(DatabaseError) {
-                try await sign.keep(checkpoints, deadline: Audit.deadline)
+                for replaced in try await sign.keep(checkpoints, deadline: Audit.deadline) {
+                    StandardError.print(replaced)
+                }
             } catch {
                 guard error.sqlstate == "25006" else { throw error }
                 StandardError.print(
@@ -100,18 +107,18 @@ extension Audit {
             }
         }
 
-        private func readPrevious(signedBy verifier: NoteVerifier?) throws -> [TreeHead] {
+        private func readPrevious(signedBy verifier: NoteVerifier?) throws -> [Checkpoint] {
             guard let out, FileManager.default.fileExists(atPath: out) else { return [] }
             let contents = try TextFile.read(out)
             guard !contents.isEmpty else { return [] }
-            let previous = Checkpoints(contents, app: nil, verifier: verifier)
+            let previous = Checkpoints(contents, app: nil, trusting: CheckpointTrust(verifier))
             if let fault = previous.fault {
                 throw FileError(path: out, problem: "isn't overwritten: \(fault.reason)")
             }
-            if let app = chain.app, previous.heads.contains(where: { $0.appID != app.text }) {
+            if let app = chain.app, previous.trusted.contains(where: { $0.head.appID != app.text }) {
                 throw FileError(path: out, problem: "isn't overwritten: it holds checkpoints of other apps")
             }
-            return previous.heads
+            return previous.trusted
         }
 
         private func publish(_ checkpoints: [Checkpoint], _ missing: [String]) throws {
@@ -157,7 +164,7 @@ extension Audit {
 /// The witnesses that a command asks.
 private struct Witnesses {
     private let addresses: [WitnessAddress]
-    private let keys: [WitnessKey]
+    let keys: [WitnessKey]
     private let tls: TLSConfiguration
 
     /// - Parameters:

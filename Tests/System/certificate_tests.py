@@ -74,7 +74,7 @@ class CertificateTests(unittest.TestCase):
         # A line for each member, and the digits that were hashed.
         self.assertIn('\n  "last_spent": 9999999999999999.99\n}', shown)
         self.assertIn("example.com/trail", page.text("#signing"))
-        self.assertEqual(page.evaluate("document.querySelectorAll('#checks li').length"), 5)
+        self.assertEqual(page.evaluate("document.querySelectorAll('#checks li').length"), 6)
 
     def test_verifies_where_the_browser_lacks_ed25519(self):
         page = self.open("disclosed.html", WITHOUT_ED25519)
@@ -86,7 +86,9 @@ class CertificateTests(unittest.TestCase):
         for index, (old, new) in enumerate([
             ('"actor_name":"Back office"', '"actor_name":"Front desk"'), ("asked \\u003cb>by", "asked \\u003cb>By"),
             ("192.0.2.17", "192.0.2.18"), ("\\nindex 42\\n", "\\nindex 43\\n"), ("\\n300\\n", "\\n301\\n"),
-            ('"status_code":200', '"status_code":201'), self.other_signature(),
+            ('"status_code":200', '"status_code":201'), self.other_signature(), ("certificate-v1", "certificate-v2"),
+            ('"entry":{', '"x":"y","entry":{'), ('"entry":{', '"entry":{"x":"y",'), ('"subject":{', '"subject":{"x":"y",'),
+            ("\\nindex 42\\n", "\\nextra AAAA\\nindex 42\\n"), ("\\n\\nexample.com", "\\n\\n\\nexample.com"),
         ]):
             page = self.open(self.changed(old, new, f"changed-{index}.html"))
             self.assertEqual(self.state(page), "invalid", old)

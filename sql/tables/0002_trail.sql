@@ -124,7 +124,7 @@ CREATE TABLE audit.checkpoints (
     CONSTRAINT checkpoints_roots_are_sha_256 CHECK (octet_length(root) = 32)
 );
 COMMENT ON TABLE audit.checkpoints IS
-    'Signed checkpoints, from which proofs and certificates are made. Written by customerd audit checkpoint. Copies belong outside the database. Append-only.';
+    'Signed checkpoints, from which proofs and certificates are made. Written by customerd audit checkpoint, through audit.keep_checkpoint. Copies belong outside the database. Append-only.';
 COMMENT ON COLUMN audit.checkpoints.app_id IS 'The chain.';
 COMMENT ON COLUMN audit.checkpoints.size IS 'How many entries it covers.';
 COMMENT ON COLUMN audit.checkpoints.signed_at IS 'When it was kept here, by the clock of the database.';

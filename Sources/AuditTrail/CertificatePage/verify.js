@@ -111,17 +111,16 @@ async function rootOf(hash, index, size, path) {
   return hash;
 }
 
-/** Source: C2SP tlog-proof, tlog-checkpoint, signed-note. */
+/** Source: C2SP tlog-proof, tlog-checkpoint, signed-note. Nothing that isn't proven may be in it, such as extra data. */
 function parsedProof(text) {
   const parts = text.split("\n\n");
-  if (parts.length !== 3) throw new Error("it isn't a tlog-proof");
+  if (parts.length !== 3 || !parts[2].endsWith("\n")) throw new Error("it isn't a tlog-proof");
   const lines = parts[0].split("\n");
   if (lines.shift() !== "c2sp.org/tlog-proof@v1") throw new Error("it isn't a tlog-proof");
-  if (lines[0]?.startsWith("extra ")) lines.shift();
   const index = /^index (0|[1-9]\d*)$/.exec(lines.shift() ?? "");
   const [origin, size, root] = parts[1].split("\n");
   if (!index || !/^[1-9]\d*$/.test(size)) throw new Error("it isn't a tlog-proof");
-  const signatures = parts[2].trimEnd().split("\n").map((line) => {
+  const signatures = parts[2].slice(0, -1).split("\n").map((line) => {
     const match = /^\u2014 (\S+) (\S+)$/.exec(line);
     if (!match) throw new Error("a signature line is malformed");
     const bytes = fromBase64(match[2]);
@@ -214,6 +213,26 @@ async function parsedKey(text) {
   return { name: parts[1], id, bytes: bytes.slice(1) };
 }
 
+// --- form ------------------------------------------------------------------------------------------------------------
+
+const FORMAT = "customerd-certificate-v1";
+const NUMBERS = ["seq", "status_code"];
+const HASHES = ["previous_hash", "hash", "subject_commitment", "context_commitment"];
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Whether an object has these columns, each of its type or null, and no other member. */
+const hasColumns = (values, names) => isObject(values) && Object.keys(values).length === names.length
+  && names.every((name) => Object.hasOwn(values, name) && (values[name] === null
+    || (NUMBERS.includes(name) ? Number.isSafeInteger(values[name]) : typeof values[name] === "string")));
+
+/** Whether nothing is in a certificate but what can be proven. */
+function isWellFormed({ format, entry, disclosed, proof, ...hashes }) {
+  return format === FORMAT && typeof proof === "string" && hasColumns(hashes, HASHES) && hasColumns(entry, CANONICAL)
+    && entry.seq !== null && entry.app_id !== null && isObject(disclosed)
+    && Object.entries(disclosed).every(([part, values]) => Object.hasOwn(PARTS, part)
+      && hasColumns(values, ["salt", ...PARTS[part]]) && values.salt !== null);
+}
+
 // --- verification ----------------------------------------------------------------------------------------------------
 
 /** Whether this browser can compute: it lets only files, and pages from secure origins, do so. */
@@ -237,6 +256,7 @@ function checks(certificate, keyText) {
   const { entry, disclosed } = certificate;
   const proof = () => parsedProof(certificate.proof);
   const list = [
+    ["It is a certificate, and nothing else is in it.", async () => isWellFormed(certificate)],
     ["The hash of the entry is that of its members.", async () => equal(
       await sha256(
         form(columns(CANONICAL, entry)), fromHex(certificate.subject_commitment), fromHex(certificate.context_commitment),

@@ -5,8 +5,7 @@ extension ReadOperation {
     static let getCheckpoint = queries("/audit/checkpoint", [.readAudit]) { request throws(Invalidity) in
         { connection, caller throws(DatabaseError) in
             let proofs = EntryProofs(connection: connection, deadline: request.deadline)
-            let note = try await proofs.checkpoint(of: caller.appID)
-            return note.map(Answer.text) ?? APIError.checkpointNotFound.answer
+            return try answer(try await proofs.checkpoint(of: caller.appID), Answer.text)
         }
     }
 
@@ -15,11 +14,7 @@ extension ReadOperation {
         let id = try request.pathID()
         return { connection, caller throws(DatabaseError) in
             let proofs = EntryProofs(connection: connection, deadline: request.deadline)
-            switch try await proofs.proof(of: id, app: caller.appID) {
-            case .found(let proof): return .text(proof.text)
-            case .noEntry: return APIError.auditEntryNotFound.answer
-            case .noCheckpoint: return APIError.checkpointNotFound.answer
-            }
+            return try answer(try await proofs.proof(of: id, app: caller.appID)) { .text($0.text) }
         }
     }
 
@@ -35,11 +30,21 @@ extension ReadOperation {
                 disclosed.remove(.subject)
             }
             let proofs = EntryProofs(connection: connection, deadline: request.deadline)
-            switch try await proofs.certificate(of: id, app: caller.appID, disclosing: disclosed) {
-            case .found((let certificate, _)): return Answer(status: 200, body: certificate.json.text)
-            case .noEntry: return APIError.auditEntryNotFound.answer
-            case .noCheckpoint: return APIError.checkpointNotFound.answer
+            return try answer(try await proofs.certificate(of: id, app: caller.appID, disclosing: disclosed)) { found in
+                Answer(status: 200, body: found.certificate.json.text)
             }
+        }
+    }
+
+    /// A trail that isn't what was signed is nothing that the client can do something about: 500, and the log says why.
+    private static func answer<Value>(
+        _ found: EntryProofs.Found<Value>, _ answer: (Value) -> Answer
+    ) throws(DatabaseError) -> Answer {
+        switch found {
+        case .found(let value): return answer(value)
+        case .noEntry: return APIError.auditEntryNotFound.answer
+        case .noCheckpoint: return APIError.checkpointNotFound.answer
+        case .broken(let reason): throw .unexpected("nothing is certified: \(reason)")
         }
     }
 

@@ -78,7 +78,41 @@ struct ProofTests {
             #expect(await child.exitStatus(within: .seconds(60)) == 0, "\(child.errors)")
         }
         #expect(try await tenant.get(path, [("disclose", "everything")]).status == 400)
-        #expect(try await tenant.get(path, [("disclose", "subject,")]).status == 400)
+        for wrong in ["subject,", ",", "subject,subject", "context,subject,context", "Subject", " subject"] {
+            #expect(try await tenant.get(path, [("disclose", wrong)]).status == 400, "\(wrong)")
+        }
+        #expect(try await tenant.get(path, [("disclose", "subject"), ("disclose", "context")]).status == 400)
+    }
+
+    @Test("of an entry that isn't what was signed there is neither proof nor certificate: 500, and the log says why")
+    func tampered() async throws {
+        let tenant = try await Stage.current.tenant()
+        for _ in 0..<3 { _ = try await tenant.delete(newID()) }
+        try await CheckpointKey().sign(tenant)
+        let ids = try await tenant.entries().compactMap { $0["id"] }
+        Stage.current.leaveTrailBroken()
+        try await tenant.database.run(
+            """
+            BEGIN;
+            ALTER TABLE audit.entries DISABLE TRIGGER entries_are_never_changed;
+            UPDATE audit.entries SET actor_name = 'another' WHERE id = '\(ids[0])';
+            UPDATE audit.entries SET hash = sha256('x') WHERE id = '\(ids[1])';
+            ALTER TABLE audit.entries ENABLE ALWAYS TRIGGER entries_are_never_changed;
+            COMMIT;
+            """)
+
+        for (path, reason) in [
+            ("\(ids[0])/proof", "entry 1 of app \(tenant.app) was changed"),
+            ("\(ids[0])/certificate", "entry 1 of app \(tenant.app) was changed"),
+            ("\(ids[1])/certificate", "entry 2 of app \(tenant.app) was changed"),
+            ("\(ids[2])/certificate", "entry 3 of app \(tenant.app) isn't in the tree that was signed"),
+            ("checkpoint", "the tree doesn't have the root of the stored checkpoint of 3 entries"),
+        ] {
+            let answer = try await tenant.get("/api/v0/audit/\(path)")
+            #expect(answer.status == 500, "\(path)")
+            #expect(answer.body == HTTPAnswer.error(500, "Internal server error", "Internal Server Error"))
+            try await eventually("the log says why: \(reason)") { tenant.service.log.contains(reason) }
+        }
     }
 
     @Test("what was redacted isn't disclosed, and the certificate verifies all the same")

@@ -152,7 +152,7 @@ struct DatabaseTamperTests {
     /// The answer of the verifier of exports.
     private func offline(_ export: String, _ checkpoint: String?) throws -> String {
         let contents = try checkpoint.map { try String(contentsOfFile: $0, encoding: .utf8) }
-        let heads = contents.map { Checkpoints($0, app: nil, verifier: nil).heads } ?? []
+        let heads = contents.map { Checkpoints($0, app: nil).heads } ?? []
         var verify = ExportVerifier(app: nil, checkpoints: heads)
         for line in export.split(separator: "\n") { verify.take(line: line.utf8) }
         let verdict = verify.finish()

@@ -210,6 +210,318 @@ struct TransparencyTests {
         try await scene.fixture.drop()
     }
 
+    // MARK: - What is stored can't be believed
+
+    /// Adds a note as the role that signs can.
+    private static func keep(_ note: String, _ key: String, _ scene: Scene) async throws -> String? {
+        try await scene.fixture.database.sqlstate(
+            "SELECT audit.keep_checkpoint($note$\(note)$note$, $key$\(key)$key$)", as: "customerd_auditor")
+    }
+
+    @Test("the role that signs adds checkpoints through a function alone, which takes nothing else")
+    func keeping() async throws {
+        let scene = try await Scene.make(30)
+        let signer = try NoteSigner(String(contentsOfFile: scene.key.path, encoding: .utf8), pemName: "")
+        let other = try #require(NoteSigner(generating: "example.com/trail"))
+        let key = scene.key.publicKey
+        func note(_ size: Int, app: String = Self.app) throws -> String {
+            let root = MerkleHash.leaf(Array("\(size)".utf8))
+            return try Checkpoint(TreeHead(appID: app, size: size, root: root), signer: signer).text
+        }
+        let sql = "INSERT INTO audit.checkpoints SELECT '\(Self.app)', 3, now(), sha256('x'), 'x', 'x'"
+        #expect(try await scene.fixture.database.sqlstate(sql, as: "customerd_auditor") == "42501")
+        #expect(
+            try await scene.fixture.database.sqlstate("SELECT audit.keep_checkpoint('', '')", as: "customerd_service")
+                == "42501")
+        let good = try note(30)
+        let id = try #require(key.split(separator: "+").dropFirst().first)
+        for (note, key, why) in [
+            ("", key, "no note"), ("x", key, "no note"), (try note(31), key, "more than there are"),
+            (try note(30, app: newID()), key, "no such chain"), (good, "", "no key"), (good, "x", "no key"),
+            (good, key.replacingOccurrences(of: id, with: "00000000"), "another id"),
+            (good, try #require(other.verifier.text), "another's signature"),
+            (good.replacingOccurrences(of: "example.com/trail/", with: "example.org/trail/"), key, "another origin"),
+            (good.replacingOccurrences(of: "\n30\n", with: "\n030\n"), key, "a leading zero"),
+            (good.replacingOccurrences(of: "\n30\n", with: "\n0\n"), key, "no entry"),
+            (good.replacingOccurrences(of: "=\n\n", with: "\n\n"), key, "no base64"),
+            (good + "\n", key, "a line too many"), ("\n" + good, key, "a line too many"),
+            (String(good.dropLast()), key, "a line that doesn't end"),
+            (good.replacingOccurrences(of: "\n30\n", with: "\n30\r\n"), key, "a control character"),
+            (good + String(repeating: "\u{2014} a AAAAAAAA\n", count: 5000), key, "a long one"),
+        ] {
+            #expect(try await Self.keep(note, key, scene) == "22023", "\(why)")
+        }
+        #expect(try await scene.count("SELECT count(*) FROM audit.checkpoints") == 0)
+        for _ in 0..<2 { #expect(try await Self.keep(good, key, scene) == nil) }
+        #expect(try await scene.count("SELECT count(*) FROM audit.checkpoints WHERE size = 30") == 1)
+        try await scene.fixture.drop()
+    }
+
+    @Test("a stored checkpoint that isn't this log's is named, and neither the trail nor the next checkpoint suffers")
+    func notOurs() async throws {
+        let scene = try await Scene.make(300)
+        try await scene.sign()
+        try await scene.fixture.append(100, customers: 50, from: 300)
+        let entry = try await scene.entry(4)
+        let name = "isn't one that this log's key signed"
+        let known = ["--public-key", scene.key.publicKey]
+        let root = MerkleHash.leaf([1])
+        func head(_ size: Int) -> TreeHead { TreeHead(appID: Self.app, size: size, root: root) }
+        let signer = try NoteSigner(String(contentsOfFile: scene.key.path, encoding: .utf8), pemName: "")
+        let stranger = try #require(NoteSigner(generating: "example.com/trail"))
+
+        // Of the right form, without the log's signature: by its key's name, and by one who has a key of that name.
+        let signed = try Checkpoint(head(380), signer: signer).text
+        let unsigned = try Checkpoint(head(390), signer: stranger)
+        let garbage = signed.replacingOccurrences(of: "\n380\n", with: "\n390\n")
+        #expect(try await Self.keep(garbage, scene.key.publicKey, scene) == nil)
+        for options in [[], known] {
+            let ended = try await scene.run(["verify", "--json"] + options)
+            let answer = try VerifierAnswer(ended.output)
+            #expect(ended.status == 1 && answer.verified == 400 && answer.brokenAt == nil, "\(answer)")
+            #expect(answer.reason?.contains("the stored checkpoint of 390 entries") == true)
+            #expect(answer.reason?.hasSuffix(name) == true && answer.brokenApp == Self.app, "\(answer)")
+        }
+        #expect(try await scene.run(["verify"]).output.contains("The trail by itself is whole: 400 entries"))
+
+        #expect(try await Self.keep(unsigned.text, try #require(stranger.verifier.text), scene) == nil)
+        let answer = try await scene.verdict(known)
+        #expect(answer.verified == 400 && answer.brokenAt == nil && answer.reason?.contains(name) == true, "\(answer)")
+        // Without the key, it may be either; that is said.
+        let either = try await scene.verdict()
+        #expect(either.brokenAt == 390 && either.reason?.contains("isn't this log's") == true, "\(either)")
+
+        // Proofs and tiles are made from the newest that is right, and signing goes on from there.
+        try await scene.succeed(["certificate", "--entry", entry, "--out", scene.place.path("first")])
+        #expect(try scene.place.read("first").contains("\\n300\\n"))
+        try await scene.succeed(["export", "--tiles", scene.place.path("tiles")])
+        let sign = ["checkpoint", "--key", scene.key.path, "--out", scene.place.path("checkpoint")]
+        for options in [["--incremental"], []] {
+            let signing = try await scene.run(sign + options)
+            #expect(signing.status == 0 && signing.errors.contains(name), "\(signing.errors)")
+        }
+        #expect(try scene.place.read("checkpoint").contains("\n400\n"))
+        try await scene.succeed(["certificate", "--entry", entry, "--out", scene.place.path("second")])
+        #expect(try scene.place.read("second").contains("\\n400\\n"))
+        try await scene.succeed(["verify", "--certificate", scene.place.path("second")] + known)
+
+        // What the log's key did sign binds it.
+        try await scene.fixture.alter("DELETE FROM audit.checkpoints")
+        #expect(try await Self.keep(signed, scene.key.publicKey, scene) == nil)
+        let forked = try await scene.verdict(known)
+        #expect(forked.brokenAt == 380 && forked.reason?.contains("isn't this log's") == false, "\(forked)")
+        #expect(try await scene.run(["checkpoint", "--key", scene.key.path]).status == 1)
+        try await scene.fixture.drop()
+    }
+
+    @Test(
+        "a chain that was wiped is missed by its stored checkpoint; one that isn't the log's doesn't say anything of it"
+    )
+    func wiped() async throws {
+        let scene = try await Scene.make(30)
+        try await scene.sign()
+        try await scene.fixture.alter(
+            "DELETE FROM audit.entries; DELETE FROM audit.heads; DELETE FROM audit.nodes; DELETE FROM service.attempts")
+        for options in [[], ["--app", Self.app]] {
+            let answer = try await scene.verdict(options)
+            #expect(answer.brokenAt == 1 && answer.brokenApp == Self.app, "\(answer)")
+        }
+        try await scene.fixture.alter("UPDATE audit.checkpoints SET note = 'x'")
+        let answer = try await scene.verdict()
+        #expect(answer.brokenAt == nil && answer.reason?.contains("isn't one that this log's key signed") == true)
+        try await scene.fixture.drop()
+    }
+
+    @Test(
+        "cosignatures stay while the tree is the same; one that is wrong in the database is found by those who know the key"
+    )
+    func storedCosignatures() async throws {
+        let scene = try await Scene.make(30)
+        let log = try NoteSigner(String(contentsOfFile: scene.key.path, encoding: .utf8), pemName: "")
+        let (first, second) = try (
+            #require(NoteSigner(generating: "witness.example/1")), #require(NoteSigner(generating: "witness.example/2"))
+        )
+        let path = try await scene.sign()
+        let bare = try Checkpoint(try scene.place.read("checkpoint"))
+        func cosigned(_ witness: NoteSigner) throws -> Checkpoint {
+            var checkpoint = bare
+            checkpoint.add([try witness.cosign(bare.note.text, time: 1_700_000_000)])
+            return checkpoint
+        }
+        // One is in the file, the other in the database.
+        try scene.place.write("checkpoint", cosigned(first).text)
+        #expect(try await Self.keep(cosigned(second).text, try #require(log.verifier.text), scene) == nil)
+        let keys = ["--witness-key", first.witnessKey.text, "--witness-key", second.witnessKey.text]
+        #expect(
+            try await scene.run(["verify"] + keys).output.contains("isn't cosigned by the witness witness.example/1"))
+        try await scene.sign()
+        let merged = try Checkpoint(try scene.place.read("checkpoint"))
+        #expect(merged.note.text == bare.note.text && merged.note.signatures.count == 3)
+        try await scene.succeed(["verify", "--checkpoint", path, "--public-key", scene.key.publicKey] + keys)
+        try await scene.succeed(["verify"] + keys)
+        try await scene.sign()
+        #expect(try scene.place.read("checkpoint") == merged.text, "and once more")
+
+        let line = try #require(merged.note.signatures.last?.line)
+        var blob = try #require(Data(base64Encoded: String(line.dropLast().split(separator: " ")[2])))
+        blob[40] ^= 1
+        let flipped = line.split(separator: " ").dropLast().joined(separator: " ") + " \(blob.base64EncodedString())\n"
+        try await scene.fixture.alter(
+            "UPDATE audit.checkpoints SET note = replace(note, $a$\(line)$a$, $a$\(flipped)$a$)")
+        let answer = try await scene.verdict(keys)
+        #expect(
+            answer.verified == 30 && answer.reason?.contains("wrong cosignature of the witness") == true, "\(answer)")
+        #expect(try await scene.verdict().reason == nil, "no one knows that it is one")
+
+        // A longer tree has no cosignature yet.
+        try await scene.fixture.append(1, customers: 5, from: 30)
+        try await scene.sign()
+        #expect(try Checkpoint(try scene.place.read("checkpoint")).note.signatures.count == 1)
+        try await scene.fixture.drop()
+    }
+
+    @Test("the same tree is signed again with an earlier key: that is said, and proofs show that key's signature")
+    func earlierKey() async throws {
+        let scene = try await Scene.make(30)
+        let later = try await CheckpointKey()
+        let entry = try await scene.entry(3)
+        for (key, before) in [(scene.key, nil), (later, scene.key), (scene.key, later), (scene.key, nil)] {
+            let ended = try await scene.run(["checkpoint", "--key", key.path])
+            let said = before.map { "was signed with another key before, \($0.publicKey)" }
+            #expect(ended.status == 0 && ended.errors.isEmpty == (said == nil), "\(ended.errors)")
+            if let said { #expect(ended.errors.contains(said)) }
+            try await scene.succeed(["certificate", "--entry", entry, "--out", scene.place.path("certificate")])
+            try await scene.succeed(
+                ["verify", "--certificate", scene.place.path("certificate"), "--public-key", key.publicKey])
+        }
+        #expect(try await scene.count("SELECT count(*) FROM audit.checkpoints") == 3)
+        try await scene.fixture.drop()
+    }
+
+    // MARK: - What wasn't compared
+
+    @Test("checkpoints that weren't compared with a chain confirm nothing, and that is said")
+    func notCompared() async throws {
+        let scene = try await Scene.make(30)
+        let other = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a12"
+        try await scene.fixture.append(10, app: other, customers: 5, from: 30)
+        let signer = try NoteSigner(String(contentsOfFile: scene.key.path, encoding: .utf8), pemName: "")
+        func write(_ name: String, _ heads: [TreeHead]) throws -> String {
+            let notes = try heads.map { try Checkpoint($0, signer: signer).text }
+            return try scene.place.write(name, notes.joined(separator: "\n"))
+        }
+        func empty(_ root: [UInt8], _ app: String = Self.app) -> TreeHead { TreeHead(appID: app, size: 0, root: root) }
+        let (nothing, garbage) = (MerkleHash.ofNothing, MerkleHash.leaf([0]))
+        let signed = try await scene.sign("signed", ["--app", Self.app])
+        let others = try await scene.sign("others", ["--app", other])
+        let both = try await scene.sign("both")
+        let export = try scene.place.write("export", try await scene.succeed(["export"]))
+        let (lacks, mismatch) = ("no checkpoint of the file was compared", "doesn't have the root of an empty tree")
+        for (file, options, reason) in [
+            (signed, [], nil), (others, ["--app", Self.app], lacks), (signed, ["--app", Self.app], nil),
+            (try write("garbage", [empty(garbage)]), [], mismatch), (try write("nothing", [empty(nothing)]), [], lacks),
+            (try write("elsewhere", [empty(nothing, newID())]), [], lacks), (both, [], nil),
+            (try write("mixed", [empty(nothing), try Checkpoint(try scene.place.read("others")).head]), [], lacks),
+        ] as [(String, [String], String?)] {
+            for key in [[], ["--public-key", scene.key.publicKey]] {
+                let all = ["--checkpoint", file] + options + key
+                let answer = try await scene.verdict(all)
+                #expect(answer.reason?.contains(reason ?? "") == (reason == nil ? nil : true), "\(all): \(answer)")
+                let offline = try await scene.verdict(["--export", export] + all)
+                #expect(offline.reason == answer.reason, "\(all): \(offline)")
+                let script = try await Program.run(["python3", projectFile("scripts/verify-audit.py"), export] + all)
+                #expect(try VerifierAnswer(script.output) == answer, "\(all): \(script.output)")
+                #expect(script.status == (reason == nil ? 0 : 1))
+            }
+        }
+        let partly = try await scene.run(["verify", "--checkpoint", signed])
+        #expect(partly.output.contains("Not compared with a checkpoint: 1 chain."), "\(partly.output)")
+
+        for (from, to, options, reason) in [
+            (signed, both, [], "the older checkpoints lack this chain"),
+            (both, signed, [], "the newer checkpoints lack"),
+            (signed, others, ["--app", other], "the older checkpoints lack"), (both, both, [], nil),
+            (others, others, ["--app", Self.app], "there is no checkpoint to compare"),
+            (scene.place.path("garbage"), signed, [], mismatch), (signed, scene.place.path("garbage"), [], mismatch),
+            (scene.place.path("nothing"), signed, [], nil), (signed, scene.place.path("nothing"), [], "covers less"),
+        ] as [(String, String, [String], String?)] {
+            for key in [[], ["--public-key", scene.key.publicKey]] {
+                let ended = try await scene.run(["verify", "--json", "--from", from, "--to", to] + options + key)
+                let answer = try VerifierAnswer(ended.output)
+                #expect(ended.status == (reason == nil ? 0 : 1), "\(from) \(to): \(answer)")
+                #expect(
+                    answer.reason?.contains(reason ?? "") == (reason == nil ? nil : true), "\(from) \(to): \(answer)")
+            }
+        }
+        try await scene.fixture.drop()
+    }
+
+    @Test("a directory of tiles holds one log, or one of each app, and nothing of others")
+    func mixedTiles() async throws {
+        let scene = try await Scene.make(30)
+        let other = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a12"
+        try await scene.fixture.append(10, app: other, customers: 5, from: 30)
+        try await scene.sign()
+        let (one, all) = (scene.place.path("one"), scene.place.path("all"))
+        try await scene.succeed(["export", "--tiles", one, "--app", Self.app])
+        try await scene.succeed(["export", "--tiles", all])
+        let unfinished = scene.place.path("unfinished")
+        try FileManager.default.copyItem(atPath: one, toPath: unfinished)
+        try FileManager.default.removeItem(atPath: "\(unfinished)/checkpoint")
+        let stranger = scene.place.path("stranger")
+        try FileManager.default.createDirectory(atPath: "\(stranger)/\(newID())", withIntermediateDirectories: true)
+        for (directory, options, reason) in [
+            (one, [], "it is itself the tree of one app"),
+            (all, ["--app", Self.app], "it holds the trees of several apps"),
+            (one, ["--app", other], "it isn't the checkpoint of app \(other)"),
+            (unfinished, ["--app", Self.app], "tiles without a checkpoint"), (stranger, [], "which has no chain here"),
+        ] as [(String, [String], String)] {
+            let before = try FileManager.default.subpathsOfDirectory(atPath: directory).sorted()
+            let ended = try await scene.run(["export", "--tiles", directory] + options)
+            #expect(ended.status == 2 && ended.errors.contains(reason), "\(reason): \(ended.errors)")
+            #expect(try FileManager.default.subpathsOfDirectory(atPath: directory).sorted() == before)
+        }
+        // Another log of the same app: its key has another name.
+        let renamed = try await CheckpointKey(name: "example.org/trail")
+        try await scene.succeed(["checkpoint", "--key", renamed.path])
+        for directory in [(one, ["--app", Self.app]), (all, [])] {
+            let ended = try await scene.run(["export", "--tiles", directory.0] + directory.1)
+            #expect(
+                ended.status == 2 && ended.errors.contains("it holds the tree of example.com/trail/"), "\(ended.errors)"
+            )
+        }
+        // One of the same name continues it.
+        let rotated = try await CheckpointKey()
+        try await scene.succeed(["checkpoint", "--key", rotated.path])
+        try await scene.succeed(["export", "--tiles", one, "--app", Self.app])
+        try await scene.succeed(["export", "--tiles", all])
+        try await scene.fixture.drop()
+    }
+
+    @Test(
+        "of an entry that isn't what was signed there is no certificate, and it is said why",
+        arguments: [
+            "UPDATE audit.entries SET actor_name = 'another' WHERE seq = 4",
+            "UPDATE audit.entries SET reason = 'another' WHERE seq = 4",
+            "UPDATE audit.entries SET user_agent = 'another' WHERE seq = 4",
+            "UPDATE audit.entries AS e SET actor_name = 'another', hash = audit.hash(jsonb_populate_record(e, "
+                + #"'{"actor_name": "another"}')) WHERE seq = 4"#,
+            "UPDATE audit.entries SET hash = sha256('x') WHERE seq = 4",
+            "UPDATE audit.entries SET hash = sha256('x') WHERE seq = 5",
+            "UPDATE audit.nodes SET hash = sha256('x')", "DELETE FROM audit.nodes",
+        ])
+    func tamperedEntry(alteration: String) async throws {
+        let scene = try await Scene.make(600)
+        try await scene.sign()
+        let entry = try await scene.entry(4)
+        try await scene.succeed(["certificate", "--entry", entry, "--out", "-"])
+        try await scene.fixture.alter(alteration)
+        let ended = try await scene.run(["certificate", "--entry", entry, "--out", scene.place.path("certificate")])
+        #expect(ended.status == 1 && ended.errors.contains("Nothing was certified: entry 4"), "\(ended.errors)")
+        #expect(!FileManager.default.fileExists(atPath: scene.place.path("certificate")))
+        try await scene.fixture.drop()
+    }
+
     @Test("a negative answer is exit 1 with the reason, as JSON where that was asked for")
     func negativeAnswers() async throws {
         let scene = try await Scene.make(3)

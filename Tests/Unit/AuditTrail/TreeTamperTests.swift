@@ -45,7 +45,8 @@ struct TreeTamperTests {
         }
 
         func checkpoints(_ contents: String) -> Checkpoints {
-            Checkpoints(contents, app: nil, verifier: log.verifier, witnesses: [witness.witnessKey])
+            Checkpoints(
+                contents, app: nil, trusting: CheckpointTrust(log.verifier, witnesses: [witness.witnessKey]))
         }
 
         /// The certificate of an entry that isn't erased.

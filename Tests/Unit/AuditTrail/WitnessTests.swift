@@ -1,4 +1,5 @@
 import Foundation
+import LibPQ
 import Synchronization
 import TestSupport
 import Testing
@@ -59,6 +60,7 @@ struct WitnessTests {
 
         func read(_ name: String) -> String? { notes.withLock { $0[name] } }
         func write(_ name: String, _ note: String) { notes.withLock { $0[name] = note } }
+        func replace(_ all: [String: String]) { notes.withLock { $0 = all } }
         var all: [String: String] { notes.withLock { $0 } }
     }
 
@@ -114,7 +116,28 @@ struct WitnessTests {
         #expect(try scene.add(scene.checkpoint(7, of: Self.rewritten), old: 7).status == 422)
         let shorter = try scene.add(scene.checkpoint(5, of: Self.leaves), old: 5)
         #expect(shorter.status == 409 && shorter.contentType == "text/x.tlog.size")
-        for body in ["", "old 7", "old 07\n\n" + first.text, "old 7\nAAAA\n\n" + first.text, "old 7\n\nnothing\n"] {
+        // One answer a case, as the specification has it: in this order.
+        let forkedEmpty = TreeHead(appID: Self.app, size: 0, root: first.head.root)
+        #expect(try scene.add(Checkpoint(forkedEmpty, signer: scene.log), old: 0).status == 409, "another old size")
+        #expect(try Scene().add(Checkpoint(forkedEmpty, signer: scene.log), old: 0).status == 403)
+        let fresh = try Scene()
+        #expect(try fresh.add(Checkpoint(forkedEmpty, signer: fresh.log), old: 0).status == 422, "no empty tree")
+        let empty = TreeHead(appID: Self.app, size: 0, root: MerkleHash.ofNothing)
+        #expect(try fresh.add(Checkpoint(empty, signer: fresh.log), old: 0).status == 200)
+        var twice = first
+        let wrong = try #require(first.note.signatures.first)
+        twice.add([.init(keyName: wrong.keyName, keyID: wrong.keyID, bytes: [UInt8](repeating: 0, count: 64))])
+        #expect(try scene.add(twice, old: 7).status == 403, "one of two signatures of the key is wrong")
+        let strange = try Checkpoint(first.head, signer: stranger).note.signatures
+        var foreign = first
+        foreign.add(strange)
+        #expect(try scene.add(foreign, old: 7).status == 200, "signatures of strangers don't matter")
+        scene.store.replace(before)
+
+        for body in [
+            "", "old 7", "old 7\n\n\n" + first.text, "old 7\n\n" + first.text + "\n", "old 07\n\n" + first.text,
+            "old 7\nAAAA\n\n" + first.text, "old 7\n\nnothing\n",
+        ] {
             #expect(try scene.post(body).status == 400, "\(body)")
         }
         #expect(scene.store.all == before)
@@ -138,6 +161,33 @@ struct WitnessTests {
             }
             #expect(scene.store.all == [name: contents])
         }
+    }
+
+    @Test(
+        "a witness that says 409 without another size has cosigned another tree of that size, as version 1.0.0 says it")
+    func refusals() async throws {
+        let fixture = try await TrailFixture.make()
+        try await fixture.append(10, customers: 5)
+        let connection = try await fixture.database.connect(as: "customerd_auditor")
+        let log = try #require(NoteSigner(generating: "example.com/trail"))
+        let ask = WitnessRequest(connection: connection, deadline: .now + .seconds(60))
+        let head = TreeHead(appID: Self.app, size: 10, root: MerkleHash.leaf([1]))
+        let checkpoint = try Checkpoint(head, signer: log)
+        for (last, isRefusal) in [(409, true), (422, true), (500, false)] {
+            var asked: [Int] = []
+            let outcome = try await ask(checkpoint) { body in
+                asked.append(try CheckpointSubmission(body).old)
+                return .init(status: asked.count == 1 ? 409 : last, body: "10\n")
+            }
+            #expect(asked == [0, 10])
+            switch outcome {
+            case .refused: #expect(isRefusal, "\(last)")
+            case .unavailable: #expect(!isRefusal, "\(last)")
+            case .cosigned: Issue.record("\(last)")
+            }
+        }
+        await connection.close()
+        try await fixture.drop()
     }
 
     @Test("a cosignature that was changed, or is another's, doesn't count")

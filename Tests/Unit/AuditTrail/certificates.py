@@ -13,7 +13,7 @@ def main(verifier, path, key, witness):
     key, witness = verify.read_key(key), verify.read_witness(witness)
     with open(path, encoding="utf-8", newline="\n") as file:
         certificates = file.read().split("\n")
-    valid = sum(verify.certificate_fault(text, key, [witness]) is None for text in certificates)
+    valid = sum(verify.certificate_verdict(text, key, [witness])["reason"] is None for text in certificates)
     print(f"{valid} of {len(certificates)} are valid")
 
 
