@@ -3,7 +3,7 @@
 -- An item points to the attempt that deletes it, as a schedule does (schedule.sql): a further attempt is opened only when
 -- the one before certainly had no effect. So no item is repeated, whatever dies when.
 --
--- Called by the operations of BulkDeletion, and by the BulkRunner of every instance (take, end).
+-- Called by the operations of BulkDeletion, and by the BulkRunner of every instance (bulk_apps, bulk_lag, take, end).
 -- Locks, in this order: the own attempt, the bulk deletion, its items.
 
 CREATE OR REPLACE FUNCTION service.bulk_deletion(b service.bulk_deletions) RETURNS text
@@ -29,6 +29,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
 $$;
 COMMENT ON FUNCTION service.bulk_state IS 'How far a bulk deletion has come; NULL if the app has no such one.';
+
+CREATE OR REPLACE FUNCTION service.find_bulks(
+    p_app_id uuid, p_status text, p_before timestamptz, p_before_bulk uuid, p_limit int,
+    OUT bulk_id uuid, OUT created_at timestamptz, OUT bulk text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.bulk_id, b.created_at,
+           rtrim(service.bulk_deletion(b), '}') || ',"dry_run":' || to_json(b.dry_run)
+               || ',"created_at":' || to_json(service.rfc3339(b.created_at)) || ',"created_by":' || to_json(k.name) || '}'
+    FROM service.bulk_deletions AS b
+    JOIN service.api_keys AS k ON k.app_id = b.app_id AND k.id = b.key_id
+    WHERE b.app_id = p_app_id
+      AND (p_status IS NULL OR b.status = p_status::service.bulk_status)
+      AND (p_before IS NULL OR (b.created_at, b.bulk_id) < (p_before, p_before_bulk))
+    ORDER BY b.created_at DESC, b.bulk_id DESC
+    LIMIT p_limit
+$$;
+COMMENT ON FUNCTION service.find_bulks IS 'Bulk deletions of an app, dry runs too, the newest first, with how far each has come.';
 
 CREATE OR REPLACE FUNCTION service.bulk_results(p_app_id uuid, p_bulk_id uuid, p_messages jsonb) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -119,6 +137,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY min(b.try_after)
 $$;
 COMMENT ON FUNCTION service.bulk_apps IS 'The apps that have bulk deletions to be worked on, the one that has waited longest first.';
+
+CREATE OR REPLACE FUNCTION service.bulk_lag(OUT bulks bigint, OUT seconds double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*), coalesce(greatest(extract(epoch FROM clock_timestamp() - min(b.try_after)), 0), 0)
+    FROM service.bulk_deletions AS b
+    WHERE NOT b.is_settled
+$$;
+COMMENT ON FUNCTION service.bulk_lag IS
+    'How many bulk deletions aren''t over, and for how many seconds the one that has waited longest has waited for an instance.';
 
 CREATE OR REPLACE FUNCTION service.take_bulk_items(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_item

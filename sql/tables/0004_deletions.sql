@@ -91,7 +91,7 @@ CREATE TABLE service.bulk_deletions (
     CONSTRAINT bulk_deletions_keep_no_reason_once_settled CHECK (NOT is_settled OR reason IS NULL)
 );
 CREATE INDEX bulk_deletions_to_do ON service.bulk_deletions (try_after) WHERE NOT is_settled;
-CREATE INDEX bulk_deletions_by_age ON service.bulk_deletions (app_id, created_at);
+CREATE INDEX bulk_deletions_by_age ON service.bulk_deletions (app_id, created_at, bulk_id);
 COMMENT ON TABLE service.bulk_deletions IS 'Large bulk deletions, which run in the background. Forgotten after 30 days, when the app begins another.';
 COMMENT ON COLUMN service.bulk_deletions.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.bulk_deletions.bulk_id IS 'The bulk deletion; also the id of the attempt that asked for it.';

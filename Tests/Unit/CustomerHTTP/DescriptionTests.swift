@@ -72,6 +72,7 @@ struct DescriptionTests {
             try value("schemas", "NewBulkDeletion", "properties", "ids", "maxItems") as? Int
                 == LargeBulkRequest.mostItems)
         #expect(try value("schemas", "ScheduleStatus", "enum") as? [String] == ScheduleStatus.allCases.map(\.rawValue))
+        #expect(try value("schemas", "BulkStatus", "enum") as? [String] == BulkStatus.allCases.map(\.rawValue))
         #expect(try range("Skip") == Page.skips)
         #expect(try range("Take") == Page.takes)
         #expect(try range("Limit") == AuditSearch.limits)
