@@ -193,7 +193,8 @@ export const bulkRun = {
       fill(results,
         isDry && deletable.length > 0 && session.may("customers:delete") ? card("Delete them",
           make("p", {}, number(deletable.length, "customer", "customers"), " would be deleted",
-            others.length > 0 ? `, the other ${count(others.length)} wouldn't and are left out` : null, "."),
+            others.length === 1 ? ", the other one wouldn't and is left out"
+              : others.length > 0 ? `, the other ${count(others.length)} wouldn't and are left out` : null, "."),
           make("div", { class: "actions" }, button(`Delete ${number(deletable.length, "customer", "customers")}`, () => really(deletable), { class: "danger", id: "bulk-delete" }))) : null,
         card("Results",
           make("div", { class: "actions" }, button("Download as CSV", () => save(
