@@ -10,15 +10,8 @@ CREATE OR REPLACE FUNCTION service.bulk_deletion(b service.bulk_deletions) RETUR
 LANGUAGE sql STABLE SECURITY DEFINER
 RETURN (
     SELECT row_to_json(r)::text
-    FROM (SELECT (b).bulk_id AS id,
-                 (b).status AS status,
-                 count(*) AS total,
-                 count(*) FILTER (WHERE i.status_code = 200) AS deleted,
-                 count(*) FILTER (WHERE i.status_code = 400) AS refused,
-                 count(*) FILTER (WHERE i.status_code = 404) AS not_found,
-                 count(*) FILTER (WHERE i.status_code NOT IN (200, 400, 404)) AS failed
-          FROM service.bulk_items AS i
-          WHERE i.app_id = (b).app_id AND i.bulk_id = (b).bulk_id) AS r);
+    FROM (SELECT (b).bulk_id AS id, (b).status AS status, (b).total AS total, (b).deleted AS deleted, (b).refused AS refused,
+                 (b).not_found AS not_found, (b).failed AS failed) AS r);
 COMMENT ON FUNCTION service.bulk_deletion(service.bulk_deletions) IS
     'A bulk deletion as the API renders it. In a dry run deleted is how many would be.';
 
@@ -67,8 +60,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     v_bulk service.bulk_deletions;
 BEGIN
-    INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, reason, key_id, created_at, try_after)
-    SELECT a.app_id, a.attempt_id, p_dry_run, coalesce(p_reason, a.entry ->> 'reason'), a.key_id, a.admitted_at, a.admitted_at
+    INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, reason, key_id, created_at, try_after, total)
+    SELECT a.app_id, a.attempt_id, p_dry_run, coalesce(p_reason, a.entry ->> 'reason'), a.key_id, a.admitted_at, a.admitted_at,
+           cardinality(p_customer_ids)
     FROM service.attempts AS a
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
     RETURNING * INTO v_bulk;
@@ -103,26 +97,45 @@ $$;
 COMMENT ON FUNCTION service.cancel_bulk IS
     'Stops a bulk deletion: no further item is begun. One that is done stays so.';
 
+CREATE OR REPLACE FUNCTION service.count_bulk_items(p_app_id uuid, p_bulk_id uuid, p_status_codes int[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.bulk_deletions AS b
+    SET deleted = b.deleted + c.deleted, refused = b.refused + c.refused, not_found = b.not_found + c.not_found,
+        failed = b.failed + c.failed
+    FROM (SELECT count(*) FILTER (WHERE s.code = 200) AS deleted,
+                 count(*) FILTER (WHERE s.code = 400) AS refused,
+                 count(*) FILTER (WHERE s.code = 404) AS not_found,
+                 count(*) FILTER (WHERE s.code NOT IN (200, 400, 404)) AS failed
+          FROM unnest(p_status_codes) AS s (code)) AS c
+    WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id AND cardinality(p_status_codes) > 0
+$$;
+COMMENT ON FUNCTION service.count_bulk_items IS
+    'Counts items that have come to an end, in the transaction in which they do: whoever asks how far a bulk deletion has come reads no item.';
+
 CREATE OR REPLACE FUNCTION service.settle_bulk_items(p_app_id uuid, p_bulk_id uuid) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE service.bulk_items AS i
-    SET status_code = CASE WHEN came.is_final THEN came.status_code END,
-        attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
-    FROM (SELECT o."position",
-                 coalesce(a.status_code, e.status_code) AS status_code,
-                 coalesce(a.outcome::text, e.outcome) IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
-                     OR coalesce(a.outcome::text, e.outcome) = 'FAILED'
-                        AND coalesce(a.status_code, e.status_code) = 500 AS is_final,
-                 a.attempt_id IS NOT NULL AND a.outcome IS NULL AS is_running
-          FROM service.bulk_items AS o
-          LEFT JOIN service.attempts AS a ON a.app_id = o.app_id AND a.attempt_id = o.attempt_id
-          -- The attempt is forgotten after a day, its entry never.
-          LEFT JOIN audit.entries AS e ON a.attempt_id IS NULL AND e.app_id = o.app_id AND e.id = o.attempt_id
-          WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.status_code IS NULL
-            AND o.attempt_id IS NOT NULL) AS came
-    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running;
-END
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH came AS (
+        SELECT o."position",
+               coalesce(a.status_code, e.status_code) AS status_code,
+               coalesce(a.outcome::text, e.outcome) IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
+                   OR coalesce(a.outcome::text, e.outcome) = 'FAILED'
+                      AND coalesce(a.status_code, e.status_code) = 500 AS is_final,
+               a.attempt_id IS NOT NULL AND a.outcome IS NULL AS is_running
+        FROM service.bulk_items AS o
+        LEFT JOIN service.attempts AS a ON a.app_id = o.app_id AND a.attempt_id = o.attempt_id
+        -- The attempt is forgotten after a day, its entry never.
+        LEFT JOIN audit.entries AS e ON a.attempt_id IS NULL AND e.app_id = o.app_id AND e.id = o.attempt_id
+        WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.status_code IS NULL
+          AND o.attempt_id IS NOT NULL),
+    settled AS (
+        UPDATE service.bulk_items AS i
+        SET status_code = CASE WHEN came.is_final THEN came.status_code END,
+            attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
+        FROM came
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running
+        RETURNING i.status_code)
+    SELECT service.count_bulk_items(
+        p_app_id, p_bulk_id, (SELECT array_agg(s.status_code) FROM settled AS s WHERE s.status_code IS NOT NULL))
 $$;
 COMMENT ON FUNCTION service.settle_bulk_items IS
     'Brings items to the ends that their attempts have come to; those whose attempt certainly had no effect are to be done again.';
@@ -193,6 +206,9 @@ BEGIN
             UPDATE service.bulk_items AS i
             SET attempt_id = v_due.attempt_id, status_code = CASE WHEN v_due.fence IS NULL THEN 403 END
             WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND i."position" = v_item."position";
+            IF v_due.fence IS NULL THEN
+                PERFORM service.count_bulk_items(v_bulk.app_id, v_bulk.bulk_id, ARRAY [403]);
+            END IF;
         END IF;
         v_taken := v_taken + 1;
         CONTINUE WHEN v_due.attempt_id IS NOT NULL AND v_due.fence IS NULL;
@@ -225,16 +241,22 @@ COMMENT ON FUNCTION service.take_bulk_items IS
 CREATE OR REPLACE FUNCTION service.end_bulk_items(
     p_app_id uuid, p_bulk_id uuid, p_positions int[], p_status_codes int[], p_pause interval) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_status_codes int[];
 BEGIN
     PERFORM
     FROM service.bulk_deletions AS b
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
     FOR UPDATE;
-    UPDATE service.bulk_items AS i
-    SET status_code = c.status_code
-    FROM unnest(p_positions, p_status_codes) AS c ("position", status_code)
-    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = c."position"
-      AND i.status_code IS NULL AND i.attempt_id IS NULL;
+    WITH settled AS (
+        UPDATE service.bulk_items AS i
+        SET status_code = c.status_code
+        FROM unnest(p_positions, p_status_codes) AS c ("position", status_code)
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = c."position"
+          AND i.status_code IS NULL AND i.attempt_id IS NULL
+        RETURNING i.status_code)
+    SELECT array_agg(s.status_code) INTO v_status_codes FROM settled AS s;
+    PERFORM service.count_bulk_items(p_app_id, p_bulk_id, v_status_codes);
     PERFORM service.settle_bulk_items(p_app_id, p_bulk_id);
     UPDATE service.bulk_deletions AS b
     SET try_after = clock_timestamp() + p_pause

@@ -233,8 +233,8 @@ struct DoctorTests {
             """, "schedule", .warning, "late: 1"),
         Trouble(
             """
-            INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, key_id, created_at, try_after)
-            SELECT gen_random_uuid(), gen_random_uuid(), true, gen_random_uuid(), t.at, t.at
+            INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, key_id, created_at, try_after, total)
+            SELECT gen_random_uuid(), gen_random_uuid(), true, gen_random_uuid(), t.at, t.at, 1
             FROM (SELECT clock_timestamp() - interval '11 minutes' AS at) AS t
             """, "bulk", .warning, "stood still for ten minutes: 1"),
         Trouble(
