@@ -72,7 +72,7 @@ export const bulk = {
       read();
     }
     await paged({ session, signal }, runs, {
-      path: PATH, name: "Runs", columns: ["begun", "run", "status", "customers", "came to", "key"], order: "the newest first", row: runRow,
+      path: PATH, name: "Bulk deletions", columns: ["begun", "run", "status", "customers", "came to", "key"], order: "the newest first", row: runRow,
     });
 
     async function take(chosen) {
