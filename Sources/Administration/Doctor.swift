@@ -29,15 +29,20 @@ public struct Finding: Sendable, Hashable {
 public struct Doctor: Sendable {
     let connection: Connection
     let roles: DatabaseRoles
+    let contextRetentionDays: Int
     let deadline: ContinuousClock.Instant
 
     /// - Parameters:
     ///   - connection: a session of any role that may read `service.migrations`; replication shows to superusers and
     ///     members of `pg_monitor` only.
     ///   - roles: the roles that should exist.
-    public init(connection: Connection, roles: DatabaseRoles, deadline: ContinuousClock.Instant) {
+    ///   - contextRetentionDays: after which the instances are to erase the context of entries; 0 if they keep it.
+    public init(
+        connection: Connection, roles: DatabaseRoles, contextRetentionDays: Int = 0, deadline: ContinuousClock.Instant
+    ) {
         self.connection = connection
         self.roles = roles
+        self.contextRetentionDays = contextRetentionDays
         self.deadline = deadline
     }
 
@@ -57,6 +62,8 @@ public struct Doctor: Sendable {
         findings += try await examine("webhooks", webhooks)
         findings += try await examine("references", protection)
         findings += try await examine("schedule", schedule)
+        findings += try await examine("bulk", bulk)
+        findings += try await examine("retention", retention)
         findings += try await examine("durability", durability)
         findings += try await examine("replication", replication)
         findings += try await examine("clock", clock)
@@ -300,12 +307,16 @@ extension Doctor {
         ]
     }
 
+    // MARK: - What instances do in the background
+
+    /// Whether this role may read a table of the protocol: owners alone may.
+    private func mayRead(_ table: String) async throws(DatabaseError) -> Bool {
+        try await rows("SELECT coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false)", [.text(table)])
+            .first?.bool(0) == true
+    }
+
     private func schedule() async throws(DatabaseError) -> [Finding] {
-        // Owners alone may read it.
-        let isReadable = try await rows(
-            "SELECT coalesce(has_table_privilege(to_regclass('service.scheduled_deletions'), 'SELECT'), false)"
-        ).first?.bool(0)
-        guard isReadable == true else { return [] }
+        guard try await mayRead("service.scheduled_deletions") else { return [] }
         let late = try await rows(
             """
             SELECT count(*)
@@ -322,6 +333,63 @@ extension Doctor {
                 deleting.
                 """)
         ]
+    }
+
+    private func bulk() async throws(DatabaseError) -> [Finding] {
+        guard try await mayRead("service.bulk_deletions") else { return [] }
+        let waiting = try await rows(
+            """
+            SELECT count(*)
+            FROM service.bulk_deletions
+            WHERE NOT is_over AND try_after < clock_timestamp() - interval '10 minutes'
+            """
+        ).first?.int(0)
+        guard let waiting, waiting > 0 else { return [Finding("bulk", .ok, "No bulk deletion stands still.")] }
+        return [
+            Finding(
+                "bulk", .warning,
+                """
+                Bulk deletions that have stood still for ten minutes: \(waiting). Is an instance running? Its log says \
+                what keeps it from going on.
+                """)
+        ]
+    }
+
+    /// Contexts that should have been erased: those that an entry declares to be, and those that are too old.
+    private func retention() async throws(DatabaseError) -> [Finding] {
+        guard try await exists("audit.heads"), try await mayRead("service.retentions") else { return [] }
+        let findings = try await rows(
+            """
+            SELECT h.app_id, e.seq, e.seq <= r.declared_to
+            FROM audit.heads AS h
+            LEFT JOIN service.retentions AS r ON r.app_id = h.app_id
+            CROSS JOIN LATERAL (
+                SELECT o.seq, o.occurred_at
+                FROM audit.entries AS o
+                WHERE o.app_id = h.app_id AND o.seq > coalesce(r.erased_to, 0) AND o.action <> 'trail.retention'
+                ORDER BY o.seq
+                LIMIT 1) AS e
+            LEFT JOIN LATERAL (
+                SELECT max(o.occurred_at) AS at
+                FROM audit.entries AS o
+                WHERE o.app_id = h.app_id AND o.action = 'trail.retention' AND o.outcome = 'SUCCEEDED') AS declared ON true
+            WHERE e.seq <= r.declared_to AND declared.at < clock_timestamp() - interval '2 hours'
+               OR $1::int > 0 AND e.occurred_at < clock_timestamp() - make_interval(days => $1, hours => 2)
+            ORDER BY h.app_id
+            """, [.int(contextRetentionDays)]
+        ).map { row in
+            let reason =
+                row.bool(2) == true
+                ? "an entry declares that it is erased" : "it is older than \(contextRetentionDays) days"
+            return Finding(
+                "retention", .warning,
+                """
+                The chain of app \(row[0] ?? "") still has the context of entry \(row[1] ?? ""), although \(reason). Is an \
+                instance running with CUSTOMERD_CONTEXT_RETENTION_DAYS? Its log says what keeps it from erasing.
+                """)
+        }
+        return findings.isEmpty
+            ? [Finding("retention", .ok, "No entry keeps its context longer than it should.")] : findings
     }
 
     private func clock() async throws(DatabaseError) -> [Finding] {

@@ -20,7 +20,9 @@ struct Diagnose: AsyncParsableCommand {
         do {
             try await CommandRunner.connected(as: "doctor") { settings, connection in
                 let deadline = ContinuousClock.now + .seconds(60)
-                let doctor = Doctor(connection: connection, roles: settings.roles, deadline: deadline)
+                let doctor = Doctor(
+                    connection: connection, roles: settings.roles,
+                    contextRetentionDays: settings.contextRetentionDays, deadline: deadline)
                 let findings = try await doctor() + service(settings, deadline: deadline)
                 report(findings)
                 let failed = Set(findings.filter { $0.level == .failure }.map(\.check))

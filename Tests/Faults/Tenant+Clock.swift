@@ -2,16 +2,18 @@ import LibPQ
 import TestSupport
 
 extension Tenant {
-    /// Makes the database's clock step back by an hour, as the attempts that have no entry yet and the work of a table see
-    /// it: what they began and wait for lies an hour later.
-    func setClockBack(_ table: String) async throws {
+    /// Makes the database's clock step, as the attempts that have no entry yet and the work of a table see it: what they
+    /// began and wait for lies so much nearer, or so much further away when it steps back.
+    ///
+    /// - Parameter step: such as `1 hour`, or `-1 hour`.
+    func setClock(_ table: String, by step: String) async throws {
         try await database.rows(
             """
             UPDATE service.attempts
-            SET admitted_at = admitted_at + interval '1 hour', lease_expires_at = lease_expires_at + interval '1 hour'
+            SET admitted_at = admitted_at - $2::interval, lease_expires_at = lease_expires_at - $2::interval
             WHERE app_id = $1 AND entry_seq IS NULL
-            """, [.text(app)])
+            """, [.text(app), .text(step)])
         try await database.rows(
-            "UPDATE \(table) SET try_after = try_after + interval '1 hour' WHERE app_id = $1", [.text(app)])
+            "UPDATE \(table) SET try_after = try_after - $2::interval WHERE app_id = $1", [.text(app), .text(step)])
     }
 }

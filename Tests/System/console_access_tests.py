@@ -26,7 +26,7 @@ class AccessTests(ConsoleCase):
         entry = sql(f"SELECT id FROM audit.entries WHERE app_id = '{app.id}' AND seq = 1")
         return app, {
             "/customers": "#found", f"/customers/{customer}": "#page .columns-2", "/scheduled": "#schedules table",
-            "/bulk": "#list", f"/bulk/{bulk}?dry=1": "#bulk-results table", "/webhooks": "#page table",
+            "/bulk": "#bulk-runs table", f"/bulk/{bulk}?dry=1": "#bulk-results table", "/webhooks": "#page table",
             f"/webhooks/{hook}": "#deliveries table", "/trail": "#entries li", f"/trail?entry={entry}": "#entry[open] .lead",
             f"/entries/{entry}/certificate?disclose=subject,context": "#certificate-verdict .good", "/nowhere": H1,
         }
@@ -193,6 +193,15 @@ class AccessTests(ConsoleCase):
             self.assertTrue(page.evaluate("document.activeElement.matches(':focus-visible')"), order)
         self.assertEqual(order[:9], ["Customers", "Scheduled deletions", "Bulk deletion", "Webhooks", "Audit trail", "sign-out",
                                      "search", "search-status", "search-archived"])
+
+    def test_the_reference_opens_beside_the_desk(self):
+        page = self.open()
+        page.wait("document.activeElement?.id === 'client-key'")
+
+        link = page.evaluate("(({ pathname, target, rel }) => [pathname, target, rel])(document.querySelector('footer a'))")
+
+        # In the same tab, the secret would be lost.
+        self.assertEqual(link, ["/reference", "_blank", "noopener"])
 
     def test_the_skip_link_leads_to_the_page(self):
         app = App()

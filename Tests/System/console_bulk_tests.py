@@ -4,7 +4,7 @@ import json
 import pathlib
 import uuid
 
-from console_case import ConsoleCase, narrow_key
+from console_case import H1, ConsoleCase, narrow_key, write
 from setting import App, sql
 
 ONE, TWO, THREE = (str(uuid.UUID(int=n, version=4)) for n in (1, 2, 3))
@@ -91,6 +91,55 @@ class BulkTests(ConsoleCase):
         reasons = sql(f"SELECT DISTINCT reason FROM audit.entries WHERE app_id = '{app.id}' AND action = 'customer.delete'")
         self.assertEqual(reasons, "Retention")
 
+    def test_a_run_is_found_again(self):
+        app = App()
+        customers = [app.customer("Ada", "Lovelace"), app.customer("Alan", "Turing", invoice=True), str(uuid.uuid4())]
+        page = self.sign_in(app.office, "/bulk")
+        page.wait_text("#bulk-runs", "None.")
+        page.fill("#list", "\n".join(customers))
+        self.dry_run(page, "3 customers in the list")
+        run = page.evaluate("location.hash.match(/[0-9a-f-]{36}/)[0]")
+        write(app.office, "POST", "/api/v0/bulk-deletions", {"ids": customers[1:]})
+
+        self.go(page, "/bulk")
+        page.wait_text("#bulk-runs", "2, the newest first.")
+
+        def cells(row):
+            return page.evaluate(f"[...document.querySelectorAll('#bulk-runs tbody tr')[{row}].cells].slice(1).map((cell) => cell.innerText)")
+
+        for _ in range(20):
+            if cells(0)[1] != "RUNNING":
+                break
+            self.go(page, "/customers")
+            page.wait("document.querySelector('#search') !== null")
+            self.go(page, "/bulk")
+            page.wait_text("#bulk-runs", "2, the newest first.")
+        self.assertEqual(cells(0), ["deletion", "DONE", "2", "1 refused, since records refer to them · 1 not found", "back office"])
+        self.assertEqual(cells(1), ["dry run", "DONE", "3", "1 would be deleted · 1 refused, since records refer to them · 1 not found",
+                                    "back office"])
+        page.click(f"#run-{run}")
+        page.wait_text(H1, "Dry run")
+        page.wait_text("#bulk-results", "1 customer would be deleted")
+
+        # One whose address doesn't say what it is.
+        self.go(page, f"/bulk/{run}")
+        page.wait_text("#bulk-numbers", "1 would be deleted")
+        page.wait_text(H1, "Dry run")
+
+    def test_the_runs_are_listed_page_by_page(self):
+        app = App()
+        key = sql(f"SELECT id FROM service.api_keys WHERE client_key = '{app.office.client_key}'")
+        sql("INSERT INTO service.bulk_deletions (app_id, bulk_id, status, dry_run, key_id, created_at, try_after, is_settled, total) "
+            f"SELECT '{app.id}', gen_random_uuid(), 'DONE', true, '{key}', now() - n * interval '1 s', now(), true, 0 FROM generate_series(1, 60) AS n")
+        page = self.sign_in(app.office, "/bulk")
+
+        page.wait_text("#bulk-runs", "50 and more, the newest first.")
+        page.click("#more-bulk-runs")
+        page.wait_text("#bulk-runs", "60, the newest first.")
+
+        self.assertEqual(page.evaluate("document.querySelectorAll('#bulk-runs tbody tr').length"), 60)
+        self.assertEqual(page.evaluate("document.querySelector('#more-bulk-runs')"), None)
+
     def test_a_file_is_chosen_or_dropped(self):
         app = App()
         customer = app.customer("Ada", "Lovelace")
@@ -157,3 +206,6 @@ class BulkTests(ConsoleCase):
         page.wait_text("#bulk-status", "Done: 1 customer.")
         page.wait_text("#bulk-results", "All of them would be deleted.")
         self.assertFalse(page.evaluate("document.querySelector('#bulk-delete') !== null"))
+        page.click(".back a")
+        page.wait_text("#bulk-runs", "dry run")
+        self.assertFalse(page.evaluate("document.querySelector('#list') !== null"))

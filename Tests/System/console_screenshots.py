@@ -5,6 +5,7 @@ import json
 import os
 import random
 import sys
+import time
 import uuid
 
 from PIL import Image
@@ -110,6 +111,17 @@ def main(directory):
         page.click("#decide")
         page.wait_text("#bulk-results", "Delete 40 customers")
 
+    def runs(page):
+        free = [app.customer("Mary", f"Shaw {number}") for number in range(25)]
+        for dry in (True, False):
+            made = app.office.request("POST", "/api/v0/bulk-deletions", {"ids": [*free, ada], "dry_run": dry},
+                                      **{"idempotency-key": str(uuid.uuid4())})
+            run = json.loads(made.body)["id"]
+            while json.loads(app.office.request("GET", f"/api/v0/bulk-deletions/{run}").body)["status"] == "RUNNING":
+                time.sleep(0.2)
+        page.evaluate("location.hash = '#/bulk'")
+        page.wait_text("#bulk-runs", "25 deleted")
+
     def trail(page):
         page.wait("document.querySelectorAll('#entries li').length === 50")
         page.click("#chart-load")
@@ -131,6 +143,7 @@ def main(directory):
         shoot("trail", app.auditor, "/trail", trail, width=1200, height=900)
         shoot("entry", app.auditor, "/trail", entry, width=1200, height=900, dark=True)
         shoot("bulk", app.office, "/bulk", bulk, width=1200, height=640)
+        shoot("runs", app.office, "/customers", runs, width=1200, height=860, dark=True)
     finally:
         browser.close()
 

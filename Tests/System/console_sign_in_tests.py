@@ -6,8 +6,8 @@ from console_case import H1, ROLES, ConsoleCase, narrow_key, write
 from setting import URL, App, Key, sql
 
 MENU = {
-    "viewer": ["Customers", "Scheduled deletions"],
-    "editor": ["Customers", "Scheduled deletions"],
+    "viewer": ["Customers", "Scheduled deletions", "Bulk deletion"],
+    "editor": ["Customers", "Scheduled deletions", "Bulk deletion"],
     "auditor": ["Audit trail"],
     "admin": ["Customers", "Scheduled deletions", "Bulk deletion", "Webhooks", "Audit trail"],
 }

@@ -6,15 +6,8 @@ CREATE OR REPLACE FUNCTION service.bulk_deletion(b service.bulk_deletions) RETUR
 LANGUAGE sql STABLE SECURITY DEFINER
 RETURN (
     SELECT row_to_json(r)::text
-    FROM (SELECT (b).bulk_id AS id,
-                 (b).status AS status,
-                 count(*) AS total,
-                 count(*) FILTER (WHERE i.outcome = 'SUCCEEDED') AS deleted,
-                 count(*) FILTER (WHERE i.outcome = 'REFUSED') AS refused,
-                 count(*) FILTER (WHERE i.outcome = 'NOT_FOUND') AS not_found,
-                 count(*) FILTER (WHERE i.outcome NOT IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND')) AS failed
-          FROM service.bulk_items AS i
-          WHERE i.app_id = (b).app_id AND i.bulk_id = (b).bulk_id) AS r);
+    FROM (SELECT (b).bulk_id AS id, (b).status AS status, (b).total AS total, (b).deleted AS deleted, (b).refused AS refused,
+                 (b).not_found AS not_found, (b).failed AS failed) AS r);
 COMMENT ON FUNCTION service.bulk_deletion(service.bulk_deletions) IS
     'A bulk deletion as the API renders it. In a dry run deleted is how many would be.';
 
@@ -25,6 +18,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
 $$;
 COMMENT ON FUNCTION service.bulk_state IS 'How far a bulk deletion has come; NULL if the app has no such one.';
+
+CREATE OR REPLACE FUNCTION service.find_bulks(
+    p_app_id uuid, p_status text, p_before timestamptz, p_before_bulk uuid, p_limit int,
+    OUT bulk_id uuid, OUT created_at timestamptz, OUT bulk text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.bulk_id, b.created_at,
+           rtrim(service.bulk_deletion(b), '}') || ',"dry_run":' || to_json(b.dry_run)
+               || ',"created_at":' || to_json(service.rfc3339(b.created_at)) || ',"created_by":' || to_json(k.name) || '}'
+    FROM service.bulk_deletions AS b
+    JOIN service.api_keys AS k ON k.app_id = b.app_id AND k.id = b.key_id
+    WHERE b.app_id = p_app_id
+      AND (p_status IS NULL OR b.status = p_status::service.bulk_status)
+      AND (p_before IS NULL OR (b.created_at, b.bulk_id) < (p_before, p_before_bulk))
+    ORDER BY b.created_at DESC, b.bulk_id DESC
+    LIMIT p_limit
+$$;
+COMMENT ON FUNCTION service.find_bulks IS 'Bulk deletions of an app, dry runs too, the newest first, with how far each has come.';
 
 CREATE OR REPLACE FUNCTION service.bulk_results(p_app_id uuid, p_bulk_id uuid, p_answers jsonb) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -44,9 +55,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     v_bulk service.bulk_deletions;
 BEGIN
-    INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, reason, key_id, created_at, try_after)
+    INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, reason, key_id, created_at, try_after, total)
     SELECT a.app_id, a.attempt_id, p_dry_run, coalesce(p_reason, a.entry ->> 'reason'), a.key_id, a.admitted_at,
-           a.admitted_at
+           a.admitted_at, cardinality(p_customer_ids)
     FROM service.attempts AS a
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
     RETURNING * INTO v_bulk;

@@ -5,20 +5,40 @@
 --
 -- Called by the BulkRunner of every instance. Locks, in this order: the bulk deletion, its items.
 
+CREATE OR REPLACE FUNCTION service.count_bulk_items(p_app_id uuid, p_bulk_id uuid, p_outcomes service.outcome[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.bulk_deletions AS b
+    SET deleted = b.deleted + c.deleted, refused = b.refused + c.refused, not_found = b.not_found + c.not_found,
+        failed = b.failed + c.failed
+    FROM (SELECT count(*) FILTER (WHERE o.outcome = 'SUCCEEDED') AS deleted,
+                 count(*) FILTER (WHERE o.outcome = 'REFUSED') AS refused,
+                 count(*) FILTER (WHERE o.outcome = 'NOT_FOUND') AS not_found,
+                 count(*) FILTER (WHERE o.outcome NOT IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND')) AS failed
+          FROM unnest(p_outcomes) AS o (outcome)) AS c
+    WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id AND cardinality(p_outcomes) > 0
+$$;
+COMMENT ON FUNCTION service.count_bulk_items IS
+    'Counts items that have come to an end, in the transaction in which they do: whoever asks how far a bulk deletion has come reads no item.';
+
 CREATE OR REPLACE FUNCTION service.conclude_bulk_items(p_app_id uuid, p_bulk_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.bulk_items AS i
-    SET outcome = CASE WHEN came.is_final THEN came.outcome END,
-        attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
-    FROM (SELECT o."position", c.outcome, c.is_running,
-                 -- Any other failure may have been the database's: to be done again.
-                 c.outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
-                     OR c.status_code = service.status_code('FAILED') AS is_final
-          FROM service.bulk_items AS o
-          CROSS JOIN LATERAL service.deletion_outcome(o.app_id, o.attempt_id) AS c
-          WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.outcome IS NULL
-            AND o.attempt_id IS NOT NULL) AS came
-    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running
+    WITH came AS (
+        SELECT o."position", c.outcome, c.is_running,
+               -- Any other failure may have been the database's: to be done again.
+               c.outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
+                   OR c.status_code = service.status_code('FAILED') AS is_final
+        FROM service.bulk_items AS o
+        CROSS JOIN LATERAL service.deletion_outcome(o.app_id, o.attempt_id) AS c
+        WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.outcome IS NULL AND o.attempt_id IS NOT NULL),
+    ended AS (
+        UPDATE service.bulk_items AS i
+        SET outcome = CASE WHEN came.is_final THEN came.outcome END,
+            attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
+        FROM came
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running
+        RETURNING i.outcome)
+    SELECT service.count_bulk_items(
+        p_app_id, p_bulk_id, (SELECT array_agg(e.outcome) FROM ended AS e WHERE e.outcome IS NOT NULL))
 $$;
 COMMENT ON FUNCTION service.conclude_bulk_items IS
     'Brings items to the ends that their attempts have come to; those whose attempt certainly had no effect are to be done again.';
@@ -33,6 +53,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY min(b.try_after)
 $$;
 COMMENT ON FUNCTION service.bulk_apps IS 'The apps that have bulk deletions to be worked on, the one that has waited longest first.';
+
+CREATE OR REPLACE FUNCTION service.bulk_lag(OUT bulks bigint, OUT seconds double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*), coalesce(greatest(extract(epoch FROM clock_timestamp() - min(b.try_after)), 0), 0)
+    FROM service.bulk_deletions AS b
+    WHERE NOT b.is_over
+$$;
+COMMENT ON FUNCTION service.bulk_lag IS
+    'How many bulk deletions aren''t over, and for how many seconds the one that has waited longest has waited for an instance.';
 
 CREATE OR REPLACE FUNCTION service.take_bulk_items(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_item
@@ -81,6 +110,9 @@ BEGIN
             SET attempt_id = v_due.attempt_id,
                 outcome = CASE WHEN v_due.fence IS NULL THEN 'FORBIDDEN' END::service.outcome
             WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND i."position" = v_item."position";
+            IF v_due.fence IS NULL THEN
+                PERFORM service.count_bulk_items(v_bulk.app_id, v_bulk.bulk_id, '{FORBIDDEN}');
+            END IF;
         END IF;
         v_taken := v_taken + 1;
         CONTINUE WHEN v_due.attempt_id IS NOT NULL AND v_due.fence IS NULL;
@@ -114,16 +146,22 @@ COMMENT ON FUNCTION service.take_bulk_items IS
 CREATE OR REPLACE FUNCTION service.end_bulk_items(
     p_app_id uuid, p_bulk_id uuid, p_positions int[], p_outcomes service.outcome[], p_pause interval) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_outcomes service.outcome[];
 BEGIN
     PERFORM
     FROM service.bulk_deletions AS b
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id
     FOR UPDATE;
-    UPDATE service.bulk_items AS i
-    SET outcome = c.outcome
-    FROM unnest(p_positions, p_outcomes) AS c ("position", outcome)
-    WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = c."position"
-      AND i.outcome IS NULL AND i.attempt_id IS NULL;
+    WITH ended AS (
+        UPDATE service.bulk_items AS i
+        SET outcome = c.outcome
+        FROM unnest(p_positions, p_outcomes) AS c ("position", outcome)
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = c."position"
+          AND i.outcome IS NULL AND i.attempt_id IS NULL
+        RETURNING i.outcome)
+    SELECT array_agg(e.outcome) INTO v_outcomes FROM ended AS e;
+    PERFORM service.count_bulk_items(p_app_id, p_bulk_id, v_outcomes);
     PERFORM service.conclude_bulk_items(p_app_id, p_bulk_id);
     UPDATE service.bulk_deletions AS b
     SET try_after = clock_timestamp() + p_pause

@@ -87,11 +87,17 @@ CREATE TABLE service.bulk_deletions (
     created_at timestamptz         NOT NULL,
     try_after  timestamptz         NOT NULL,
     is_over boolean             NOT NULL DEFAULT false,
+    total      int                 NOT NULL,
+    deleted    int                 NOT NULL DEFAULT 0,
+    refused    int                 NOT NULL DEFAULT 0,
+    not_found  int                 NOT NULL DEFAULT 0,
+    failed     int                 NOT NULL DEFAULT 0,
     CONSTRAINT bulk_deletions_pkey PRIMARY KEY (app_id, bulk_id),
+    CONSTRAINT bulk_deletions_end_no_more_items_than_they_have CHECK (deleted + refused + not_found + failed <= total),
     CONSTRAINT bulk_deletions_keep_no_reason_once_over CHECK (NOT is_over OR reason IS NULL)
 );
 CREATE INDEX bulk_deletions_to_do ON service.bulk_deletions (try_after) WHERE NOT is_over;
-CREATE INDEX bulk_deletions_by_age ON service.bulk_deletions (app_id, created_at);
+CREATE INDEX bulk_deletions_by_age ON service.bulk_deletions (app_id, created_at, bulk_id);
 COMMENT ON TABLE service.bulk_deletions IS 'Large bulk deletions, which run in the background. Forgotten after 30 days, when the app begins another.';
 COMMENT ON COLUMN service.bulk_deletions.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.bulk_deletions.bulk_id IS 'The bulk deletion; also the id of the attempt that asked for it.';
@@ -102,6 +108,11 @@ COMMENT ON COLUMN service.bulk_deletions.key_id IS 'The API key as which it runs
 COMMENT ON COLUMN service.bulk_deletions.created_at IS 'When it was asked for.';
 COMMENT ON COLUMN service.bulk_deletions.try_after IS 'Not before this time: the end of the lease of the instance that works on it, or of a pause.';
 COMMENT ON COLUMN service.bulk_deletions.is_over IS 'Whether no item is left that is or may be under way.';
+COMMENT ON COLUMN service.bulk_deletions.total IS 'Items.';
+COMMENT ON COLUMN service.bulk_deletions.deleted IS 'Items that were deleted; in a dry run, that would be.';
+COMMENT ON COLUMN service.bulk_deletions.refused IS 'Items that foreign keys refused to delete.';
+COMMENT ON COLUMN service.bulk_deletions.not_found IS 'Items that were no customers of the app.';
+COMMENT ON COLUMN service.bulk_deletions.failed IS 'Items whose deletion failed or was forbidden.';
 
 CREATE TABLE service.bulk_items (
     app_id      uuid NOT NULL,

@@ -1,7 +1,7 @@
 -- The life of a deletion by itself: holds, schedules, large bulks, retention. Each function: what it does, what it refuses,
 -- and that repeating it, or another app, changes nothing.
 BEGIN;
-SELECT plan(98);
+SELECT plan(105);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-00000000000a'::uuid $$;
 CREATE FUNCTION pg_temp.other_app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-00000000000b'::uuid $$;
@@ -173,7 +173,9 @@ CREATE TEMPORARY TABLE bulk AS SELECT pg_temp.bulk('{12,11,99}') AS id;
 SELECT is(pg_temp.state(id), 'RUNNING 3 0 0 0 0', 'a bulk deletion begins with nothing done') FROM bulk;
 SELECT is(service.bulk_state(pg_temp.other_app(), id), NULL, 'and is its app''s alone') FROM bulk;
 SELECT results_eq($$ SELECT service.bulk_apps() $$, ARRAY [pg_temp.app()], 'its app is called');
+SELECT results_eq($$ SELECT bulks, seconds >= 0 FROM service.bulk_lag() $$, $$ VALUES (1::bigint, true) $$, 'and the lag tells');
 CREATE TEMPORARY TABLE items AS SELECT * FROM pg_temp.take_items(2);
+SELECT is((SELECT seconds FROM service.bulk_lag()), 0::double precision, 'one that is worked on waits for nobody');
 SELECT results_eq($$ SELECT "position", customer_id, fence FROM items ORDER BY 1 $$,
     $$ VALUES (1, pg_temp.customer(12), 1), (2, pg_temp.customer(11), 1) $$, 'items are taken in the order asked, as many as one may');
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'by one instance at a time');
@@ -199,7 +201,18 @@ SELECT is(pg_temp.answer(service.cancel_bulk(pg_temp.app(), pg_temp.attempt('bul
 SELECT is(pg_temp.answer(service.cancel_bulk(pg_temp.app(), pg_temp.attempt('bulk.cancel'), id, 'none')), 'SUCCEEDED 200', 'one that is done') FROM bulk;
 SELECT is(pg_temp.state(id), 'DONE 3 1 1 1 0', 'stays done') FROM bulk;
 
+SELECT is((SELECT bulks FROM service.bulk_lag()), 0::bigint, 'and is no longer waited for') FROM bulk;
+
 CREATE TEMPORARY TABLE dry AS SELECT pg_temp.bulk('{14,15}', true) AS id;
+SELECT results_eq(
+    $$ SELECT f.bulk_id, f.bulk::jsonb ->> 'status', f.bulk::jsonb ->> 'dry_run', f.bulk::jsonb ->> 'created_by' IS NOT NULL
+       FROM service.find_bulks(pg_temp.app(), NULL, NULL, NULL, 10) AS f $$,
+    $$ SELECT id, 'RUNNING', 'true', true FROM dry UNION ALL SELECT id, 'DONE', 'false', true FROM bulk $$, 'runs are listed, the newest first');
+SELECT is_empty($$ SELECT FROM service.find_bulks(pg_temp.other_app(), NULL, NULL, NULL, 10) $$, 'not by another app');
+SELECT results_eq($$ SELECT bulk_id FROM service.find_bulks(pg_temp.app(), 'DONE', NULL, NULL, 10) $$, $$ SELECT id FROM bulk $$, 'by their status');
+SELECT results_eq(
+    $$ SELECT f.bulk_id FROM service.bulk_deletions AS b JOIN dry AS d ON d.id = b.bulk_id,
+       service.find_bulks(b.app_id, NULL, b.created_at, b.bulk_id, 10) AS f $$, $$ SELECT id FROM bulk $$, 'and on from where a page ended');
 SELECT results_eq($$ SELECT "position", attempt_id FROM pg_temp.take_items() ORDER BY 1 $$, $$ VALUES (1, NULL::uuid), (2, NULL) $$,
     'a dry run opens no attempt');
 SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{SUCCEEDED,REFUSED}', '0') FROM dry;

@@ -106,7 +106,7 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT f.oid::regprocedure FROM pg_proc AS f
     WHERE f.pronamespace = 'service'::regnamespace AND f.proname IN ('reapply', 'record_reapplication', 'lock_schedule', 'open_deletion',
-        'conclude_bulk_items', 'scheduled_deletion', 'deletion_outcome', 'bulk_deletion')
+        'conclude_bulk_items', 'count_bulk_items', 'scheduled_deletion', 'deletion_outcome', 'bulk_deletion')
       AND has_function_privilege('customerd_service', f.oid, 'EXECUTE') $$, 'what is for functions and the owner alone, the service may not');
 
 SELECT finish();

@@ -155,7 +155,8 @@ const ALL = [
               ? make("p", {}, session.may("customers:restore")
                 ? "The record goes. It can be restored for a while from the audit trail."
                 : "The record is deleted and can't be restored from here. The audit trail keeps what it was.")
-              : make("p", {}, "Archive or deactivate the customer instead, or redact its personal data."),
+              : make("p", {}, isHeld(check) ? "A customer under a hold must be kept. Release the hold first, if you may."
+                : "Archive or deactivate the customer instead, or redact its personal data."),
           ],
           isPossible: check.deletable,
         })),

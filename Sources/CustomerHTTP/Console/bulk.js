@@ -1,11 +1,12 @@
-// Bulk deletion: a list of ids, a dry run, then the deletion of those that can be deleted.
+// Bulk deletion: a list of ids, a dry run, then the deletion of those that can be deleted; and the runs that there were.
 
 import { pause } from "./api.js";
 import { MOST, idsIn, textOf, written } from "./csv.js";
 import { certain, decide } from "./decision.js";
 import { save } from "./download.js";
-import { badge, button, byID, card, count, fill, make, mono, table } from "./document.js";
+import { badge, button, byID, card, clock, count, fill, make, moment, mono, table, value } from "./document.js";
 import { reason, typed } from "./form.js";
+import { paged } from "./paged.js";
 import { link } from "./router.js";
 
 const PATH = "/api/v0/bulk-deletions";
@@ -18,13 +19,25 @@ const SHOWN = 50;
 
 const number = (many, one, more) => `${count(many)} ${many === 1 ? one : more}`;
 
-/** The page that takes the list of ids. */
+const HUES = { RUNNING: "denied", DONE: "done", CANCELLED: "nothing" };
+
+/** How many customers of a run have come to an end. */
+const doneOf = ({ deleted, refused, not_found: gone, failed }) => deleted + refused + gone + failed;
+
+/** What came of a run's customers, in words. */
+const inNumbers = ({ deleted, refused, not_found: gone, failed }, isDry) => [
+  [deleted, isDry ? "would be deleted" : "deleted"], [refused, "refused, since records refer to them"], [gone, "not found"],
+  [failed, "failed"],
+].map(([many, what]) => `${count(many)} ${what}`);
+
+/** The page that takes the list of ids, and lists the runs. */
 export const bulk = {
   path: "/bulk",
   title: "Bulk deletion",
-  needs: ["customers:delete"],
+  needs: ["customers:read"],
 
-  async show({ session, place }) {
+  async show({ session, place, signal }) {
+    const runs = make("div", { id: "bulk-runs" });
     const found = make("div", { id: "found-ids", "aria-live": "polite" });
     const list = make("textarea", {
       id: "list", rows: 8, spellcheck: "false", autocomplete: "off", class: "mono", "aria-describedby": "list-hint",
@@ -52,11 +65,15 @@ export const bulk = {
 
     fill(place,
       make("h1", { tabindex: -1 }, "Bulk deletion"),
-      make("section", { class: "card", "aria-label": "The list" }, drop, found));
+      session.may("customers:delete") ? make("section", { class: "card", "aria-label": "The list" }, drop, found) : null,
+      card("Runs", make("p", { class: "hint" }, "Kept for at least 30 days."), runs));
     if (session.memory.list) {
       list.value = session.memory.list;
       read();
     }
+    await paged({ session, signal }, runs, {
+      path: PATH, name: "Bulk deletions", columns: ["begun", "run", "status", "customers", "came to", "key"], order: "the newest first", row: runRow,
+    });
 
     async function take(chosen) {
       if (!chosen) return;
@@ -93,6 +110,22 @@ export const bulk = {
   },
 };
 
+/** A run as a row of the list. */
+function runRow(run) {
+  const { id, status, total, dry_run: isDry, created_at: at, created_by: by } = run;
+  const done = doneOf(run);
+  const numbers = inNumbers(run, isDry).filter((text) => !text.startsWith("0 "));
+  return [
+    moment(at),
+    make("a", { href: link(`/bulk/${id}`, { dry: isDry ? "1" : "" }), id: `run-${id}`, "aria-label": `${isDry ? "Dry run" : "Deletion"} of ${clock(at)}` },
+      isDry ? "dry run" : "deletion"),
+    badge(status, HUES[status] ?? "nothing"),
+    done === total ? count(total) : `${count(done)} of ${count(total)}`,
+    numbers.length === 0 ? null : numbers.join(" · "),
+    value(by),
+  ];
+}
+
 /** One run: how far it has come, and what came of it. */
 export const bulkRun = {
   path: "/bulk/:id",
@@ -101,22 +134,24 @@ export const bulkRun = {
   parent: "/bulk",
 
   async show({ session, place, id, query, signal }) {
-    const isDry = query.has("dry");
+    let isDry = query.has("dry");
+    const title = make("h1", { tabindex: -1 }, isDry ? "Dry run" : "Bulk deletion");
     const bar = make("progress", { max: 1, value: 0, "aria-label": "Customers done" });
     const numbers = make("p", { id: "bulk-numbers" });
     const stop = make("div", { class: "actions" });
     const results = make("div", { id: "bulk-results", class: "stack" });
     fill(place,
       make("p", { class: "back" }, make("a", { href: link("/bulk") }, "Bulk deletion")),
-      make("h1", { tabindex: -1 }, isDry ? "Dry run" : "Bulk deletion"),
+      title,
       make("section", { class: "card", "aria-label": "Progress" }, make("p", { class: "lead", id: "bulk-status" }), bar, numbers, stop),
       results);
 
     watch().catch(session.report);
 
     async function watch() {
+      let state;
       for (;;) {
-        const state = JSON.parse((await session.api.read(`${PATH}/${id}`, {}, signal)).text);
+        state = JSON.parse((await session.api.read(`${PATH}/${id}`, {}, signal)).text);
         show(state);
         if (state.status !== "RUNNING") break;
         if (stop.childElementCount === 0 && session.may("customers:delete")) stop.append(button("Stop", halt, { id: "bulk-stop" }));
@@ -125,18 +160,22 @@ export const bulkRun = {
       }
       fill(stop);
       const { text } = await session.api.read(`${PATH}/${id}/results`, {}, signal);
-      report(text.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line)));
+      const items = text.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+      // The address may not say so, but only what was deleted has entries.
+      isDry ||= items.some((item) => item.statusCode !== null) && items.every((item) => !item.entry);
+      title.textContent = isDry ? "Dry run" : "Bulk deletion";
+      show(state);
+      report(items);
       session.announce(byID("bulk-status").textContent);
     }
 
     function show(state) {
-      const { status, total, deleted, refused, not_found: gone, failed } = state;
-      const done = deleted + refused + gone + failed;
+      const { status, total } = state;
+      const done = doneOf(state);
       bar.value = total === 0 ? 1 : done / total;
       fill(byID("bulk-status"), make("span", {}, status === "RUNNING" ? `${count(done)} of ${count(total)} done …`
         : status === "CANCELLED" ? `Stopped after ${count(done)} of ${count(total)}.` : `Done: ${number(total, "customer", "customers")}.`));
-      numbers.replaceChildren([[deleted, isDry ? "would be deleted" : "deleted"], [refused, "refused, since records refer to them"],
-        [gone, "not found"], [failed, "failed"]].map(([many, what]) => `${count(many)} ${what}`).join(" · "));
+      numbers.replaceChildren(inNumbers(state, isDry).join(" · "));
     }
 
     function halt() {
@@ -154,7 +193,8 @@ export const bulkRun = {
       fill(results,
         isDry && deletable.length > 0 && session.may("customers:delete") ? card("Delete them",
           make("p", {}, number(deletable.length, "customer", "customers"), " would be deleted",
-            others.length > 0 ? `, the other ${count(others.length)} wouldn't and are left out` : null, "."),
+            others.length === 1 ? ", the other one wouldn't and is left out"
+              : others.length > 0 ? `, the other ${count(others.length)} wouldn't and are left out` : null, "."),
           make("div", { class: "actions" }, button(`Delete ${number(deletable.length, "customer", "customers")}`, () => really(deletable), { class: "danger", id: "bulk-delete" }))) : null,
         card("Results",
           make("div", { class: "actions" }, button("Download as CSV", () => save(

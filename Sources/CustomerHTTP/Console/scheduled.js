@@ -2,8 +2,9 @@
 
 import { callOff } from "./actions.js";
 import { decide } from "./decision.js";
-import { badge, button, card, fill, make, moment, plain, table } from "./document.js";
-import { listed, nameOf, named } from "./records.js";
+import { badge, button, card, fill, make, moment, plain } from "./document.js";
+import { paged } from "./paged.js";
+import { nameOf, named } from "./records.js";
 import { link } from "./router.js";
 
 const HUES = { SCHEDULED: "denied", DELETED: "done", REFUSED: "refused", NOT_FOUND: "nothing", FORBIDDEN: "failed", CANCELLED: "nothing" };
@@ -23,22 +24,15 @@ export const scheduled = {
     }, CHOICES.map(([key, label]) => make("option", { value: key, selected: key === wanted || key === "" && wanted === "ALL" }, label)));
     const list = make("div", { id: "schedules" });
 
-    await add([], null);
+    await paged({ session, signal }, list, {
+      path: "/api/v0/scheduled-deletions", query: { status: wanted === "ALL" ? "" : wanted }, name: "Scheduled deletions",
+      columns: ["time", "customer", "status", "to do"], order: "by their time", row,
+    });
     fill(place,
       make("h1", { tabindex: -1 }, "Scheduled deletions"),
       card("Deletions",
         make("p", { class: "inline" }, make("label", { for: "schedule-status" }, "Which"), choice),
         list));
-
-    async function add(before, cursor) {
-      const { text } = await session.api.read("/api/v0/scheduled-deletions", { status: wanted === "ALL" ? "" : wanted, cursor, limit: 50 }, signal);
-      const page = listed(text);
-      const all = before.concat(page.records);
-      fill(list,
-        make("p", { class: "dim", role: "status" }, all.length === 0 ? "None." : `${all.length}${page.next ? " and more" : ""}, by their time.`),
-        all.length > 0 ? table("Scheduled deletions", ["time", "customer", "status", "to do"], all.map(row)) : null,
-        page.next ? button("More", () => add(all, page.next).catch(session.report), { id: "more-schedules" }) : null);
-    }
 
     function row({ customer_id: id, customer, delete_at: at, status }) {
       const mayCallOff = status === "SCHEDULED" && session.may("customers:delete");

@@ -12,6 +12,8 @@ const SENTENCES = {
   "Customer can no longer be restored":
     "It is too late: the deletion is too long ago, or the personal data was erased. Nothing was done.",
   "An app can have at most 20 webhooks": "There are 20 webhooks, which is all there can be. Delete one that isn't needed.",
+  "webhooks are off: the service has no CUSTOMERD_SECRETS_KEY":
+    "Webhooks are off, and nothing was done. Ask the operator to set CUSTOMERD_SECRETS_KEY.",
   "Customer cannot be deleted.":
     "Records refer to the customer, so it can't be deleted. Nothing was done. Load the page again to see which.",
   "Insufficient permissions": "Your key may not do this, or not from here. Ask the person who issued it.",

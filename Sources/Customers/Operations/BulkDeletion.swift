@@ -1,7 +1,7 @@
 import LibPQ
 
-/// `POST /bulk-deletions`, `GET` and `DELETE /bulk-deletions/{id}`, `GET …/results`: deletes thousands of customers in the
-/// background.
+/// `POST` and `GET /bulk-deletions`, `GET` and `DELETE /bulk-deletions/{id}`, `GET …/results`: deletes thousands of
+/// customers in the background.
 ///
 /// ``BulkRunner`` carries it out. The SQL stands in sql/functions/bulk_deletions.sql.
 struct BulkDeletion: Sendable {
@@ -40,6 +40,18 @@ struct BulkDeletion: Sendable {
 }
 
 extension ReadOperation {
+    /// A page of the app's bulk deletions, the newest first, with the cursor of the next.
+    static let listBulks = listByTime("/bulk-deletions", .readCustomers) { parameters, page throws(Invalidity) in
+        let status = try parameters.choice("status", of: BulkStatus.self)
+        return { appID in
+            Statement(
+                """
+                SELECT bulk_id AS id, service.rfc3339(created_at) AS time, bulk AS item
+                FROM service.find_bulks($1, $2, $3, $4, $5)
+                """, [.uuid(appID), .text(status?.rawValue)] + page.parameters)
+        }
+    }
+
     /// How far a bulk deletion has come.
     static let getBulk = one(
         "/bulk-deletions/{id}", .readCustomers,
@@ -71,4 +83,11 @@ extension ReadOperation {
             return answer
         }
     }
+}
+
+/// How a bulk deletion stands, as `service.bulk_status` names it.
+public enum BulkStatus: String, Sendable, Hashable, CaseIterable {
+    case running = "RUNNING"
+    case done = "DONE"
+    case cancelled = "CANCELLED"
 }

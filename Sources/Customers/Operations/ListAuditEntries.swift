@@ -7,15 +7,10 @@ extension ReadOperation {
         return Query { appID in
             search.page(of: appID)
         } _: { found throws(DatabaseError) in
-            let rows = found.rows.prefix(search.limit)
-            var next: AuditCursor?
-            if found.rows.count > search.limit, let last = rows.last {
-                next = AuditCursor(before: Int64(try last.get("seq") as Int))
+            try .page(found, limit: search.limit) { row throws(DatabaseError) in
+                let seq: Int = try row.get("seq")
+                return AuditCursor(before: Int64(seq)).text
             }
-            let body: JSON = [
-                "data": .array(rows.map { .raw($0["entry"]) }), "next_cursor": .string(next?.text),
-            ]
-            return Answer(status: 200, body: body.text)
         }
     }
 
@@ -68,7 +63,7 @@ struct AuditSearch: Sendable {
         Statement(
             """
             SELECT page.seq,
-                   CASE WHEN $9 THEN service.audit_proof(page.e) ELSE service.audit_entry(page.e) END AS entry
+                   CASE WHEN $9 THEN service.audit_proof(page.e) ELSE service.audit_entry(page.e) END AS item
             FROM (SELECT e.seq, e
                   FROM audit.entries AS e
                   WHERE e.app_id = $1

@@ -17,7 +17,7 @@ public struct Operations: Sendable {
         reads =
             [
                 .listCustomers, .getCustomer, .checkDeletion, .exportCustomer, .getHold, .getSchedule, .listSchedules,
-                .getBulk, .getBulkResults,
+                .listBulks, .getBulk, .getBulkResults,
             ]
             + Dependents.allCases.map(ReadOperation.list)
             + [

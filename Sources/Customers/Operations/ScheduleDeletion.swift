@@ -56,24 +56,17 @@ extension ReadOperation {
     }
 
     /// A page of the app's scheduled deletions, the earliest first, with the cursor of the next.
-    static let listSchedules = ReadOperation("/scheduled-deletions", [.readCustomers]) { request throws(Invalidity) in
-        let search = try ScheduleSearch(request.parameters)
-        return Query { appID in
-            search.page(of: appID)
-        } _: { found throws(DatabaseError) in
-            let hasMore = found.rows.count > search.limit
-            let rows = found.rows.prefix(search.limit)
-            var next: String?
-            if hasMore, let last = rows.last {
-                next = TimeCursor(time: try last.get("delete_at"), id: try last.get("customer_id")).text
-            }
-            var items: [JSON] = []
-            for row in rows {
-                let (id, schedule): (UUID, String) = (try row.get("customer_id"), try row.get("schedule"))
-                items.append(.raw("{\"customer_id\":\"\(id.text)\",\(schedule.dropFirst())"))
-            }
-            let body: JSON = ["data": .array(items), "next_cursor": .string(next)]
-            return Answer(status: 200, body: body.text)
+    static let listSchedules = listByTime("/scheduled-deletions", .readCustomers) {
+        parameters, page throws(Invalidity) in
+        let status = try parameters.choice("status", of: ScheduleStatus.self)
+        let before = try parameters.dateTime("before")
+        return { appID in
+            Statement(
+                """
+                SELECT customer_id AS id, service.rfc3339(delete_at) AS time,
+                       '{"customer_id":' || to_json(customer_id) || ',' || substr(schedule, 2) AS item
+                FROM service.find_schedules($1, NULL, $2, $3, $4, $5, $6)
+                """, [.uuid(appID), .text(status?.rawValue), .text(before?.text)] + page.parameters)
         }
     }
 }
@@ -100,35 +93,5 @@ private struct ScheduleRequest {
         guard let at = try object.dateTime("at") else { throw .body("at is required") }
         self.at = at
         reason = try object.optionalText("reason", upTo: 500)
-    }
-}
-
-/// Which scheduled deletions are asked for.
-private struct ScheduleSearch: Sendable {
-    let status: ScheduleStatus?
-    /// Those with an earlier time.
-    let before: DateTime?
-    let cursor: TimeCursor?
-    let limit: Int
-
-    init(_ parameters: QueryParameters) throws(Invalidity) {
-        status = try parameters.choice("status", of: ScheduleStatus.self)
-        before = try parameters.dateTime("before")
-        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { TimeCursor($0) }
-        limit = try parameters.int("limit", in: AuditSearch.limits, default: 50)
-    }
-
-    /// One more than asked for, to know whether there is a next page.
-    func page(of appID: UUID) -> Statement {
-        Statement(
-            """
-            SELECT customer_id, service.rfc3339(delete_at) AS delete_at, schedule
-            FROM service.find_schedules($1, NULL, $2, $3, $4, $5, $6)
-            """,
-            [
-                .uuid(appID), .text(status?.rawValue), .text(before?.text), .text(cursor?.time),
-                .uuid(cursor?.id), .int(limit + 1),
-            ]
-        )
     }
 }

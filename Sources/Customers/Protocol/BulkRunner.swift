@@ -19,6 +19,8 @@ public struct BulkRunner: Service {
     private let limits: Limits
     private let rate: Int
     private let logger: Logger
+    private let running = Gauge(label: "customerd_bulk_deletions_running")
+    private let lag = Gauge(label: "customerd_bulk_deletions_lag_seconds")
 
     /// - Parameter rate: items a second.
     public init(
@@ -72,6 +74,9 @@ public struct BulkRunner: Service {
     /// - Returns: how many.
     private func runSome() async throws(DatabaseError) -> Int {
         let waiting: [UUID] = try await perform(Statement("SELECT service.bulk_apps()")).values()
+        let behind = try await perform(Statement("SELECT bulks, seconds FROM service.bulk_lag()")).row()
+        running.record(try behind.get("bulks") as Int)
+        lag.record(try behind.get("seconds") as Double)
         guard let appID = waiting.first else { return 0 }
         let taking = Statement(
             "SELECT * FROM service.take_bulk_items($1, $2, $3, $4)",

@@ -1,5 +1,6 @@
 public import LibPQ
 public import Logging
+import Metrics
 public import ServiceLifecycle
 
 /// Erases the context of old entries of the trail: who asked from where, with which headers. Every instance does, at start
@@ -15,6 +16,7 @@ public struct Retention: Service {
     private let pool: ConnectionPool
     private let days: Int
     private let logger: Logger
+    private let failing = Gauge(label: "customerd_retention_failing_apps")
 
     /// - Parameter days: after which the context of an entry is erased; 0 to keep it.
     public init(pool: ConnectionPool, days: Int, logger: Logger) {
@@ -24,11 +26,16 @@ public struct Retention: Service {
     }
 
     public func run() async throws {
+        failing.record(0)
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             var pause = Self.interval
             if days > 0 {
                 do throws(DatabaseError) {
-                    for appID in try await apps() { try await retain(appID) }
+                    var failed = 0
+                    for appID in try await apps() {
+                        if try await !retain(appID) { failed += 1 }
+                    }
+                    failing.record(failed)
                 } catch {
                     pause = Self.pause
                     if error.isUnavailability || error.isRetryable {
@@ -50,7 +57,9 @@ public struct Retention: Service {
     }
 
     /// One chain. What is wrong with it alone doesn't keep the others from their turn.
-    private func retain(_ appID: UUID) async throws(DatabaseError) {
+    ///
+    /// - Returns: false if something is.
+    private func retain(_ appID: UUID) async throws(DatabaseError) -> Bool {
         let statement = Statement(
             "SELECT service.retain($1, $2, $3) AS has_more", [.uuid(appID), .int(days), .int(Self.batch)])
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
@@ -61,16 +70,17 @@ public struct Retention: Service {
                     connection throws(DatabaseError) in
                     try await connection.perform(statement, deadline: deadline).row().get("has_more")
                 }
-                guard hasMore else { return }
+                guard hasMore else { return true }
             } catch {
                 guard case .server = error, !error.isUnavailability, !error.isRetryable else { throw error }
                 logger.error(
                     "the context of old entries can't be erased now",
                     metadata: ["app": "\(appID.text)", "error": "\(error)"])
-                return
+                return false
             }
             // As much rest as work, so that half of a session's time is others'.
             try? await Task.sleep(for: max(.now - start, .milliseconds(10)))
         }
+        return true
     }
 }

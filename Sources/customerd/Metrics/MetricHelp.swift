@@ -9,6 +9,9 @@ enum MetricHelp {
             "Seconds for which the oldest finished attempt has lacked its audit entry, in the whole database.",
         "customerd_audit_unrecorded": "Finished attempts that lack their audit entry, in the whole database.",
         "customerd_audit_waiting": "Audit entries that wait for the writer of this instance.",
+        "customerd_bulk_deletions_lag_seconds":
+            "Seconds for which the bulk deletion that has waited longest has waited for an instance, in the whole database.",
+        "customerd_bulk_deletions_running": "Large bulk deletions that aren't over, in the whole database.",
         "customerd_bulk_items_total": "Items of large bulk deletions that this instance has run, by outcome.",
         "customerd_event_listeners": "Clients that wait for events: long polls and streams.",
         "customerd_http_connections": "Open client connections.",
@@ -21,6 +24,8 @@ enum MetricHelp {
             "Apps that recovery can't append to: the head of the chain is missing, or the chain is damaged.",
         "customerd_recovered_total":
             "What recovery finished: receipts completed, attempts interrupted, floods folded.",
+        "customerd_retention_failing_apps":
+            "Apps in whose chains this instance couldn't erase old contexts when it last tried.",
         "customerd_scheduled_deletions_due":
             "Scheduled deletions whose time has come and that aren't done, in the whole database.",
         "customerd_scheduled_deletions_lag_seconds":

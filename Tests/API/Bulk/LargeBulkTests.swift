@@ -150,6 +150,44 @@ struct LargeBulkTests {
         #expect(try await tenant.startBulk(customers + [newID()], key: key).status == 422)
     }
 
+    @Test("is listed, the newest first, page by page, filtered by status, with who began it, own app only")
+    func list() async throws {
+        let (tenant, other) = (try await stage.tenant(name: "cleaner"), try await stage.tenant())
+        let customer = try await tenant.insert()
+        var paths: [String] = []
+        for number in 1...5 {
+            let path = try #require(
+                try await tenant.startBulk([customer.id, newID()], dryRun: number < 5)["location"])
+            _ = try await tenant.finishBulk(path)
+            paths.append(path)
+        }
+        _ = try await other.startBulk([newID()])
+        func page(_ query: String) async throws -> (paths: [String], cursor: String?) {
+            let answer = try await tenant.get("/api/v0/bulk-deletions?\(query)")
+            #expect(answer.status == 200, "\(answer)")
+            let items = try answer.object["data"] as? [[String: Any]] ?? []
+            return (
+                items.map { "/api/v0/bulk-deletions/\($0["id"] as? String ?? "")" },
+                try answer.object["next_cursor"] as? String
+            )
+        }
+
+        let first = try await page("limit=2")
+        let second = try await page("limit=2&cursor=\(try #require(first.cursor))")
+        let third = try await page("limit=2&cursor=\(try #require(second.cursor))&status=DONE")
+
+        #expect(first.paths + second.paths + third.paths == paths.reversed() && third.cursor == nil)
+        #expect(try await page("status=RUNNING").paths == [])
+        let newest = try await tenant.get("/api/v0/bulk-deletions?limit=1").body
+        let state = try await tenant.get(paths[4]).body.dropLast()
+        #expect(newest.hasPrefix(#"{"data":[\#(state),"dry_run":false,"created_at":"20"#), "\(newest)")
+        #expect(newest.contains(#"Z","created_by":"cleaner"}],"next_cursor":"#), "\(newest)")
+        for (query, name) in [("status=GONE", "status"), ("cursor=x", "cursor"), ("limit=0", "limit")] {
+            let answer = try await tenant.get("/api/v0/bulk-deletions?\(query)")
+            #expect(answer.status == 400 && answer.body.contains(name))
+        }
+    }
+
     @Test("is its app's alone")
     func foreign() async throws {
         let (tenant, other) = (try await stage.tenant(), try await stage.tenant())

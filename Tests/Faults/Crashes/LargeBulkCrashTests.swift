@@ -7,52 +7,35 @@ import Testing
 struct LargeBulkCrashTests {
     private static let settings = ["CUSTOMERD_BULK_PER_SECOND": "200", "CUSTOMERD_RATE_LIMIT": "1000000"]
 
-    /// Lets the leases of a dead instance pass.
-    private func endLeases(_ tenant: Tenant) async throws {
-        try await tenant.database.rows(
-            "UPDATE service.attempts SET lease_expires_at = clock_timestamp() WHERE app_id = $1 AND entry_seq IS NULL",
-            [.text(tenant.app)])
-        try await tenant.database.rows(
-            "UPDATE service.bulk_deletions SET try_after = clock_timestamp() WHERE app_id = $1", [.text(tenant.app)])
-    }
-
-    private func expectOnce(_ tenant: Tenant, _ customers: [String], _ state: String) async throws {
+    /// It is done, and all were deleted.
+    private func expectAllDeleted(_ state: String, _ customers: [String], _ moment: String = "") {
         #expect(
             state.hasSuffix(
                 #""status":"DONE","total":\#(customers.count),"deleted":\#(customers.count),"#
-                    + #""refused":0,"not_found":0,"failed":0}"#), "\(state)")
-        #expect(try await tenant.customerCount() == "0")
-        let deletions = try await tenant.entries().filter { $0["action"] == "customer.delete" }
-        for customer in customers {
-            let outcomes = deletions.filter { $0["customer_id"] == customer }.map { $0["outcome"] }
-            #expect(outcomes.count { $0 == "SUCCEEDED" } == 1)
-            #expect(outcomes.allSatisfy { $0 == "SUCCEEDED" || $0 == "INTERRUPTED" }, "\(outcomes)")
-        }
+                    + #""refused":0,"not_found":0,"failed":0}"#), "\(moment): \(state)")
     }
 
-    @Test(
-        "goes on when its instance is killed, and repeats nothing",
-        arguments: [
-            "sent take_bulk_items", "answered take_bulk_items", "before enter", "sent enter", "answered enter",
-            "worked",
-            "sent append", "answered append", "before end_bulk_items", "sent end_bulk_items", "answered end_bulk_items",
-        ])
-    func killed(moment: String) async throws {
-        let stage = try await Stage.open(Self.settings, failpoints: try Failpoints())
-        let tenant = try await stage.tenant()
-        let customers = try await tenant.insert(count: 60)
-        let path = try #require(try await tenant.startBulk(customers)["location"])
-        // Not in the first batch.
-        try await eventually("some were deleted") { try await tenant.customerCount() != "60" }
-        try stage.failpoints.arm(moment)
-        try await stage.failpoints.reach(moment)
-        await stage.service.kill()
-        stage.failpoints.disarm()
-        try await endLeases(tenant)
+    @Test("goes on, and repeats nothing, when its instance", arguments: BackgroundTrouble.allCases)
+    func everyStep(trouble: BackgroundTrouble) async throws {
+        // Slow enough that its end doesn't come before the moment is armed.
+        let settings = Self.settings.merging(["CUSTOMERD_BULK_PER_SECOND": "40"]) { $1 }
+        let stage = try await Stage.open(settings, failpoints: try Failpoints())
+        let moments = BackgroundTrouble.moments(from: "take_bulk_items", to: "end_bulk_items")
 
-        try await stage.restart()
+        await trouble.atEach(of: moments, on: stage) { moment, tenant in
+            let customers = try await tenant.insert(count: 40)
+            let path = try #require(try await tenant.startBulk(customers)["location"])
+            // The request is over, so it is an item that stops there, and not in the first batch.
+            try await eventually("some were deleted") { try await tenant.customerCount() != "40" }
+            try stage.failpoints.arm(moment)
+            try await stage.failpoints.reach(moment)
 
-        try await expectOnce(tenant, customers, try await tenant.finishBulk(path))
+            try await trouble.strike(stage, at: moment, tenant, workingOn: "service.bulk_deletions") { tenant in
+                expectAllDeleted(try await tenant.finishBulk(path), customers, moment)
+            }
+
+            try await tenant.expectDeletedOnce(customers, moment)
+        }
     }
 
     @Test("is shared by three instances, one of which is killed again and again")
@@ -76,25 +59,8 @@ struct LargeBulkCrashTests {
 
         var states: [String] = []
         for bulk in bulks { states.append(try await tenant.finishBulk(bulk.path, within: .seconds(90))) }
-        for (bulk, state) in zip(bulks, states) { try await expectOnce(tenant, bulk.customers, state) }
-    }
-
-    @Test("goes on when the clock has stepped back by an hour")
-    func clock() async throws {
-        let stage = try await Stage.open(Self.settings, failpoints: try Failpoints())
-        let tenant = try await stage.tenant()
-        let customers = try await tenant.insert(count: 30)
-        let path = try #require(try await tenant.startBulk(customers)["location"])
-        // The request is over, so it is an item that stops there.
-        try stage.failpoints.arm("before enter")
-        try await stage.failpoints.reach("before enter")
-        await stage.service.kill()
-        stage.failpoints.disarm()
-        try await tenant.setClockBack("service.bulk_deletions")
-
-        try await stage.restart()
-
-        try await expectOnce(tenant, customers, try await tenant.finishBulk(path))
+        for (bulk, state) in zip(bulks, states) { expectAllDeleted(state, bulk.customers) }
+        try await tenant.expectDeletedOnce(bulks.flatMap(\.customers))
     }
 
     @Test("that is stopped begins no further item, and what was under way is told truly")

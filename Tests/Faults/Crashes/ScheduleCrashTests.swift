@@ -25,16 +25,6 @@ struct ScheduleCrashTests {
             """, [.text(tenant.app)])
     }
 
-    /// Lets the leases of a dead instance pass.
-    private func endLeases(_ tenant: Tenant) async throws {
-        try await tenant.database.rows(
-            "UPDATE service.attempts SET lease_expires_at = clock_timestamp() WHERE app_id = $1 AND entry_seq IS NULL",
-            [.text(tenant.app)])
-        try await tenant.database.rows(
-            "UPDATE service.scheduled_deletions SET try_after = clock_timestamp() WHERE app_id = $1",
-            [.text(tenant.app)])
-    }
-
     private func statuses(_ tenant: Tenant) async throws -> Set<String> {
         Set(
             try await tenant.database.rows(
@@ -42,46 +32,26 @@ struct ScheduleCrashTests {
             ).compactMap { $0["status"] })
     }
 
-    /// Each customer is gone, and was deleted by one entry.
-    private func expectOnce(_ tenant: Tenant, _ customers: [String]) async throws {
-        #expect(try await tenant.customerCount() == "0")
-        try await eventually("every deletion had its entry") {
-            let entries = try await tenant.entries().filter { $0["action"] == "customer.delete" }
-            return entries.count { $0["outcome"] == "SUCCEEDED" } == customers.count
-        }
-        let deletions = try await tenant.entries().filter { $0["action"] == "customer.delete" }
-        for customer in customers {
-            let outcomes = deletions.filter { $0["customer_id"] == customer }.map { $0["outcome"] }
-            #expect(outcomes.count { $0 == "SUCCEEDED" } == 1)
-            #expect(outcomes.allSatisfy { $0 == "SUCCEEDED" || $0 == "INTERRUPTED" }, "\(outcomes)")
-        }
-    }
-
-    @Test(
-        "happens once when its instance is killed",
-        arguments: [
-            "before take_due_deletions", "sent take_due_deletions", "answered take_due_deletions", "before enter",
-            "sent enter", "answered enter", "worked", "before append", "sent append", "answered append",
-            "before end_scheduled_deletion", "sent end_scheduled_deletion", "answered end_scheduled_deletion",
-        ])
-    func killed(moment: String) async throws {
+    @Test("happens once when its instance", arguments: BackgroundTrouble.allCases)
+    func everyStep(trouble: BackgroundTrouble) async throws {
         let stage = try await open(try Failpoints())
-        let tenant = try await stage.tenant()
-        let customer = try await tenant.insert()
-        #expect(try await schedule(tenant, customer.id) == 202)
-        try stage.failpoints.arm(moment)
-        try await makeDue(tenant)
-        try await stage.failpoints.reach(moment)
-        await stage.service.kill()
-        stage.failpoints.disarm()
-        try await endLeases(tenant)
+        let moments = BackgroundTrouble.moments(from: "take_due_deletions", to: "end_scheduled_deletion")
 
-        try await stage.restart()
+        await trouble.atEach(of: moments, on: stage) { moment, tenant in
+            let customer = try await tenant.insert()
+            #expect(try await schedule(tenant, customer.id) == 202)
+            try stage.failpoints.arm(moment)
+            try await makeDue(tenant)
+            try await stage.failpoints.reach(moment)
 
-        try await eventually("the deletion was done", within: .seconds(40)) {
-            try await statuses(tenant) == ["DELETED"]
+            try await trouble.strike(stage, at: moment, tenant, workingOn: "service.scheduled_deletions") { tenant in
+                try await eventually("the deletion was done", within: .seconds(40)) {
+                    try await statuses(tenant) == ["DELETED"]
+                }
+            }
+
+            try await tenant.expectDeletedOnce([customer.id], moment)
         }
-        try await expectOnce(tenant, [customer.id])
     }
 
     @Test("is refused once when its instance is killed between the refusal and its entry")
@@ -96,7 +66,7 @@ struct ScheduleCrashTests {
         try await stage.failpoints.reach("worked")
         await stage.service.kill()
         stage.failpoints.disarm()
-        try await endLeases(tenant)
+        try await tenant.setClock("service.scheduled_deletions", by: "1 hour")
 
         try await stage.restart()
 
@@ -120,32 +90,12 @@ struct ScheduleCrashTests {
         try await makeDue(tenant)
 
         try await eventually("all were deleted", within: .seconds(60)) { try await statuses(tenant) == ["DELETED"] }
-        try await expectOnce(tenant, customers)
-    }
-
-    @Test("happens once when the clock steps back by an hour while its instance dies, and not again afterwards")
-    func clock() async throws {
-        let stage = try await open(try Failpoints())
-        let tenant = try await stage.tenant()
-        let customer = try await tenant.insert()
-        #expect(try await schedule(tenant, customer.id) == 202)
-        try stage.failpoints.arm("before enter")
+        // Not again, when their time has come once more.
         try await makeDue(tenant)
-        try await stage.failpoints.reach("before enter")
-        await stage.service.kill()
-        stage.failpoints.disarm()
-        try await tenant.setClockBack("service.scheduled_deletions")
-
-        try await stage.restart()
-
-        try await eventually("the deletion was done", within: .seconds(40)) {
-            try await statuses(tenant) == ["DELETED"]
-        }
-        try await makeDue(tenant)
-        let (other, later) = (try await tenant.insert(), "DELETED")
-        #expect(try await schedule(tenant, other.id, in: "1 s") == 202)
-        try await eventually("another one was done") { try await statuses(tenant) == [later] }
-        try await expectOnce(tenant, [customer.id, other.id])
+        let later = try await tenant.insert().id
+        #expect(try await schedule(tenant, later, in: "1 s") == 202)
+        try await eventually("another one was done") { try await statuses(tenant) == ["DELETED"] }
+        try await tenant.expectDeletedOnce(customers + [later])
     }
 
     @Test("doesn't happen when it is moved or called off while it is about to", arguments: ["PUT", "DELETE"])

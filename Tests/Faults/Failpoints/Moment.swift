@@ -35,10 +35,11 @@ enum Moment: Hashable, Sendable {
     }()
 
     /// What every instance looks for in the background: ScheduleCrashTests and LargeBulkCrashTests strike there.
-    static let background: [Moment] = ["due_apps", "schedule_lag", "bulk_apps"]
+    static let background: [Moment] = ["due_apps", "schedule_lag", "bulk_apps", "bulk_lag"]
         .flatMap { trips($0).map { .recovery($0) } }
 
-    private static func trips(_ function: String) -> [String] {
+    /// The moments of a trip.
+    static func trips(_ function: String) -> [String] {
         ["before", "sent", "answered"].map { "\($0) \(function)" }
     }
 

@@ -23,7 +23,9 @@ struct DoctorTests {
         try await database.run(sql)
         let connection = try await database.connect()
         let roles = try #require(DatabaseRoles(prefix: "customerd"))
-        let findings = try await Doctor(connection: connection, roles: roles, deadline: .now + .seconds(60))()
+        let doctor = Doctor(
+            connection: connection, roles: roles, contextRetentionDays: 30, deadline: .now + .seconds(60))
+        let findings = try await doctor()
         await connection.close()
         try await database.drop()
         return findings
@@ -44,8 +46,8 @@ struct DoctorTests {
         #expect(report.checks.filter { $0.status != "ok" }.map(\.message) == [])
         let expected = [
             "database", "encoding", "schema", "roles", "grants", "privileges", "creators", "trail", "chains",
-            "webhooks", "references", "triggers", "settings", "schedule", "durability", "replication", "clock",
-            "service",
+            "webhooks", "references", "triggers", "settings", "schedule", "bulk", "retention", "durability",
+            "replication", "clock", "service",
         ]
         #expect(report.checks.map(\.check) == expected)
         try cluster.stop(mode: "immediate")
@@ -229,6 +231,24 @@ struct DoctorTests {
             SELECT gen_random_uuid(), gen_random_uuid(), t.at, gen_random_uuid(), gen_random_uuid(), t.at
             FROM (SELECT clock_timestamp() - interval '2 minutes' AS at) AS t
             """, "schedule", .warning, "late: 1"),
+        Trouble(
+            """
+            INSERT INTO service.bulk_deletions (app_id, bulk_id, dry_run, key_id, created_at, try_after, total)
+            SELECT gen_random_uuid(), gen_random_uuid(), true, gen_random_uuid(), t.at, t.at, 1
+            FROM (SELECT clock_timestamp() - interval '11 minutes' AS at) AS t
+            """, "bulk", .warning, "stood still for ten minutes: 1"),
+        Trouble(
+            oneEntry.replacing("now()", with: "now() - interval '31 days'"), "retention", .warning,
+            "context of entry 1", "older than 30 days"),
+        Trouble(
+            oneEntry
+                + oneEntry.replacing("customer.delete", with: "trail.retention")
+                .replacing("NOT_FOUND", with: "SUCCEEDED").replacing("now()", with: "now() - interval '3 hours'")
+                + "INSERT INTO service.retentions (app_id, declared_to) SELECT app_id, 1 FROM audit.heads", "retention",
+            .warning, "context of entry 1", "declares"),
+        Trouble(
+            "ALTER TABLE public.legal_holds DROP CONSTRAINT legal_holds_keep_a_customer", "references", .failure,
+            "legal_holds has no foreign key", "ADD CONSTRAINT"),
         Trouble(
             """
             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$

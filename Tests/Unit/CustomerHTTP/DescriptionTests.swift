@@ -74,6 +74,7 @@ struct DescriptionTests {
                 == BulkDeletion.mostItems)
         #expect(try value("schemas", "ScheduleStatus", "enum") as? [String] == ScheduleStatus.allCases.map(\.rawValue))
         #expect(try value("schemas", "EventType", "enum") as? [String] == Event.types)
+        #expect(try value("schemas", "BulkStatus", "enum") as? [String] == BulkStatus.allCases.map(\.rawValue))
         #expect(try range("Skip") == Page.skips)
         #expect(try range("Take") == Page.takes)
         #expect(try range("Limit") == AuditSearch.limits)
