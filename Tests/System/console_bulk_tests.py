@@ -129,7 +129,7 @@ class BulkTests(ConsoleCase):
     def test_the_runs_are_listed_page_by_page(self):
         app = App()
         key = sql(f"SELECT id FROM service.api_keys WHERE client_key = '{app.office.client_key}'")
-        sql("INSERT INTO service.bulk_deletions (app_id, bulk_id, status, dry_run, key_id, created_at, try_after, is_settled, total) "
+        sql("INSERT INTO service.bulk_deletions (app_id, bulk_id, status, dry_run, key_id, created_at, try_after, is_over, total) "
             f"SELECT '{app.id}', gen_random_uuid(), 'DONE', true, '{key}', now() - n * interval '1 s', now(), true, 0 FROM generate_series(1, 60) AS n")
         page = self.sign_in(app.office, "/bulk")
 

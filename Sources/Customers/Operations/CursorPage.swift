@@ -42,7 +42,7 @@ struct TimePage: Sendable {
     fileprivate let limit: Int
 
     fileprivate init(_ parameters: QueryParameters) throws(Invalidity) {
-        cursor = try parameters.value("cursor", orElse: .parameterIsNoCursor(name: "cursor")) { TimeCursor($0) }
+        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { TimeCursor($0) }
         limit = try parameters.int("limit", in: AuditSearch.limits, default: 50)
     }
 
