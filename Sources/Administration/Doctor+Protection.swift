@@ -230,7 +230,8 @@ public struct Protection: Sendable {
         ]
         let given = try await RoleSetting.all(connection, deadline: deadline)
         // As the service's sessions have it: of the role in this database, else of the role, of the database, of the server.
-        let own = given.filter { $0.role == nil || $0.role == role }
+        let sessionUser: String = try await rows("SELECT session_user AS name").first?.get("name") ?? ""
+        let own = given.filter { $0.role == nil || $0.role == role ?? sessionUser }
         var values: [String: String] = [:]
         for row in try await rows(
             "SELECT name, setting, reset_val FROM pg_settings WHERE name = ANY ($1::text[])", [.array(names)])

@@ -150,7 +150,10 @@ extension Doctor {
         let healthy = [
             ("references", "All \(keys ?? 0) foreign keys on customers prevent deletions and are indexed."),
             ("triggers", "No trigger, rule or row-level security stands between the service and customers."),
-            ("settings", "The settings of the service's role neither weaken the protocol nor log personal data."),
+            (
+                "settings",
+                "The settings of the service's role neither weaken the protocol nor log its statements' parameters."
+            ),
         ]
         return healthy.flatMap { check, message in
             let findings = found.filter { $0.check == check }

@@ -73,7 +73,7 @@ BEGIN
             -- Our own admission, whose answer was lost on the way.
             v_opened.opening := 'RUN';
             RETURN v_opened;
-        ELSIF v_known.lease_expires_at > v_now AND v_known.admitted_at <= v_now THEN
+        ELSIF v_known.lease_expires_at > v_now AND v_known.admitted_at <= clock_timestamp() THEN
             v_opened.opening := 'RUNNING';
             v_opened.running_for_s := greatest(1, ceil(extract(epoch FROM v_known.lease_expires_at - v_now)));
             RETURN v_opened;
@@ -90,7 +90,7 @@ BEGIN
             UPDATE service.attempts AS a
             SET fence = a.fence + 1, outcome = 'INTERRUPTED', finished_at = v_now, is_current = false
             WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id
-              AND a.outcome IS NULL AND (a.lease_expires_at <= v_now OR a.admitted_at > v_now);
+              AND a.outcome IS NULL AND (a.lease_expires_at <= v_now OR a.admitted_at > clock_timestamp());
         END IF;
     END LOOP;
     v_opened.opening := 'RUNNING';

@@ -1,5 +1,6 @@
 -- Recovery: finishes attempts that no instance finishes any more, folds floods, forgets expired answers. What began in
--- the future began before the clock stepped back, and is over.
+-- the future began before the clock stepped back, and is over. The future is compared with the clock as it is when a row
+-- is read: what was read of it earlier is older than the snapshot, and what began between the two would lie in the future.
 --
 -- Called by the Recovery service of every instance, at start and every second: overdue first, then recover app by app,
 -- so that a chain that can't be appended to fails alone. Two at once are harmless.
@@ -26,11 +27,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM (SELECT a.app_id
           FROM service.attempts AS a
           WHERE a.entry_seq IS NULL
-            AND (a.lease_expires_at < statement_timestamp() OR a.admitted_at > statement_timestamp())
+            AND (a.lease_expires_at < statement_timestamp() OR a.admitted_at > clock_timestamp())
           UNION ALL
           SELECT f.app_id
           FROM service.floods AS f
-          WHERE f.closes_at < statement_timestamp() - interval '1 second' OR f.opened_at > statement_timestamp()
+          WHERE f.closes_at < statement_timestamp() - interval '1 second' OR f.opened_at > clock_timestamp()
           UNION ALL
           SELECT r.app_id
           FROM service.redactions AS r
@@ -50,7 +51,7 @@ BEGIN
     FOR v_attempt IN
         SELECT *
         FROM service.attempts AS a
-        WHERE a.app_id = p_app_id AND a.entry_seq IS NULL AND (a.lease_expires_at < v_now OR a.admitted_at > v_now)
+        WHERE a.app_id = p_app_id AND a.entry_seq IS NULL AND (a.lease_expires_at < v_now OR a.admitted_at > clock_timestamp())
         ORDER BY a.attempt_id
         LIMIT p_limit
         FOR UPDATE SKIP LOCKED
@@ -69,7 +70,7 @@ BEGIN
     FROM (SELECT o.attempt_id, o.finished_at
           FROM service.attempts AS o
           WHERE o.app_id = p_app_id AND o.entry_seq IS NULL AND o.outcome IS NOT NULL
-            AND (o.lease_expires_at < v_now OR o.admitted_at > v_now)
+            AND (o.lease_expires_at < v_now OR o.admitted_at > clock_timestamp())
           ORDER BY o.attempt_id
           LIMIT p_limit
           FOR UPDATE SKIP LOCKED) AS a;
@@ -78,7 +79,7 @@ BEGIN
         DELETE FROM service.floods AS f
         USING (SELECT o.kind, o.subject, o.opened_at
                FROM service.floods AS o
-               WHERE o.app_id = p_app_id AND (o.closes_at < v_now - interval '1 second' OR o.opened_at > v_now)
+               WHERE o.app_id = p_app_id AND (o.closes_at < v_now - interval '1 second' OR o.opened_at > clock_timestamp())
                LIMIT p_limit
                FOR UPDATE SKIP LOCKED) AS closed
         WHERE f.app_id = p_app_id

@@ -75,7 +75,11 @@ BEGIN
     FOR UPDATE;
 
     -- From here on, every unit of work that is about to look at the customer waits, and finds it redacted.
-    SELECT * INTO v_customer FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = p_customer_id FOR UPDATE;
+    SELECT * INTO v_customer
+    FROM public.customers AS c
+    WHERE c.app_id = p_app_id AND c.id = p_customer_id
+    -- Not FOR UPDATE: that would wait for payments under way.
+    FOR NO KEY UPDATE;
     IF FOUND AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch);
     ELSIF service.is_held(p_app_id, p_customer_id) THEN

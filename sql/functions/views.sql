@@ -103,6 +103,10 @@ FROM service.redactions AS r
 WHERE r.entry_seq IS NOT NULL
 GROUP BY r.app_id
 UNION ALL
+SELECT r.app_id, r.declared_to, 'service.retentions'
+FROM service.retentions AS r
+WHERE r.declared_to > 0
+UNION ALL
 SELECT l.app_id, (l.last + 1) * 256, 'audit.nodes'
 FROM (SELECT folded.app_id,
              (SELECT n.index

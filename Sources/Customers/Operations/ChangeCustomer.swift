@@ -18,7 +18,7 @@ struct ChangeCustomer: Sendable {
     }
 
     func unarchive(_ request: APIRequest) throws(Invalidity) -> WriteOperation.Plan {
-        try plan(request, .archived(false), .update, body: [])
+        try plan(request, .archived(false), .noKeyUpdate, body: [])
     }
 
     /// Times are those of the change, not of the transaction, which may have waited for the row: `updatedAt` never goes

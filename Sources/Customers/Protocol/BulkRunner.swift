@@ -1,6 +1,7 @@
 public import LibPQ
 public import Logging
 import Metrics
+import NIOConcurrencyHelpers
 public import ServiceLifecycle
 
 /// Carries out large bulk deletions: every instance does, some items at a time of the one that has waited longest, at a
@@ -12,6 +13,8 @@ public struct BulkRunner: Service {
     /// Of items, at one time.
     private static let largestBatch = 20
     private static let idle = Duration.seconds(1)
+    /// At one time.
+    private static let apps = 16
 
     private let delete: DeleteCustomer
     private let execution: Execution
@@ -35,20 +38,45 @@ public struct BulkRunner: Service {
     }
 
     public func run() async throws {
-        while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            let start = ContinuousClock.now
-            var pause = Self.idle
-            do throws(DatabaseError) {
-                let count = try await runSome()
-                if count > 0 { pause = Duration.seconds(1) * count / rate - (ContinuousClock.now - start) }
-            } catch {
-                if error.isUnavailability || error.isRetryable {
-                    logger.debug("bulk deletions wait for the database", metadata: ["error": "\(error)"])
-                } else {
-                    logger.error("bulk deletions failed", metadata: ["error": "\(error)"])
+        // Each app has a task of its own while its items run, so that one whose customers or whose chain is locked delays no
+        // other. All share the rate.
+        let busy = NIOLockedValueBox<Set<UUID>>([])
+        await withDiscardingTaskGroup { group in
+            while !Task.isShuttingDownGracefully, !Task.isCancelled {
+                let start = ContinuousClock.now
+                var taken = 0
+                do throws(DatabaseError) {
+                    for appID in try await waitingApps() {
+                        let isFree = busy.withLockedValue { $0.count < Self.apps && !$0.contains(appID) }
+                        guard isFree else { continue }
+                        let items = try await take(of: appID)
+                        guard !items.isEmpty else { continue }
+                        taken += items.count
+                        busy.withLockedValue { _ = $0.insert(appID) }
+                        group.addTask {
+                            await run(items, of: appID)
+                            busy.withLockedValue { _ = $0.remove(appID) }
+                        }
+                    }
+                } catch {
+                    report(error)
                 }
+                // While some run, as long as a batch takes at this rate: then the next may be there.
+                let isIdle = busy.withLockedValue(\.isEmpty)
+                let pause = isIdle ? Self.idle : Duration.seconds(1) * max(taken, batch) / rate - (.now - start)
+                try? await cancelWhenGracefulShutdown { try await Task.sleep(for: max(pause, .zero)) }
             }
-            try? await cancelWhenGracefulShutdown { [pause] in try await Task.sleep(for: max(pause, .zero)) }
+        }
+    }
+
+    /// Items of one app at one time.
+    private var batch: Int { max(1, min(rate / 4, Self.largestBatch)) }
+
+    private func report(_ error: DatabaseError) {
+        if error.isUnavailability || error.isRetryable {
+            logger.debug("bulk deletions wait for the database", metadata: ["error": "\(error)"])
+        } else {
+            logger.error("bulk deletions failed", metadata: ["error": "\(error)"])
         }
     }
 
@@ -69,26 +97,39 @@ public struct BulkRunner: Service {
         }
     }
 
-    /// Runs some items, all of one bulk deletion, and ends them; what can't be ended now, the next look of any instance ends.
-    ///
-    /// - Returns: how many.
-    private func runSome() async throws(DatabaseError) -> Int {
+    /// The apps that have something to do, the one that has waited longest first.
+    private func waitingApps() async throws(DatabaseError) -> [UUID] {
         let waiting: [UUID] = try await perform(Statement("SELECT service.bulk_apps()")).values()
         let behind = try await perform(Statement("SELECT bulks, seconds FROM service.bulk_lag()")).row()
         running.record(try behind.get("bulks") as Int)
         lag.record(try behind.get("seconds") as Double)
-        guard let appID = waiting.first else { return 0 }
+        return waiting
+    }
+
+    /// Takes some items, all of one bulk deletion.
+    private func take(of appID: UUID) async throws(DatabaseError) -> [Item] {
         let taking = Statement(
             "SELECT * FROM service.take_bulk_items($1, $2, $3, $4)",
             [
                 .uuid(appID), .text("\(limits.lease.milliseconds) ms"),
-                .text("\(limits.idempotencyTTL.milliseconds) ms"),
-                .int(max(1, min(rate / 4, Self.largestBatch))),
+                .text("\(limits.idempotencyTTL.milliseconds) ms"), .int(batch),
             ])
-        let rows = try await perform(taking, for: appID).rows
         var items: [Item] = []
-        for row in rows { items.append(try Item(row)) }
-        guard let first = items.first else { return 0 }
+        for row in try await perform(taking, for: appID).rows { items.append(try Item(row)) }
+        return items
+    }
+
+    /// Runs items, and ends them; what can't be ended now, the next look of any instance ends.
+    private func run(_ items: [Item], of appID: UUID) async {
+        do throws(DatabaseError) {
+            try await end(items, of: appID)
+        } catch {
+            report(error)
+        }
+    }
+
+    private func end(_ items: [Item], of appID: UUID) async throws(DatabaseError) {
+        guard let bulkID = items.first?.bulkID else { return }
         var checked: [(position: Int, outcome: Outcome)] = []
         var isDelayed = false
         for item in items {
@@ -104,10 +145,9 @@ public struct BulkRunner: Service {
             Statement(
                 "SELECT service.end_bulk_items($1, $2, $3, $4, $5)",
                 [
-                    .uuid(appID), .uuid(first.bulkID), .array(checked.map { "\($0.position)" }),
+                    .uuid(appID), .uuid(bulkID), .array(checked.map { "\($0.position)" }),
                     .array(checked.map(\.outcome.rawValue)), .text(isDelayed ? "1 s" : "0 s"),
                 ]), for: appID)
-        return items.count
     }
 
     /// - Returns: whether it has ended.

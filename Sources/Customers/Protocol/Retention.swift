@@ -36,6 +36,7 @@ public struct Retention: Service {
                         if try await !retain(appID) { failed += 1 }
                     }
                     failing.record(failed)
+                    if failed > 0 { pause = Self.pause }
                 } catch {
                     pause = Self.pause
                     if error.isUnavailability || error.isRetryable {
@@ -72,11 +73,15 @@ public struct Retention: Service {
                 }
                 guard hasMore else { return true }
             } catch {
-                guard case .server = error, !error.isUnavailability, !error.isRetryable else { throw error }
-                logger.error(
-                    "the context of old entries can't be erased now",
-                    metadata: ["app": "\(appID.text)", "error": "\(error)"])
-                return false
+                // A chain that another transaction holds is tried again soon; without a database none can be.
+                switch error {
+                case .server, .deadlineExceeded:
+                    logger.error(
+                        "the context of old entries can't be erased now",
+                        metadata: ["app": "\(appID.text)", "error": "\(error)"])
+                    return false
+                default: throw error
+                }
             }
             // As much rest as work, so that half of a session's time is others'.
             try? await Task.sleep(for: max(.now - start, .milliseconds(10)))

@@ -57,6 +57,24 @@ struct RetentionTests {
         #expect(try await Trail.verify(stage.database).isClean)
     }
 
+    @Test("is erased though the chain of another app, whose turn is earlier, can't be appended to")
+    func besideLockedChain() async throws {
+        let stage = try await Stage.open(
+            ["CUSTOMERD_CONTEXT_RETENTION_DAYS": "30"], isStarted: false, prepare: Self.old)
+        let holder = try await stage.database.begin(
+            "SELECT FROM audit.heads WHERE app_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE")
+
+        try await stage.restart()
+        try await eventually("the old contexts were erased", within: .seconds(60)) {
+            try await count(stage, "context_salt IS NULL") == "1200"
+        }
+        try await holder.rollBack()
+
+        try await eventually("the other one followed", within: .seconds(90)) {
+            try await count(stage, "context_salt IS NULL") == "1201"
+        }
+    }
+
     @Test("isn't in a certificate, which is valid without it")
     func certificate() async throws {
         let stage = try await Stage.open(

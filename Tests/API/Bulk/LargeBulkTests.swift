@@ -62,6 +62,23 @@ struct LargeBulkTests {
                 [.text(tenant.app)]) == "0")
     }
 
+    @Test("isn't delayed by another app's, whose customers are locked")
+    func besideLockedCustomers() async throws {
+        let (other, tenant) = (try await stage.tenant(), try await stage.tenant())
+        let (locked, free) = (try await other.insert(count: 40), try await tenant.insert(count: 40))
+        let holder = try await stage.database.begin("SELECT FROM customers WHERE app_id = '\(other.app)' FOR UPDATE")
+        let first = try #require(try await other.startBulk(locked)["location"])
+        try await stage.database.waitUntilBlocked()
+
+        let second = try #require(try await tenant.startBulk(free)["location"])
+        let state = try await tenant.finishBulk(second)
+        let meanwhile = try await other.customerCount()
+        try await holder.rollBack()
+
+        #expect(state.contains(#""deleted":40"#) && meanwhile == "40")
+        #expect(try await other.finishBulk(first).contains(#""deleted":40"#))
+    }
+
     @Test("in a dry run deletes nothing, leaves no entries of items, and tells what would be")
     func dryRun() async throws {
         let tenant = try await stage.tenant()

@@ -35,11 +35,13 @@ struct ArchiveLockTests {
 
         let patched = try await tenant.patch(customer.id, #"{"last_name":"New"}"#)
         let status = try await tenant.setStatus(customer.id, "DEACTIVATED")
+        let unarchived = try await tenant.post("unarchive", customer.id)
+        let redacted = try await tenant.post("redact", customer.id)
         async let archived = tenant.post("archive", customer.id)
         try await stage.database.waitUntilBlocked()
         try await invoice.commit()
 
-        #expect([patched.status, status.status] == [200, 200])
+        #expect([patched, status, unarchived, redacted].map(\.status) == [200, 200, 200, 200])
         #expect(try await archived.status == 200)
         let late = "INSERT INTO invoices (app_id, customer_id) VALUES ('\(tenant.app)', '\(customer.id)')"
         #expect(try await stage.database.sqlstate(late, as: "postgres") == "23514")

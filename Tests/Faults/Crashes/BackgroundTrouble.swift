@@ -18,7 +18,9 @@ enum BackgroundTrouble: String, CaseIterable, Sendable, CustomTestStringConverti
     ///   - take: the function that takes what is to be done.
     ///   - end: the function that says what came of it.
     static func moments(from take: String, to end: String) -> [String] {
-        [Moment.trips(take), Moment.trips("enter"), ["worked"], Moment.trips("append"), Moment.trips(end)].flatMap { $0 }
+        [Moment.trips(take), Moment.trips("enter"), ["worked"], Moment.trips("append"), Moment.trips(end)].flatMap {
+            $0
+        }
     }
 
     /// Lets it happen to the instance of the stage that waits at a moment, and returns once another one, or the same

@@ -95,6 +95,27 @@ struct RecoveryTests {
             """, [.text(app), .int(count)])
     }
 
+    @Test("leaves alone what began since it looked at the clock")
+    func beganMeanwhile() async throws {
+        let database = try await TestDatabase.migrated()
+        let app = newID()
+        let other = try await database.begin("LOCK service.attempts IN EXCLUSIVE MODE")
+
+        async let recovered = database.rows("SELECT interrupted FROM service.recover('\(app)', 500)")
+        try await eventually("recovery waited for the table") { try await database.lockWaits == 1 }
+        try await other.run(
+            """
+            INSERT INTO service.attempts
+                (app_id, attempt_id, key_id, action, admitted_at, fingerprint, entry, lease_expires_at, ttl)
+            VALUES ('\(app)', gen_random_uuid(), gen_random_uuid(), 'customer.delete', clock_timestamp(), '\\x00', '{}',
+                    clock_timestamp() + interval '1 hour', interval '1 day')
+            """)
+        try await other.commit()
+
+        #expect(try await recovered[0]["interrupted"] == "0")
+        try await database.drop()
+    }
+
     @Test("skips the attempts of a group that is appended one by one, for they are locked before any chain")
     func besidePoisonedGroup() async throws {
         let database = try await TestDatabase.migrated()

@@ -30,5 +30,6 @@ struct IsolationTests {
 
         #expect(Set(statuses).isSubset(of: [200, 404]))
         #expect(!stage.service.log.contains("40001"))
+        #expect(stage.service.log.contains("default_transaction_isolation is set to \(isolation)"))
     }
 }
