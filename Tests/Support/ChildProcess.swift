@@ -47,10 +47,10 @@ public final class ChildProcess: Sendable {
         _ arguments: [String], _ environment: [String: String], input: Int32?, directory: String
     ) throws -> pid_t {
         #if canImport(Glibc)
-            var actions = posix_spawn_file_actions_t()
+            var actions = SpawnActions()
             var attributes = posix_spawnattr_t()
         #else
-            var actions: posix_spawn_file_actions_t?
+            var actions: SpawnActions
             var attributes: posix_spawnattr_t?
         #endif
         posix_spawn_file_actions_init(&actions)
@@ -64,11 +64,7 @@ public final class ChildProcess: Sendable {
             posix_spawn_file_actions_addopen(
                 &actions, descriptor, "\(directory)/\(name)", O_WRONLY | O_CREAT | O_APPEND, 0o600)
         }
-        // Those below 1,024 whether they are open or not, for others may open some meanwhile.
-        let open = (try? FileManager.default.contentsOfDirectory(atPath: "/dev/fd")) ?? []
-        for descriptor in Set(3..<1024).union(open.compactMap { Int32($0) }) where descriptor >= 3 {
-            posix_spawn_file_actions_addclose(&actions, descriptor)
-        }
+        closeInherited(&actions)
 
         // libpq has us ignore broken pipes, and an ignored signal stays ignored in a child.
         posix_spawnattr_init(&attributes)
@@ -115,4 +111,19 @@ public final class ChildProcess: Sendable {
         let data = try? Data(contentsOf: directory.appendingPathComponent(name))
         return String(decoding: data ?? Data(), as: UTF8.self)
     }
+}
+
+#if canImport(Glibc)
+    typealias SpawnActions = posix_spawn_file_actions_t
+#else
+    typealias SpawnActions = posix_spawn_file_actions_t?
+#endif
+
+/// Has a child close every descriptor but the first three: a server that inherits a socket that listens keeps its port, and
+/// one that inherits a pipe keeps it open for whoever reads it to its end.
+func closeInherited(_ actions: inout SpawnActions) {
+    let open = (try? FileManager.default.contentsOfDirectory(atPath: "/dev/fd")) ?? []
+    // Whether they are open or not, and some more: others may open some meanwhile, and get the lowest numbers.
+    let highest = max(1024, open.compactMap { Int32($0) }.max() ?? 0) + 256
+    for descriptor in 3..<highest { posix_spawn_file_actions_addclose(&actions, descriptor) }
 }

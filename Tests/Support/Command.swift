@@ -61,8 +61,7 @@ struct Command: Sendable, CustomStringConvertible {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // A server that stays behind must not keep a pipe open that is read to its end.
-        for descriptor in Int32(3)..<256 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+        closeInherited(&actions)
         // The server's user may not be able to enter the directory that the tests run in.
         let arguments = ["/bin/sh", "-c", #"cd / && exec "$@""#, "sh"] + arguments
         let strings = arguments.map { strdup($0) } + [nil]

@@ -215,8 +215,14 @@ struct LargeBulkTests {
             #expect(answer.body == HTTPAnswer.error(404, "Bulk deletion not found", "Not Found"))
         }
     }
+}
 
-    @Test("stops when the key that asked is revoked: what is left fails as forbidden, each with its entry")
+/// With a database of its own, since it locks a whole table.
+@Suite("A large bulk deletion whose key is revoked", .unlimitedStage(["CUSTOMERD_BULK_PER_SECOND": "500"]))
+struct LargeBulkRevocationTests {
+    let stage = Stage.current
+
+    @Test("stops: what is left fails as forbidden, each with its entry")
     func revoked() async throws {
         let tenant = try await stage.tenant()
         let doomed = tenant.with(try await stage.database.createKey(app: tenant.app, name: "doomed"))
