@@ -93,11 +93,12 @@ public struct TestDatabase: Sendable {
         }
     }
 
-    /// Changes the schema, again after a deadlock with what other tests do to the same tables.
+    /// Changes the schema, one change at a time: two that drop triggers of one table lock it twice each, and would wait for
+    /// each other. Again after a deadlock with what else tests do to the same tables.
     public func alter(_ sql: String) async throws {
         while true {
             do {
-                return try await run(sql)
+                return try await run("SELECT pg_advisory_xact_lock(hashtext('alter')); \(sql)")
             } catch let error as DatabaseError where error.isRetryable {
                 continue
             }

@@ -17,17 +17,21 @@ struct LargeBulkCrashTests {
 
     @Test("goes on, and repeats nothing, when its instance", arguments: BackgroundTrouble.allCases)
     func everyStep(trouble: BackgroundTrouble) async throws {
-        // Slow enough that its end doesn't come before the moment is armed.
+        let batch = 10
         let settings = Self.settings.merging(["CUSTOMERD_BULK_PER_SECOND": "40"]) { $1 }
         let stage = try await Stage.open(settings, failpoints: try Failpoints())
         let moments = BackgroundTrouble.moments(from: "take_bulk_items", to: "end_bulk_items")
 
         await trouble.atEach(of: moments, on: stage) { moment, tenant in
-            let customers = try await tenant.insert(count: 40)
+            let customers = try await tenant.insert(count: 4 * batch)
+            // It waits for this one in its second batch, so its end doesn't come before the moment is armed. The request is
+            // over by then, so it is an item that stops there.
+            let holder = try await stage.database.begin(
+                "SELECT FROM customers WHERE id = '\(customers[batch])' FOR UPDATE")
             let path = try #require(try await tenant.startBulk(customers)["location"])
-            // The request is over, so it is an item that stops there, and not in the first batch.
-            try await eventually("some were deleted") { try await tenant.customerCount() != "40" }
+            try await stage.database.waitUntilBlocked()
             try stage.failpoints.arm(moment)
+            try await holder.rollBack()
             try await stage.failpoints.reach(moment)
 
             try await trouble.strike(stage, at: moment, tenant, workingOn: "service.bulk_deletions") { tenant in
