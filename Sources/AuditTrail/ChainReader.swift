@@ -74,7 +74,8 @@ struct ChainReader {
         return try await snapshot { try await query(Self.chains).compactMap { $0[0] } }
     }
 
-    /// What other tables say about the lengths of chains, apart from checkpoints, which are believed by their signatures; and `audit.heads` before the entries are read.
+    /// What other tables say about the lengths of chains, apart from checkpoints, which are believed by their signatures; and
+    /// `audit.heads` before the entries are read.
     func traces(_ app: UUID?) async throws -> [ChainTrace] {
         try await snapshot {
             try await query(Self.traces, [.uuid(app)]).map { row in

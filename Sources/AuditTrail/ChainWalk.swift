@@ -48,7 +48,7 @@ public struct TreeHead: Sendable, Hashable {
 /// What was said about the tree of a chain at some size, and what follows if the tree is another.
 struct TreeClaim: Sendable, Hashable {
     enum Source: Sendable, Hashable {
-        /// Whoever verifies has given it: the chain is broken.
+        /// It was given to the verification: the chain is broken.
         case given
         /// It is kept beside the trail, signed by this log's key: the chain is broken. Without that key, this may be
         /// another's signature.

@@ -59,18 +59,7 @@ struct KeptCheckpoints: Sendable {
     /// The apps that have rows.
     func apps() async throws(DatabaseError) -> [String] {
         let statement = Statement(
-            """
-            WITH RECURSIVE signed AS (
-                (SELECT c.app_id FROM audit.checkpoints AS c ORDER BY c.app_id LIMIT 1)
-                UNION ALL
-                SELECT (SELECT c.app_id FROM audit.checkpoints AS c WHERE c.app_id > s.app_id ORDER BY c.app_id LIMIT 1)
-                FROM signed AS s
-                WHERE s.app_id IS NOT NULL
-            )
-            SELECT s.app_id
-            FROM signed AS s
-            WHERE s.app_id IS NOT NULL
-            """, [], prepared: false)
+            "SELECT t.app_id FROM audit.traces AS t WHERE t.source = 'audit.checkpoints'", [], prepared: false)
         return try await connection.query(statement, deadline: deadline).rows.compactMap { $0[0] }
     }
 

@@ -32,8 +32,8 @@ public struct TileExport: Sendable {
     }
 
     /// - Parameters:
-    ///   - published: the checkpoint of the tree that is already there. Nothing is written that doesn't continue it: a reader who has seen it
-    ///     would take the log for forged.
+    ///   - published: the checkpoint of the tree that is already there. Nothing is written that doesn't continue it: a reader
+    ///     who has seen it would take the log for forged.
     ///   - write: takes a path within the tree and what the file holds. The checkpoint comes last.
     public func callAsFunction(
         of chain: String, continuing published: Checkpoint? = nil, write: (String, [UInt8]) throws -> Void

@@ -120,7 +120,7 @@ public final class ChildProcess: Sendable {
 #endif
 
 /// Has a child close every descriptor but the first three: a server that inherits a socket that listens keeps its port, and
-/// one that inherits a pipe keeps it open for whoever reads it to its end.
+/// one that inherits a pipe keeps its reader from coming to the end.
 func closeInherited(_ actions: inout SpawnActions) {
     let open = (try? FileManager.default.contentsOfDirectory(atPath: "/dev/fd")) ?? []
     // Whether they are open or not, and some more: others may open some meanwhile, and get the lowest numbers.

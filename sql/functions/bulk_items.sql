@@ -18,7 +18,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id AND cardinality(p_outcomes) > 0
 $$;
 COMMENT ON FUNCTION service.count_bulk_items IS
-    'Counts items that have come to an end, in the transaction in which they do: whoever asks how far a bulk deletion has come reads no item.';
+    'Counts items that have come to an end, in the transaction in which they do: to tell how far a bulk deletion has come, no item is read.';
 
 CREATE OR REPLACE FUNCTION service.conclude_bulk_items(p_app_id uuid, p_bulk_id uuid) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

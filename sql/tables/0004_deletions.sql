@@ -86,7 +86,7 @@ CREATE TABLE service.bulk_deletions (
     key_id     uuid                NOT NULL,
     created_at timestamptz         NOT NULL,
     try_after  timestamptz         NOT NULL,
-    is_over boolean             NOT NULL DEFAULT false,
+    is_over    boolean             NOT NULL DEFAULT false,
     total      int                 NOT NULL,
     deleted    int                 NOT NULL DEFAULT 0,
     refused    int                 NOT NULL DEFAULT 0,

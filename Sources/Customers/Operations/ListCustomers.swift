@@ -116,7 +116,7 @@ public struct Page: Sendable, Hashable {
 
     /// - Parameters:
     ///   - records: the records of the page, rendered, separated by commas; nil for none.
-    ///   - total: how many there are on all pages; nil when nobody asked.
+    ///   - total: how many there are on all pages; nil when it wasn't asked for.
     ///   - nextCursor: what a list by cursor says of the next page.
     func answer(records: String?, total: Int?, nextCursor: JSON? = nil) -> Answer {
         var members: [JSON.Member] = [

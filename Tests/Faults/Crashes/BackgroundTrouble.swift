@@ -28,7 +28,7 @@ enum BackgroundTrouble: String, CaseIterable, Sendable, CustomTestStringConverti
     ///
     /// - Parameters:
     ///   - table: where the work of the tenant stands.
-    ///   - finish: waits until the work is done, as the tenant whom it is given sees it.
+    ///   - finish: waits until the work is done, as the given tenant sees it.
     func strike(
         _ stage: Stage, at moment: String, _ tenant: Tenant, workingOn table: String,
         finish: (Tenant) async throws -> Void
