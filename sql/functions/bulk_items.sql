@@ -21,24 +21,34 @@ COMMENT ON FUNCTION service.count_bulk_items IS
     'Counts items that have come to an end, in the transaction in which they do: to tell how far a bulk deletion has come, no item is read.';
 
 CREATE OR REPLACE FUNCTION service.conclude_bulk_items(p_app_id uuid, p_bulk_id uuid) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH came AS (
-        SELECT o."position", c.outcome, c.is_running,
-               -- Any other failure may have been the database's: to be done again.
-               c.outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
-                   OR c.status_code = service.status_code('FAILED') AS is_final
-        FROM service.bulk_items AS o
-        CROSS JOIN LATERAL service.deletion_outcome(o.app_id, o.attempt_id) AS c
-        WHERE o.app_id = p_app_id AND o.bulk_id = p_bulk_id AND o.outcome IS NULL AND o.attempt_id IS NOT NULL),
-    ended AS (
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_came     record;
+    v_is_final boolean;
+    v_outcomes service.outcome[] := '{}';
+BEGIN
+    -- One by one: joined with all items, some of them are quadratic while the table has no statistics.
+    FOR v_came IN
+        SELECT i."position", c.outcome, c.status_code
+        FROM service.bulk_items AS i
+        CROSS JOIN LATERAL service.deletion_outcome(i.app_id, i.attempt_id) AS c
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i.outcome IS NULL AND i.attempt_id IS NOT NULL
+          AND NOT c.is_running
+    LOOP
+        -- Any other failure may have been the database's: to be done again.
+        v_is_final := coalesce(
+            v_came.outcome IN ('SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'FORBIDDEN')
+                OR v_came.status_code = service.status_code('FAILED'), false);
         UPDATE service.bulk_items AS i
-        SET outcome = CASE WHEN came.is_final THEN came.outcome END,
-            attempt_id = CASE WHEN came.is_final THEN i.attempt_id END
-        FROM came
-        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = came."position" AND NOT came.is_running
-        RETURNING i.outcome)
-    SELECT service.count_bulk_items(
-        p_app_id, p_bulk_id, (SELECT array_agg(e.outcome) FROM ended AS e WHERE e.outcome IS NOT NULL))
+        SET outcome = CASE WHEN v_is_final THEN v_came.outcome END,
+            attempt_id = CASE WHEN v_is_final THEN i.attempt_id END
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i."position" = v_came."position";
+        IF v_is_final THEN
+            v_outcomes := v_outcomes || v_came.outcome;
+        END IF;
+    END LOOP;
+    PERFORM service.count_bulk_items(p_app_id, p_bulk_id, v_outcomes);
+END
 $$;
 COMMENT ON FUNCTION service.conclude_bulk_items IS
     'Brings items to the ends that their attempts have come to; those whose attempt certainly had no effect are to be done again.';

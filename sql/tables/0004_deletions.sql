@@ -126,6 +126,8 @@ CREATE TABLE service.bulk_items (
         REFERENCES service.bulk_deletions (app_id, bulk_id) ON DELETE CASCADE
 );
 CREATE INDEX bulk_items_to_do ON service.bulk_items (app_id, bulk_id, "position") WHERE outcome IS NULL;
+CREATE INDEX bulk_items_taken ON service.bulk_items (app_id, bulk_id, "position")
+    WHERE outcome IS NULL AND attempt_id IS NOT NULL;
 COMMENT ON TABLE service.bulk_items IS 'The customers of a bulk deletion, in the order asked.';
 COMMENT ON COLUMN service.bulk_items.app_id IS 'The tenant.';
 COMMENT ON COLUMN service.bulk_items.bulk_id IS 'The bulk deletion.';
