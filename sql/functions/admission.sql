@@ -48,12 +48,14 @@ BEGIN
         v_opened.fence := v_known.fence;
         IF v_known.expires_at <= v_now THEN
             -- Its time is over: the key is free again.
-            DELETE FROM service.attempts AS a
-            USING (SELECT o.app_id, o.attempt_id
-                   FROM service.attempts AS o
-                   WHERE o.app_id = v_known.app_id AND o.attempt_id = v_known.attempt_id
-                   FOR UPDATE SKIP LOCKED) AS old
-            WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id;
+            PERFORM
+            FROM service.attempts AS a
+            WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id
+            FOR UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                DELETE FROM service.attempts AS a
+                WHERE a.app_id = v_known.app_id AND a.attempt_id = v_known.attempt_id;
+            END IF;
         ELSIF v_known.fingerprint <> sha256(v_known.fingerprint_salt || p_attempt.fingerprint) THEN
             v_opened.opening := 'MISMATCH';
             RETURN v_opened;

@@ -84,12 +84,12 @@ DECLARE
     v_taken int := 0;
 BEGIN
     DELETE FROM service.bulk_deletions AS b
-    USING (SELECT o.app_id, o.bulk_id
-           FROM service.bulk_deletions AS o
-           WHERE o.app_id = p_app_id AND o.is_over AND o.created_at < v_now - interval '30 days'
-           LIMIT 1
-           FOR UPDATE SKIP LOCKED) AS old
-    WHERE b.app_id = old.app_id AND b.bulk_id = old.bulk_id;
+    WHERE b.app_id = p_app_id AND b.bulk_id = ANY (ARRAY(
+        SELECT o.bulk_id
+        FROM service.bulk_deletions AS o
+        WHERE o.app_id = p_app_id AND o.is_over AND o.created_at < v_now - interval '30 days'
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED));
 
     SELECT * INTO v_bulk
     FROM service.bulk_deletions AS b

@@ -50,7 +50,7 @@ RETURNS TABLE (
     failures int)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH due AS (
-        SELECT w.app_id, w.id, w.failures,
+        SELECT w.ctid AS row_id, w.failures,
                row_number() OVER (PARTITION BY w.failures > 0 ORDER BY w.retry_at NULLS FIRST, w.after_seq) AS place
         FROM service.webhooks AS w
         JOIN audit.heads AS h ON h.app_id = w.app_id
@@ -59,19 +59,21 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
                -- Granted before the clock stepped back.
                OR w.lease_expires_at > statement_timestamp() + 2 * p_lease)
           AND (w.retry_at IS NULL OR w.retry_at <= statement_timestamp()
-               OR w.retry_at > statement_timestamp() + interval '2 hours')),
-    free AS (
-        SELECT w.app_id, w.id
-        FROM service.webhooks AS w
-        JOIN due AS d ON d.app_id = w.app_id AND d.id = w.id
-        WHERE d.failures = 0 OR d.place <= p_failing_limit
-        ORDER BY d.failures > 0, d.place
-        LIMIT p_limit
-        FOR UPDATE OF w SKIP LOCKED)
+               OR w.retry_at > statement_timestamp() + interval '2 hours'))
     UPDATE service.webhooks AS w
     SET fence = w.fence + 1, lease_expires_at = clock_timestamp() + p_lease, claim = p_claim, records = 0
-    FROM free
-    WHERE w.app_id = free.app_id AND w.id = free.id AND w.status = 'ENABLED'
+    -- Arrays instead of joins, as in recovery.sql.
+    WHERE w.ctid = ANY (ARRAY(
+        SELECT o.ctid
+        FROM service.webhooks AS o
+        WHERE o.ctid = ANY (ARRAY(
+            SELECT d.row_id
+            FROM due AS d
+            WHERE d.failures = 0 OR d.place <= p_failing_limit
+            ORDER BY d.failures > 0, d.place
+            LIMIT p_limit))
+        FOR UPDATE SKIP LOCKED))
+      AND w.status = 'ENABLED'
       AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= clock_timestamp() OR w.claim = p_claim
            OR w.lease_expires_at > clock_timestamp() + 2 * p_lease)
     RETURNING w.app_id, w.id, w.fence, w.url, w.types, w.secret,

@@ -17,14 +17,14 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
                  ELSE r.item::text END, ',' ORDER BY r.position) || ']}'
         FROM json_array_elements(a.body::json -> 'results') WITH ORDINALITY AS r (item, position))
     WHERE a.app_id = p_app_id AND a.action = 'customer.bulk-delete' AND a.customer_id IS NULL
-      AND a.attempt_id IN (
+      AND a.attempt_id = ANY (ARRAY(
           SELECT o.attempt_id
           FROM service.attempts AS o
           WHERE o.app_id = p_app_id AND o.action = 'customer.bulk-delete' AND o.customer_id IS NULL
             AND o.outcome = 'SUCCEEDED' AND position(p_customer_id::text IN o.body) > 0
             AND (p_attempt_id IS NULL OR o.attempt_id = p_attempt_id)
           ORDER BY o.attempt_id
-          FOR UPDATE)
+          FOR UPDATE))
 $$;
 COMMENT ON FUNCTION service.redact_bulk_answers IS
     'Erases the personal data of a customer from the stored answers of bulk requests, or of one of them.';
@@ -40,14 +40,14 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
             entry = a.entry - 'reason',
             failure = a.failure - 'error_message',
             is_redacted = true
-        FROM (SELECT o.attempt_id
-              FROM service.attempts AS o
-              WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
-                AND NOT o.is_redacted
-              ORDER BY o.attempt_id
-              LIMIT p_limit
-              FOR UPDATE SKIP LOCKED) AS found
-        WHERE a.app_id = p_app_id AND a.attempt_id = found.attempt_id
+        WHERE a.app_id = p_app_id AND a.attempt_id = ANY (ARRAY(
+            SELECT o.attempt_id
+            FROM service.attempts AS o
+            WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
+              AND NOT o.is_redacted
+            ORDER BY o.attempt_id
+            LIMIT p_limit
+            FOR UPDATE SKIP LOCKED))
         RETURNING 1)
     SELECT count(*) FROM redacted
 $$;
@@ -59,11 +59,11 @@ CREATE OR REPLACE FUNCTION service.declare_redaction(
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE service.redactions AS r
     SET entry_seq = p_seq
-    FROM (SELECT o.app_id, o.customer_id
-          FROM service.redactions AS o
-          WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id = p_attempt_id
-          FOR UPDATE SKIP LOCKED) AS found
-    WHERE r.app_id = found.app_id AND r.customer_id = found.customer_id
+    WHERE r.app_id = p_app_id AND r.customer_id = ANY (ARRAY(
+        SELECT o.customer_id
+        FROM service.redactions AS o
+        WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id = p_attempt_id
+        FOR UPDATE SKIP LOCKED))
 $$;
 COMMENT ON FUNCTION service.declare_redaction IS
     'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append, which waits for nothing here: if the row is locked, service.redaction_seq finds the entry.';
@@ -90,6 +90,7 @@ CREATE OR REPLACE FUNCTION service.erase(p_app_id uuid, p_customer_id uuid, p_li
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_redaction service.redactions;
+    v_batch     bigint[];
     v_erased_to bigint;
     v_attempts  bigint;
 BEGIN
@@ -104,19 +105,17 @@ BEGIN
                          WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id), true);
     END IF;
     v_attempts := service.redact_attempts(p_app_id, p_customer_id, v_redaction.attempt_id, p_limit);
-    WITH batch AS (
+    v_batch := ARRAY(
         SELECT e.seq
         FROM audit.entries AS e
         WHERE e.app_id = p_app_id AND e.customer_id = p_customer_id
           AND e.seq > v_redaction.erased_to AND e.seq < v_redaction.entry_seq
         ORDER BY e.seq
-        LIMIT p_limit),
-    erased AS (
-        UPDATE audit.entries AS e
-        SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
-        FROM batch
-        WHERE e.app_id = p_app_id AND e.seq = batch.seq AND e.subject_salt IS NOT NULL)
-    SELECT max(batch.seq) INTO v_erased_to FROM batch;
+        LIMIT p_limit);
+    UPDATE audit.entries AS e
+    SET before_image = NULL, reason = NULL, error_message = NULL, subject_salt = NULL
+    WHERE e.app_id = p_app_id AND e.seq = ANY (v_batch) AND e.subject_salt IS NOT NULL;
+    v_erased_to := v_batch[cardinality(v_batch)];
     UPDATE service.redactions AS r
     SET erased_to = coalesce(v_erased_to, r.erased_to), entry_seq = v_redaction.entry_seq,
         is_erased = v_erased_to IS NULL AND v_attempts = 0

@@ -5,17 +5,21 @@
 -- Called by the Recovery service of every instance, at start and every second: overdue first, then recover app by app,
 -- so that a chain that can't be appended to fails alone. Two at once are harmless.
 -- Locks, in this order: attempts by id, skipping locked ones; floods; the head of the chain last.
+--
+-- Rows that were locked are named by their ctid or key in an array, which is made once. Joined with what locks them, a plan
+-- that expects no rows, as of a table that was empty when it was analyzed, locks them anew for each row of the table. A row
+-- that has changed since the statement began isn't found by its ctid, and waits for the next run.
 
 CREATE OR REPLACE FUNCTION service.release(p_attempts uuid[]) RETURNS SETOF uuid
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE service.attempts AS a
     SET lease_expires_at = least(a.lease_expires_at, clock_timestamp())
-    FROM (SELECT o.app_id, o.attempt_id
-          FROM service.attempts AS o
-          WHERE o.entry_seq IS NULL AND o.attempt_id = ANY (p_attempts)
-          ORDER BY o.app_id, o.attempt_id
-          FOR UPDATE SKIP LOCKED) AS unheld
-    WHERE a.app_id = unheld.app_id AND a.attempt_id = unheld.attempt_id
+    WHERE a.ctid = ANY (ARRAY(
+        SELECT o.ctid
+        FROM service.attempts AS o
+        WHERE o.entry_seq IS NULL AND o.attempt_id = ANY (p_attempts)
+        ORDER BY o.app_id, o.attempt_id
+        FOR UPDATE SKIP LOCKED))
     RETURNING a.attempt_id
 $$;
 COMMENT ON FUNCTION service.release IS
@@ -77,13 +81,12 @@ BEGIN
 
     FOR v_flood IN
         DELETE FROM service.floods AS f
-        USING (SELECT o.kind, o.subject, o.opened_at
-               FROM service.floods AS o
-               WHERE o.app_id = p_app_id AND (o.closes_at < v_now - interval '1 second' OR o.opened_at > clock_timestamp())
-               LIMIT p_limit
-               FOR UPDATE SKIP LOCKED) AS closed
-        WHERE f.app_id = p_app_id
-          AND (f.kind, f.subject, f.opened_at) = (closed.kind, closed.subject, closed.opened_at)
+        WHERE f.ctid = ANY (ARRAY(
+            SELECT o.ctid
+            FROM service.floods AS o
+            WHERE o.app_id = p_app_id AND (o.closes_at < v_now - interval '1 second' OR o.opened_at > clock_timestamp())
+            LIMIT p_limit
+            FOR UPDATE SKIP LOCKED))
         RETURNING f.*
     LOOP
         v_recovered.closed := v_recovered.closed + 1;
@@ -114,13 +117,13 @@ CREATE OR REPLACE FUNCTION service.purge(p_limit int) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH purged AS (
         DELETE FROM service.attempts AS a
-        USING (SELECT o.app_id, o.attempt_id
-               FROM service.attempts AS o
-               -- clock_timestamp() is volatile, and no condition for an index.
-               WHERE o.expires_at < statement_timestamp()
-               LIMIT p_limit
-               FOR UPDATE SKIP LOCKED) AS old
-        WHERE a.app_id = old.app_id AND a.attempt_id = old.attempt_id
+        WHERE a.ctid = ANY (ARRAY(
+            SELECT o.ctid
+            FROM service.attempts AS o
+            -- clock_timestamp() is volatile, and no condition for an index.
+            WHERE o.expires_at < statement_timestamp()
+            LIMIT p_limit
+            FOR UPDATE SKIP LOCKED))
         RETURNING 1)
     SELECT count(*) FROM purged
 $$;
