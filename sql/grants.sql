@@ -37,7 +37,7 @@ FROM (VALUES
         service.end_scheduled_deletion, service.schedule_lag,
         service.bulk_state, service.find_bulks, service.bulk_results, service.create_bulk, service.cancel_bulk,
         service.bulk_apps, service.bulk_lag, service.take_bulk_items,
-        service.end_bulk_items, service.retention_apps, service.retain,
+        service.end_bulk_items, service.retention_apps, service.retain, service.forget_samples,
         service.open_item, service.check_item, service.finish_bulk,
         service.list_webhooks, service.list_webhook_deliveries, service.create_webhook, service.change_webhook,
         service.delete_webhook, service.rotate_webhook_secret, service.replay_webhook, service.webhook_to_ping,

@@ -207,6 +207,14 @@ CREATE TABLE service.attempts (
     entry_seq        bigint,
     CONSTRAINT attempts_pkey PRIMARY KEY (app_id, attempt_id)
 ) WITH (fillfactor = 70);
+-- As in audit.entries: no samples of what is erased.
+ALTER TABLE service.attempts
+    ALTER COLUMN fingerprint SET STATISTICS 0,
+    ALTER COLUMN fingerprint_salt SET STATISTICS 0,
+    ALTER COLUMN entry SET STATISTICS 0,
+    ALTER COLUMN body SET STATISTICS 0,
+    ALTER COLUMN before_image SET STATISTICS 0,
+    ALTER COLUMN failure SET STATISTICS 0;
 CREATE UNIQUE INDEX attempts_hold_their_idempotency_key ON service.attempts (app_id, idempotency_key)
     WHERE is_current AND idempotency_key IS NOT NULL;
 CREATE INDEX attempts_without_entry ON service.attempts (lease_expires_at) WHERE entry_seq IS NULL;
@@ -253,6 +261,7 @@ CREATE TABLE service.floods (
     CONSTRAINT floods_pkey PRIMARY KEY (app_id, kind, subject, opened_at),
     CONSTRAINT floods_kind_is_known CHECK (kind IN ('UNAUTHENTICATED', 'RATE_LIMITED'))
 );
+ALTER TABLE service.floods ALTER COLUMN subject SET STATISTICS 0, ALTER COLUMN entry SET STATISTICS 0;
 CREATE INDEX floods_by_end ON service.floods (closes_at);
 COMMENT ON TABLE service.floods IS
     'Answers that are too many to be recorded one by one: counted here, folded into one audit entry when the window closes.';

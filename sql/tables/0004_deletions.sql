@@ -12,6 +12,7 @@ CREATE TABLE public.legal_holds (
         REFERENCES public.customers (app_id, id) ON UPDATE RESTRICT ON DELETE RESTRICT,
     CONSTRAINT legal_holds_reason_has_1_to_500_characters CHECK (char_length(reason) BETWEEN 1 AND 500)
 );
+ALTER TABLE public.legal_holds ALTER COLUMN reason SET STATISTICS 0;
 COMMENT ON TABLE public.legal_holds IS
     'Customers that must be kept, for example for a lawsuit. A hold forbids deletion by its foreign key, and redaction too, until it is released or its time is over.';
 COMMENT ON COLUMN public.legal_holds.app_id IS 'The tenant.';
@@ -48,6 +49,7 @@ CREATE TABLE service.scheduled_deletions (
     CONSTRAINT scheduled_deletions_pkey PRIMARY KEY (app_id, customer_id),
     CONSTRAINT scheduled_deletions_reason_has_at_most_500_characters CHECK (char_length(reason) <= 500)
 );
+ALTER TABLE service.scheduled_deletions ALTER COLUMN reason SET STATISTICS 0;
 CREATE INDEX scheduled_deletions_to_come ON service.scheduled_deletions (try_after) WHERE status = 'SCHEDULED';
 CREATE INDEX scheduled_deletions_by_time ON service.scheduled_deletions (app_id, delete_at, customer_id);
 COMMENT ON TABLE service.scheduled_deletions IS
@@ -96,6 +98,7 @@ CREATE TABLE service.bulk_deletions (
     CONSTRAINT bulk_deletions_end_no_more_items_than_they_have CHECK (deleted + refused + not_found + failed <= total),
     CONSTRAINT bulk_deletions_keep_no_reason_once_over CHECK (NOT is_over OR reason IS NULL)
 );
+ALTER TABLE service.bulk_deletions ALTER COLUMN reason SET STATISTICS 0;
 CREATE INDEX bulk_deletions_to_do ON service.bulk_deletions (try_after) WHERE NOT is_over;
 CREATE INDEX bulk_deletions_by_age ON service.bulk_deletions (app_id, created_at, bulk_id);
 COMMENT ON TABLE service.bulk_deletions IS 'Large bulk deletions, which run in the background. Forgotten after 30 days, when the app begins another.';

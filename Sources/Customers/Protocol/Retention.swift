@@ -4,12 +4,14 @@ import Metrics
 public import ServiceLifecycle
 
 /// Erases the context of old entries of the trail: who asked from where, with which headers. Every instance does, at start
-/// and every hour; two at once are harmless.
+/// and every hour; two at once are harmless. And what PostgreSQL's planner remembers of customers, after a day.
 ///
 /// The SQL stands in sql/functions/retention.sql. Source: docs/audit-chain.md, Retention.
 public struct Retention: Service {
     private static let batch = 500
     private static let interval = Duration.seconds(3600)
+    /// How long statistics of customers may be older than the last change.
+    private static let samplesAge = Duration.seconds(24 * 3600)
     /// Until it is tried again, after it failed.
     private static let pause = Duration.seconds(30)
 
@@ -29,22 +31,17 @@ public struct Retention: Service {
         failing.record(0)
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             var pause = Self.interval
-            if days > 0 {
-                do throws(DatabaseError) {
-                    var failed = 0
-                    for appID in try await apps() {
-                        if try await !retain(appID) { failed += 1 }
-                    }
-                    failing.record(failed)
-                    if failed > 0 { pause = Self.pause }
-                } catch {
-                    pause = Self.pause
-                    if error.isUnavailability || error.isRetryable {
-                        logger.debug("retention waits for the database", metadata: ["error": "\(error)"])
-                    } else {
-                        logger.error("retention failed", metadata: ["error": "\(error)"])
-                    }
+            do throws(DatabaseError) {
+                var failed = 0
+                for appID in days > 0 ? try await apps() : [] {
+                    if try await !retain(appID) { failed += 1 }
                 }
+                failing.record(failed)
+                if failed > 0 { pause = Self.pause }
+                try await forgetSamples()
+            } catch {
+                pause = Self.pause
+                logger.report(error, in: "retention")
             }
             try? await cancelWhenGracefulShutdown { [pause] in try await Task.sleep(for: pause) }
         }
@@ -54,6 +51,14 @@ public struct Retention: Service {
         let deadline = ContinuousClock.now + .seconds(10)
         return try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
             try await connection.query(Statement("SELECT service.retention_apps()"), deadline: deadline).values()
+        }
+    }
+
+    private func forgetSamples() async throws(DatabaseError) {
+        let statement = Statement("SELECT service.forget_samples($1)", [.text("\(Self.samplesAge.milliseconds) ms")])
+        let deadline = ContinuousClock.now + .seconds(60)
+        _ = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
+            try await connection.perform(statement, deadline: deadline)
         }
     }
 
