@@ -226,7 +226,7 @@ public struct Protection: Sendable {
         let names = [
             "session_replication_role", "default_transaction_isolation", "log_min_duration_statement", "log_statement",
             "log_min_duration_sample", "log_statement_sample_rate", "log_transaction_sample_rate",
-            "log_parameter_max_length", "log_parameter_max_length_on_error",
+            "log_parameter_max_length", "log_parameter_max_length_on_error", "auto_explain.log_min_duration",
         ]
         let given = try await RoleSetting.all(connection, deadline: deadline)
         // As the service's sessions have it: of the role in this database, else of the role, of the database, of the server.
@@ -239,6 +239,10 @@ public struct Protection: Sendable {
             let name: String = try row.get("name")
             let ofServer = row[role == nil ? "setting" : "reset_val"]
             values[name] = role == nil ? ofServer : own.first { $0.name == name }?.value ?? ofServer
+        }
+        // Of a library that only the service's sessions load.
+        for setting in own where names.contains(setting.name) && values[setting.name] == nil {
+            values[setting.name] = setting.value
         }
         let replicas = given.filter { $0.name == "session_replication_role" && $0.value.lowercased() == "replica" }
         return replicationRole(
@@ -308,6 +312,16 @@ public struct Protection: Sendable {
                     """
                     The server logs the parameters of failed statements, which hold personal data: ALTER ROLE … SET \
                     log_parameter_max_length_on_error = 0 for the service's role.
+                    """))
+        }
+        if isNumber("auto_explain.log_min_duration", from: 0) {
+            // A plan made for one execution has the parameters in its conditions, as constants.
+            findings.append(
+                Finding(
+                    "settings", .warning,
+                    """
+                    auto_explain logs plans, whose conditions show names and addresses that were looked for: ALTER ROLE … \
+                    SET auto_explain.log_min_duration = -1 for the service's role, as a superuser.
                     """))
         }
         return findings

@@ -199,6 +199,10 @@ struct DoctorTests {
             inThisDatabase("ALTER ROLE customerd_service IN DATABASE %I SET log_statement = \"all\""), "settings",
             .warning, "log_statement", "personal data"),
         Trouble(
+            "LOAD 'auto_explain';"
+                + inThisDatabase("ALTER DATABASE %I SET auto_explain.log_min_duration = 1000"), "settings", .warning,
+            "auto_explain.log_min_duration = -1"),
+        Trouble(
             inThisDatabase(
                 "ALTER ROLE customerd_service IN DATABASE %I SET default_transaction_isolation = \"repeatable read\""),
             "settings", .warning, "repeatable read"),
