@@ -41,6 +41,11 @@ public enum DatabaseError: Error, Sendable, Hashable {
         return state.errorClass == "08" || state.errorClass == "53" || state.rawValue.hasPrefix("57P0")
             || state == .lockNotAvailable || state == .queryCanceled || state == .readOnlyTransaction
     }
+
+    /// The same may succeed at another time: the database is away, or another transaction was in the way.
+    public var maySucceedLater: Bool {
+        isUnavailability || isRetryable
+    }
 }
 
 extension DatabaseError: CustomStringConvertible {

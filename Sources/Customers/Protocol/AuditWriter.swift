@@ -261,7 +261,7 @@ private actor AppendQueue {
             answer(appID, group, appended)
             return true
         } catch {
-            if error.isUnavailability || error.isRetryable {
+            if error.maySucceedLater {
                 if error.sqlstate != .lockNotAvailable { warn(error) }
                 held[appID]?.insert(contentsOf: waiters, at: 0)
                 return false

@@ -1,7 +1,6 @@
 public import LibPQ
 public import Logging
 import Metrics
-import NIOConcurrencyHelpers
 public import ServiceLifecycle
 
 /// Carries out large bulk deletions: every instance does, some items at a time of the one that has waited longest, at a
@@ -10,11 +9,10 @@ public import ServiceLifecycle
 /// The database opens the attempts of the items under a lease, as it does for the ``Scheduler``; from there on it is the same
 /// path as that of a request. The SQL stands in sql/functions/bulk_items.sql.
 public struct BulkRunner: Service {
+    private static let work = "bulk deletions"
     /// Of items, at one time.
     private static let largestBatch = 20
     private static let idle = Duration.seconds(1)
-    /// At one time.
-    private static let apps = 16
 
     private let delete: DeleteCustomer
     private let execution: Execution
@@ -38,31 +36,29 @@ public struct BulkRunner: Service {
     }
 
     public func run() async throws {
-        // Each app has a task of its own while its items run, so that one whose customers or whose chain is locked delays no
-        // other. All share the rate.
-        let busy = NIOLockedValueBox<Set<UUID>>([])
+        // All share the rate.
+        let busy = BusyApps()
         await withDiscardingTaskGroup { group in
             while !Task.isShuttingDownGracefully, !Task.isCancelled {
                 let start = ContinuousClock.now
                 var taken = 0
                 do throws(DatabaseError) {
-                    for appID in try await waitingApps() {
-                        let isFree = busy.withLockedValue { $0.count < Self.apps && !$0.contains(appID) }
-                        guard isFree else { continue }
-                        let items = try await take(of: appID)
+                    for appID in try await waitingApps() where busy.begin(appID) {
+                        var items: [Item] = []
+                        defer { if items.isEmpty { busy.end(appID) } }
+                        items = try await take(of: appID)
                         guard !items.isEmpty else { continue }
                         taken += items.count
-                        busy.withLockedValue { _ = $0.insert(appID) }
-                        group.addTask {
+                        group.addTask { [items] in
                             await run(items, of: appID)
-                            busy.withLockedValue { _ = $0.remove(appID) }
+                            busy.end(appID)
                         }
                     }
                 } catch {
-                    report(error)
+                    logger.report(error, in: Self.work)
                 }
                 // While some run, as long as a batch takes at this rate: then the next may be there.
-                let isIdle = busy.withLockedValue(\.isEmpty)
+                let isIdle = busy.isEmpty
                 let pause = isIdle ? Self.idle : Duration.seconds(1) * max(taken, batch) / rate - (.now - start)
                 try? await cancelWhenGracefulShutdown { try await Task.sleep(for: max(pause, .zero)) }
             }
@@ -71,14 +67,6 @@ public struct BulkRunner: Service {
 
     /// Items of one app at one time.
     private var batch: Int { max(1, min(rate / 4, Self.largestBatch)) }
-
-    private func report(_ error: DatabaseError) {
-        if error.isUnavailability || error.isRetryable {
-            logger.debug("bulk deletions wait for the database", metadata: ["error": "\(error)"])
-        } else {
-            logger.error("bulk deletions failed", metadata: ["error": "\(error)"])
-        }
-    }
 
     /// An item to be deleted, or only to be checked.
     private struct Item {
@@ -99,11 +87,12 @@ public struct BulkRunner: Service {
 
     /// The apps that have something to do, the one that has waited longest first.
     private func waitingApps() async throws(DatabaseError) -> [UUID] {
-        let waiting: [UUID] = try await perform(Statement("SELECT service.bulk_apps()")).values()
-        let behind = try await perform(Statement("SELECT bulks, seconds FROM service.bulk_lag()")).row()
+        let (apps, behind) = try await pool.backlog(
+            apps: "SELECT service.bulk_apps()", lag: "SELECT bulks, seconds FROM service.bulk_lag()",
+            deadline: .now + limits.requestTimeout)
         running.record(try behind.get("bulks") as Int)
         lag.record(try behind.get("seconds") as Double)
-        return waiting
+        return apps
     }
 
     /// Takes some items, all of one bulk deletion.
@@ -124,7 +113,7 @@ public struct BulkRunner: Service {
         do throws(DatabaseError) {
             try await end(items, of: appID)
         } catch {
-            report(error)
+            logger.report(error, in: Self.work)
         }
     }
 

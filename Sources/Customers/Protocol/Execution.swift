@@ -13,7 +13,7 @@ public enum WriteError: Error, Sendable, Hashable {
     case failed(DatabaseError)
 
     init(_ error: DatabaseError) {
-        self = error.isUnavailability || error.isRetryable ? .unavailable(error) : .failed(error)
+        self = error.maySucceedLater ? .unavailable(error) : .failed(error)
     }
 }
 

@@ -80,11 +80,7 @@ public struct Recovery: Service {
             do {
                 mayHaveMore = try await recover().mayHaveMore
             } catch {
-                if error.isUnavailability {
-                    logger.debug("recovery waits for the database", metadata: ["error": "\(error)"])
-                } else {
-                    logger.error("recovery failed", metadata: ["error": "\(error)"])
-                }
+                logger.report(error, in: "recovery")
             }
             // As much rest as work: a long backlog leaves half of a session's time to requests.
             let pause = mayHaveMore ? min(max(.now - start, .milliseconds(10)), interval) : interval
@@ -203,7 +199,7 @@ public struct Recovery: Service {
             _ = try await connection.perform(statement, deadline: deadline)
         } catch {
             // It would fail again, or they may have been counted: rather missing than twice in the trail.
-            let isLost = error.leavesDoubt || !(error.isUnavailability || error.isRetryable)
+            let isLost = error.leavesDoubt || !error.maySucceedLater
             guard isLost else {
                 memory.putBack(folded)
                 throw error

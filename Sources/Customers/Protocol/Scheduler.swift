@@ -1,7 +1,6 @@
 public import LibPQ
 public import Logging
 import Metrics
-import NIOConcurrencyHelpers
 public import ServiceLifecycle
 
 /// Carries out scheduled deletions at their time: every instance does, at start and every second, and each deletion happens
@@ -10,11 +9,10 @@ public import ServiceLifecycle
 /// The database opens the attempt under a lease, as admission does for a request; from there on it is the same path as
 /// that of a request, ``Execution``. The SQL stands in sql/functions/due_deletions.sql.
 public struct Scheduler: Service {
+    private static let work = "scheduled deletions"
     private static let batch = 20
     /// Of one app at one time, so that requests keep most of the pool.
     private static let width = 3
-    /// At one time.
-    private static let apps = 16
 
     private let delete: DeleteCustomer
     private let execution: Execution
@@ -39,32 +37,21 @@ public struct Scheduler: Service {
     }
 
     public func run() async throws {
-        // Each app has a task of its own while it has something due, so that one whose customers are locked delays no other.
-        let busy = NIOLockedValueBox<Set<UUID>>([])
+        let busy = BusyApps()
         await withDiscardingTaskGroup { group in
             while !Task.isShuttingDownGracefully, !Task.isCancelled {
                 do throws(DatabaseError) {
-                    for appID in try await dueApps() {
-                        let isFree = busy.withLockedValue { $0.count < Self.apps && $0.insert(appID).inserted }
-                        guard isFree else { continue }
+                    for appID in try await dueApps() where busy.begin(appID) {
                         group.addTask {
                             await runAllDue(of: appID)
-                            busy.withLockedValue { _ = $0.remove(appID) }
+                            busy.end(appID)
                         }
                     }
                 } catch {
-                    report(error)
+                    logger.report(error, in: Self.work)
                 }
                 try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
             }
-        }
-    }
-
-    private func report(_ error: DatabaseError) {
-        if error.isUnavailability || error.isRetryable {
-            logger.debug("scheduled deletions wait for the database", metadata: ["error": "\(error)"])
-        } else {
-            logger.error("scheduled deletions failed", metadata: ["error": "\(error)"])
         }
     }
 
@@ -82,14 +69,9 @@ public struct Scheduler: Service {
 
     /// The apps that have something due.
     private func dueApps() async throws(DatabaseError) -> [UUID] {
-        let deadline = ContinuousClock.now + limits.requestTimeout
-        let (apps, behind) = try await pool.withConnection(deadline: deadline) { connection throws(DatabaseError) in
-            let apps = try await connection.query(Statement("SELECT service.due_apps()"), deadline: deadline)
-            let behind = try await connection.query(
-                Statement("SELECT deletions, seconds FROM service.schedule_lag()"), deadline: deadline
-            ).row()
-            return (try apps.values() as [UUID], behind)
-        }
+        let (apps, behind) = try await pool.backlog(
+            apps: "SELECT service.due_apps()", lag: "SELECT deletions, seconds FROM service.schedule_lag()",
+            deadline: .now + limits.requestTimeout)
         due.record(try behind.get("deletions") as Int)
         lag.record(try behind.get("seconds") as Double)
         return apps
@@ -100,7 +82,7 @@ public struct Scheduler: Service {
         do throws(DatabaseError) {
             while try await runDue(of: appID), !Task.isShuttingDownGracefully, !Task.isCancelled {}
         } catch {
-            report(error)
+            logger.report(error, in: Self.work)
         }
     }
 

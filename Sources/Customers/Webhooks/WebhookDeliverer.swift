@@ -202,7 +202,7 @@ public final class WebhookDeliverer: Service {
                 return recorded == "HELD"
             } catch {
                 let end = Task.isCancelled ? start + Self.timeout : turn.leaseEnd + Self.recordPatience
-                let isLast = !(error.isUnavailability || error.isRetryable) || ContinuousClock.now >= end
+                let isLast = !error.maySucceedLater || ContinuousClock.now >= end
                 if isLast || round == 1 {
                     logger.warning(
                         isLast
