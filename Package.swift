@@ -232,7 +232,7 @@ let package = Package(
             exclude: [
                 "AuditTrail/alterations.py", "AuditTrail/merkle_vectors.json", "AuditTrail/merkle_vectors.py",
                 "AuditTrail/certificates.py", "AuditTrail/every_proof.go", "AuditTrail/every_proof.py",
-                "AuditTrail/verifier.py",
+                "AuditTrail/certificate_vectors.json", "AuditTrail/certificate_vectors.py", "AuditTrail/verifier.py",
             ],
             swiftSettings: settings
         ),

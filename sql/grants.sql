@@ -31,6 +31,7 @@ FROM (VALUES
         service.referring_tables, service.referring_rows,
         service.await_redactions, service.redact, service.erase, service.erase_next,
         service.record_deletion, service.last_deletion, service.insert_image,
+        service.pending_deletion,
         service.legal_hold, service.is_held, service.place_hold, service.release_hold,
         service.find_schedules, service.schedule_deletion, service.cancel_deletion, service.due_apps,
         service.take_due_deletions,

@@ -3,10 +3,12 @@ public struct ExportedEntry: Sendable, Hashable {
     public let id: String
     public let appID: String
     public let seq: Int
+    public let occurredAt: String?
     public let action: String
     public let outcome: String
     public let customerID: String?
     public let reason: String?
+    public let actorKeyID: String?
     public let actorName: String?
     /// JSON text.
     public let request: String?
@@ -19,10 +21,12 @@ public struct ExportedEntry: Sendable, Hashable {
         id = row[.id] ?? ""
         appID = row[.appID] ?? ""
         self.seq = seq
+        occurredAt = row[.occurredAt]
         action = row[.action] ?? ""
         outcome = row[.outcome] ?? ""
         customerID = row[.customerID]
         reason = row[.reason]
+        actorKeyID = row[.actorKeyID]
         actorName = row[.actorName]
         request = row[.request]
     }

@@ -7,10 +7,12 @@ import Customers
 struct Reapply: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reapply",
-        abstract: "After a restore, do again the deletions, redactions, revocations and holds of a later export.",
+        abstract:
+            "After a restore, do again the deletions, redactions, revocations, holds and cancellations of a later export.",
         discussion: """
             The export is verified first. What is done again leaves entries whose request.reapplied_from is the id of the \
-            original one. A second run does nothing. Exit 1 if something could not be done.
+            original one. A second run does nothing. A key whose secret was rotated since is revoked: the new secret is lost. \
+            Exit 1 if something could not be done.
             """
     )
 
@@ -27,7 +29,11 @@ struct Reapply: AsyncParsableCommand {
             verifier.take(line: line)
             if let entry = ExportedEntry(line: line) { reapplication.take(entry) }
         }
-        if let broken = verifier.finish().broken { throw ReapplyError(reason: broken.reason) }
+        if let broken = verifier.finish().broken {
+            throw ReapplyError(reason: "the export doesn't verify: \(broken.reason)")
+        }
+        // As one that failed leaves it.
+        guard reapplication.count > 0 else { throw ReapplyError(reason: "the export has no entries") }
         let report = try await CommandRunner.connected(as: "reapply") { [reapplication] _, connection in
             try await reapplication.apply(connection, isDryRun: dryRun, deadline: Audit.deadline)
         }
@@ -36,26 +42,31 @@ struct Reapply: AsyncParsableCommand {
     }
 }
 
-/// The export doesn't verify, so nothing was done.
+/// The export can't be believed, so nothing was done.
 struct ReapplyError: Error, CustomStringConvertible {
     let reason: String
 
-    var description: String { "Nothing was done, because the export doesn't verify: \(reason)." }
+    var description: String { "Nothing was done, because \(reason)." }
 }
 
 extension Reapplication.Report {
     fileprivate var json: JSON {
-        [
-            "deleted": .int(deleted), "redacted": .int(redacted), "revoked": .int(revoked), "held": .int(held),
-            "unchanged": .int(unchanged),
-            "failed": .array(failed.map { ["entry": .string($0.entry), "message": .string($0.message)] }),
+        // The last two only where there are any.
+        let counts = [
+            ("deleted", deleted), ("redacted", redacted), ("revoked", revoked), ("held", held),
+            ("unchanged", unchanged),
         ]
+        let further = [("scheduled", scheduled), ("cancelled", cancelled)].filter { $0.1 > 0 }
+        let failures = JSON.array(failed.map { ["entry": .string($0.entry), "message": .string($0.message)] })
+        return .object(
+            (counts + further).map { .init(name: $0, value: .int($1)) } + [.init(name: "failed", value: failures)])
     }
 
     fileprivate func text(isDryRun: Bool) -> String {
         let counts = """
             \(isDryRun ? "Would be done" : "Done") again: \(deleted.counted("deletion", "deletions")), \
-            \(redacted.counted("redaction", "redactions")), \(revoked.counted("revocation", "revocations")), \(held.counted("hold", "holds")). \
+            \(redacted.counted("redaction", "redactions")), \(revoked.counted("revocation", "revocations")), \(held.counted("hold", "holds")), \
+            \(scheduled.counted("schedule", "schedules")), \(cancelled.counted("cancellation", "cancellations")). \
             Unchanged: \(unchanged). Failed: \(failed.count).
             """
         return ([counts] + failed.map { "\($0.entry): \($0.message)" }).joined(separator: "\n")

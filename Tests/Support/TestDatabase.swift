@@ -148,4 +148,16 @@ public struct TestDatabase: Sendable {
         }
         return child.output
     }
+
+    /// A database that is as a backup of this one, restored.
+    public func copy() async throws -> TestDatabase {
+        let copy = try await Self.empty(in: cluster)
+        let child = try ChildProcess(
+            ["/bin/sh", "-c", #"pg_dump -d "$0" | psql -Xq -v ON_ERROR_STOP=1 -d "$1""#, url(), copy.url()],
+            environment: Customerd.environment([:]))
+        guard await child.exitStatus(within: .seconds(60)) == 0 else {
+            throw NeverHappened("a copy was made: \(child.errors)")
+        }
+        return copy
+    }
 }

@@ -73,81 +73,108 @@ $$;
 COMMENT ON FUNCTION service.bulk_lag IS
     'How many bulk deletions aren''t over, and for how many seconds the one that has waited longest has waited for an instance.';
 
+CREATE OR REPLACE FUNCTION service.settle_bulk(p_app_id uuid, p_bulk_id uuid, p_pause interval) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT
+        FROM service.bulk_items AS i
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i.outcome IS NULL AND i.attempt_id IS NOT NULL) THEN
+        -- An attempt of a dead instance, which recovery ends; or one that couldn't be done now.
+        UPDATE service.bulk_deletions AS b
+        SET try_after = clock_timestamp() + greatest(p_pause, interval '1 s')
+        WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
+    ELSIF EXISTS (
+        SELECT
+        FROM service.bulk_items AS i
+        JOIN service.bulk_deletions AS b ON b.app_id = i.app_id AND b.bulk_id = i.bulk_id
+        WHERE i.app_id = p_app_id AND i.bulk_id = p_bulk_id AND i.outcome IS NULL AND b.status = 'RUNNING') THEN
+        UPDATE service.bulk_deletions AS b
+        SET try_after = clock_timestamp() + p_pause
+        WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
+    ELSE
+        UPDATE service.bulk_deletions AS b
+        SET status = CASE b.status WHEN 'RUNNING' THEN 'DONE' ELSE b.status END, is_over = true, reason = NULL
+        WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION service.settle_bulk IS
+    'Frees a bulk deletion after a pause while it has items left; else it is done, or its cancellation has taken effect.';
+
 CREATE OR REPLACE FUNCTION service.take_bulk_items(p_app_id uuid, p_lease interval, p_ttl interval, p_limit int)
 RETURNS SETOF service.due_item
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_now   timestamptz := clock_timestamp();
-    v_bulk  service.bulk_deletions;
-    v_item  service.bulk_items;
-    v_due   service.due_deletion;
-    v_taken int := 0;
+    v_now       timestamptz;
+    v_bulk      service.bulk_deletions;
+    v_item      service.bulk_items;
+    v_due       service.due_deletion;
+    v_taken     int := 0;
+    v_forbidden int := 0;
+    v_ended     service.outcome[];
 BEGIN
     DELETE FROM service.bulk_deletions AS b
     WHERE b.app_id = p_app_id AND b.bulk_id = ANY (ARRAY(
         SELECT o.bulk_id
         FROM service.bulk_deletions AS o
-        WHERE o.app_id = p_app_id AND o.is_over AND o.created_at < v_now - interval '30 days'
+        WHERE o.app_id = p_app_id AND o.is_over AND o.created_at < clock_timestamp() - interval '30 days'
         LIMIT 1
         FOR UPDATE SKIP LOCKED));
 
-    SELECT * INTO v_bulk
-    FROM service.bulk_deletions AS b
-    WHERE b.app_id = p_app_id AND NOT b.is_over
-      -- What waits longer than a lease lasts began to do so before the clock stepped back.
-      AND (b.try_after <= v_now OR b.try_after > v_now + interval '2 minutes')
-    ORDER BY b.try_after
-    LIMIT 1
-    FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    PERFORM service.conclude_bulk_items(v_bulk.app_id, v_bulk.bulk_id);
-    FOR v_item IN
-        SELECT *
-        FROM service.bulk_items AS i
-        WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND v_bulk.status = 'RUNNING'
-          AND i.outcome IS NULL AND i.attempt_id IS NULL
-        ORDER BY i."position"
-        LIMIT p_limit
-    LOOP
-        v_due := NULL;
-        IF NOT v_bulk.dry_run THEN
-            v_due := service.open_deletion(
-                v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_bulk.reason,
-                jsonb_build_object('bulk', v_bulk.bulk_id), p_lease, p_ttl);
-            UPDATE service.bulk_items AS i
-            SET attempt_id = v_due.attempt_id,
-                outcome = CASE WHEN v_due.fence IS NULL THEN 'FORBIDDEN' END::service.outcome
-            WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND i."position" = v_item."position";
-            IF v_due.fence IS NULL THEN
-                PERFORM service.count_bulk_items(v_bulk.app_id, v_bulk.bulk_id, '{FORBIDDEN}');
-            END IF;
+    -- On to the next one when there is nothing to run. Without the right to delete, items end here: as many as in a second.
+    WHILE v_forbidden < 4 * p_limit LOOP
+        v_now := clock_timestamp();
+        v_ended := '{}';
+        SELECT * INTO v_bulk
+        FROM service.bulk_deletions AS b
+        WHERE b.app_id = p_app_id AND NOT b.is_over
+          -- What waits longer than a lease lasts began to do so before the clock stepped back.
+          AND (b.try_after <= v_now OR b.try_after > v_now + interval '2 minutes')
+        ORDER BY b.try_after
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN;
         END IF;
-        v_taken := v_taken + 1;
-        CONTINUE WHEN v_due.attempt_id IS NOT NULL AND v_due.fence IS NULL;
-        RETURN NEXT ROW(
-            v_bulk.app_id, v_bulk.bulk_id, v_item."position", v_item.customer_id, v_due.attempt_id,
-            v_due.fence)::service.due_item;
+        PERFORM service.conclude_bulk_items(v_bulk.app_id, v_bulk.bulk_id);
+        FOR v_item IN
+            SELECT *
+            FROM service.bulk_items AS i
+            WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND v_bulk.status = 'RUNNING'
+              AND i.outcome IS NULL AND i.attempt_id IS NULL
+            ORDER BY i."position"
+            LIMIT p_limit
+        LOOP
+            v_due := NULL;
+            IF NOT v_bulk.dry_run THEN
+                v_due := service.open_deletion(
+                    v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_bulk.reason,
+                    jsonb_build_object('bulk', v_bulk.bulk_id), p_lease, p_ttl);
+                UPDATE service.bulk_items AS i
+                SET attempt_id = v_due.attempt_id,
+                    outcome = CASE WHEN v_due.fence IS NULL THEN 'FORBIDDEN' END::service.outcome
+                WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id AND i."position" = v_item."position";
+                IF v_due.fence IS NULL THEN
+                    v_ended := v_ended || 'FORBIDDEN'::service.outcome;
+                    CONTINUE;
+                END IF;
+            END IF;
+            v_taken := v_taken + 1;
+            RETURN NEXT ROW(
+                v_bulk.app_id, v_bulk.bulk_id, v_item."position", v_item.customer_id, v_due.attempt_id,
+                v_due.fence)::service.due_item;
+        END LOOP;
+        PERFORM service.count_bulk_items(v_bulk.app_id, v_bulk.bulk_id, v_ended);
+        v_forbidden := v_forbidden + cardinality(v_ended);
+        IF v_taken > 0 THEN
+            UPDATE service.bulk_deletions AS b
+            SET try_after = v_now + p_lease
+            WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
+            RETURN;
+        END IF;
+        PERFORM service.settle_bulk(v_bulk.app_id, v_bulk.bulk_id, '0 s');
     END LOOP;
-    IF v_taken > 0 THEN
-        UPDATE service.bulk_deletions AS b
-        SET try_after = v_now + p_lease
-        WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
-    ELSIF EXISTS (
-        SELECT
-        FROM service.bulk_items AS i
-        WHERE i.app_id = v_bulk.app_id AND i.bulk_id = v_bulk.bulk_id
-          AND i.outcome IS NULL AND (i.attempt_id IS NOT NULL OR v_bulk.status = 'RUNNING')) THEN
-        -- An attempt of a dead instance, which recovery ends.
-        UPDATE service.bulk_deletions AS b
-        SET try_after = v_now + interval '1 s'
-        WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
-    ELSE
-        UPDATE service.bulk_deletions AS b
-        SET status = CASE b.status WHEN 'RUNNING' THEN 'DONE' ELSE b.status END, is_over = true, reason = NULL
-        WHERE b.app_id = v_bulk.app_id AND b.bulk_id = v_bulk.bulk_id;
-    END IF;
 END
 $$;
 COMMENT ON FUNCTION service.take_bulk_items IS
@@ -173,9 +200,7 @@ BEGIN
     SELECT array_agg(e.outcome) INTO v_outcomes FROM ended AS e;
     PERFORM service.count_bulk_items(p_app_id, p_bulk_id, v_outcomes);
     PERFORM service.conclude_bulk_items(p_app_id, p_bulk_id);
-    UPDATE service.bulk_deletions AS b
-    SET try_after = clock_timestamp() + p_pause
-    WHERE b.app_id = p_app_id AND b.bulk_id = p_bulk_id;
+    PERFORM service.settle_bulk(p_app_id, p_bulk_id, p_pause);
 END
 $$;
 COMMENT ON FUNCTION service.end_bulk_items IS

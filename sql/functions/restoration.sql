@@ -2,7 +2,7 @@
 --
 -- Called by the operation RestoreCustomer, in its unit of work. Locks, in this order: the app's redactions (shared),
 -- the customer if it is there; the deletion's attempt and, if that lacks its entry, the head of the chain; the
--- customer's key, by inserting it.
+-- customer's key, by inserting it; the schedule of the customer, whom nobody else sees yet.
 
 CREATE OR REPLACE FUNCTION service.record_deletion(p_app_id uuid, p_customer_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -38,6 +38,15 @@ $$;
 COMMENT ON FUNCTION service.last_deletion IS
     'The last successful deletion of a customer, by the trail: what was deleted, NULL when redacted, and when. No row when there was none.';
 
+CREATE OR REPLACE FUNCTION service.pending_deletion(p_app_id uuid, p_customer_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('cancelled_schedule', service.rfc3339(s.delete_at))
+    FROM service.scheduled_deletions AS s
+    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id AND s.status = 'SCHEDULED'
+$$;
+COMMENT ON FUNCTION service.pending_deletion IS
+    'The scheduled deletion that a restoration calls off, for its entry. NULL without one.';
+
 CREATE OR REPLACE FUNCTION service.insert_image(p_app_id uuid, p_customer_id uuid, p_image jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -70,8 +79,14 @@ BEGIN
          RETURNING service.record(c.*)', v_columns)
     INTO v_record
     USING v_values;
+    -- Scheduled before the deletion that is undone: it would happen again, and nobody expects it.
+    IF v_record IS NOT NULL AND (service.lock_schedule(p_app_id, p_customer_id)).status = 'SCHEDULED' THEN
+        UPDATE service.scheduled_deletions AS s
+        SET status = 'CANCELLED'
+        WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
+    END IF;
     RETURN v_record;
 END
 $$;
 COMMENT ON FUNCTION service.insert_image IS
-    'Inserts a customer from a before-image, with every further column that the image has. NULL if the customer exists.';
+    'Inserts a customer from a before-image, with every further column that the image has, and calls off a deletion that is scheduled. NULL if the customer exists.';

@@ -1,7 +1,7 @@
 -- The life of a deletion by itself: holds, schedules, large bulks, retention. Each function: what it does, what it refuses,
 -- and that repeating it, or another app, changes nothing.
 BEGIN;
-SELECT plan(105);
+SELECT plan(108);
 
 CREATE FUNCTION pg_temp.app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-00000000000a'::uuid $$;
 CREATE FUNCTION pg_temp.other_app() RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT 'aaaaaaaa-0000-4000-8000-00000000000b'::uuid $$;
@@ -189,9 +189,9 @@ SELECT results_eq($$ SELECT "position" FROM further ORDER BY 1 $$, ARRAY [2, 3],
 SELECT pg_temp.end_attempt(attempt_id, CASE "position" WHEN 2 THEN 'REFUSED' ELSE 'NOT_FOUND' END)
 FROM further;
 SELECT service.end_bulk_items(pg_temp.app(), id, '{1}', '{NOT_FOUND}', '0') FROM bulk;
-SELECT is(pg_temp.state(id), 'RUNNING 3 1 1 1 0', 'what has an attempt isn''t settled by what its taker says') FROM bulk;
+SELECT is(pg_temp.state(id), 'DONE 3 1 1 1 0', 'what has an attempt isn''t settled by what its taker says, and with the last one it is done') FROM bulk;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'then nothing is left');
-SELECT is(pg_temp.state(id), 'DONE 3 1 1 1 0', 'and it is done') FROM bulk;
+SELECT is(pg_temp.state(id), 'DONE 3 1 1 1 0', 'nor changed') FROM bulk;
 SELECT is((SELECT string_agg(l::jsonb ->> 'statusCode', ' ' ORDER BY o) FROM bulk,
     string_to_table(rtrim(service.bulk_results(pg_temp.app(), id,
         '{"SUCCEEDED": "\"statusCode\":200", "REFUSED": "\"statusCode\":400", "NOT_FOUND": "\"statusCode\":404"}'), E'\n'), E'\n') WITH ORDINALITY AS t (l, o)),
@@ -217,7 +217,7 @@ SELECT results_eq($$ SELECT "position", attempt_id FROM pg_temp.take_items() ORD
     'a dry run opens no attempt');
 SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{SUCCEEDED,REFUSED}', '0') FROM dry;
 SELECT service.end_bulk_items(pg_temp.app(), id, '{1,2}', '{NOT_FOUND,NOT_FOUND}', '0') FROM dry;
-SELECT is(pg_temp.state(id), 'RUNNING 2 1 1 0 0', 'what was found first stays') FROM dry;
+SELECT is(pg_temp.state(id), 'DONE 2 1 1 0 0', 'what was found first stays') FROM dry;
 SELECT pg_temp.take_items();
 CREATE TEMPORARY TABLE stopped AS SELECT pg_temp.bulk('{16,17}') AS id;
 SELECT count(*) FROM pg_temp.take_items(1);
@@ -228,7 +228,14 @@ SELECT results_eq($$ SELECT b.status::text, b.is_over FROM service.bulk_deletion
     $$ VALUES ('CANCELLED', false) $$, 'but waits for the item that is under way');
 CREATE TEMPORARY TABLE forbidden AS SELECT pg_temp.bulk('{18}', key => 2) AS id;
 SELECT is_empty($$ SELECT pg_temp.take_items() $$, 'a key that may no longer delete deletes nothing');
-SELECT is(pg_temp.state(id), 'RUNNING 1 0 0 0 1', 'each of its items is forbidden') FROM forbidden;
+SELECT is(pg_temp.state(id), 'DONE 1 0 0 0 1', 'each of its items is forbidden') FROM forbidden;
+CREATE TEMPORARY TABLE many AS SELECT pg_temp.bulk(ARRAY(SELECT generate_series(1, 20)), key => 2) AS id;
+SELECT count(*) FROM pg_temp.take_items(3);
+SELECT is(pg_temp.state(id), 'RUNNING 20 0 0 0 12', 'as many at a time as are deleted in a second') FROM many;
+SELECT count(*) FROM pg_temp.take_items(3);
+SELECT is(pg_temp.state(id), 'DONE 20 0 0 0 20', 'without a pause') FROM many;
+CREATE TEMPORARY TABLE behind AS SELECT pg_temp.bulk('{18}', key => 2) AS first, pg_temp.bulk('{19}') AS second;
+SELECT results_eq($$ SELECT bulk_id FROM pg_temp.take_items() $$, $$ SELECT second FROM behind $$, 'the one behind it needn''t wait');
 
 -- Retention.
 CREATE FUNCTION pg_temp.append(app uuid) RETURNS void LANGUAGE sql AS $$

@@ -48,7 +48,9 @@ struct RestoreCustomer: Sendable {
                         WHERE c.is_so
                         ORDER BY c.place
                         LIMIT 1) AS came
-                    CROSS JOIN LATERAL service.finish($1, $3, came.ending, came.body, living.image) AS receipt
+                    CROSS JOIN LATERAL service.finish(
+                        $1, $3, came.ending, came.body, living.image,
+                        CASE WHEN came.ending = 'SUCCEEDED' THEN service.pending_deletion($1, $2) END) AS receipt
                     """,
                     [
                         .uuid(lease.appID), .uuid(customerID), .uuid(lease.attemptID),

@@ -1,6 +1,7 @@
 public import LibPQ
 public import Logging
 import Metrics
+import NIOConcurrencyHelpers
 public import ServiceLifecycle
 
 /// Carries out large bulk deletions: every instance does, some items at a time of the one that has waited longest, at a
@@ -9,10 +10,9 @@ public import ServiceLifecycle
 /// The database opens the attempts of the items under a lease, as it does for the ``Scheduler``; from there on it is the same
 /// path as that of a request. The SQL stands in sql/functions/bulk_items.sql.
 public struct BulkRunner: Service {
-    private static let work = "bulk deletions"
     /// Of items, at one time.
     private static let largestBatch = 20
-    private static let idle = Duration.seconds(1)
+    private static let interval = Duration.seconds(1)
 
     private let delete: DeleteCustomer
     private let execution: Execution
@@ -36,32 +36,9 @@ public struct BulkRunner: Service {
     }
 
     public func run() async throws {
-        // All share the rate.
-        let busy = BusyApps()
-        await withDiscardingTaskGroup { group in
-            while !Task.isShuttingDownGracefully, !Task.isCancelled {
-                let start = ContinuousClock.now
-                var taken = 0
-                do throws(DatabaseError) {
-                    for appID in try await waitingApps() where busy.begin(appID) {
-                        var items: [Item] = []
-                        defer { if items.isEmpty { busy.end(appID) } }
-                        items = try await take(of: appID)
-                        guard !items.isEmpty else { continue }
-                        taken += items.count
-                        group.addTask { [items] in
-                            await run(items, of: appID)
-                            busy.end(appID)
-                        }
-                    }
-                } catch {
-                    logger.report(error, in: Self.work)
-                }
-                // While some run, as long as a batch takes at this rate: then the next may be there.
-                let isIdle = busy.isEmpty
-                let pause = isIdle ? Self.idle : Duration.seconds(1) * max(taken, batch) / rate - (.now - start)
-                try? await cancelWhenGracefulShutdown { try await Task.sleep(for: max(pause, .zero)) }
-            }
+        let pace = Pace(rate: rate)
+        await AppWork(name: "bulk deletions", interval: Self.interval, logger: logger).run(apps: waitingApps) {
+            appID throws(DatabaseError) in try await runNext(of: appID, pace)
         }
     }
 
@@ -108,13 +85,17 @@ public struct BulkRunner: Service {
         return items
     }
 
-    /// Runs items, and ends them; what can't be ended now, the next look of any instance ends.
-    private func run(_ items: [Item], of appID: UUID) async {
-        do throws(DatabaseError) {
-            try await end(items, of: appID)
-        } catch {
-            logger.report(error, in: Self.work)
-        }
+    /// Runs some items, and ends them; what can't be ended now, the next look of any instance ends.
+    ///
+    /// - Returns: whether there may be more.
+    private func runNext(of appID: UUID, _ pace: Pace) async throws(DatabaseError) -> Bool {
+        // Before a lease begins.
+        guard await pace.wait(for: batch) else { return false }
+        var items: [Item] = []
+        defer { pace.giveBack(batch - items.count) }
+        items = try await take(of: appID)
+        try await end(items, of: appID)
+        return !items.isEmpty
     }
 
     private func end(_ items: [Item], of appID: UUID) async throws(DatabaseError) {
@@ -162,5 +143,34 @@ public struct BulkRunner: Service {
         return try await pool.withConnection(for: appID, deadline: deadline) { connection throws(DatabaseError) in
             try await connection.perform(statement, deadline: deadline)
         }
+    }
+}
+
+/// The rate that all bulk deletions of an instance share.
+private struct Pace: Sendable {
+    private let interval: Duration
+    private let next = NIOLockedValueBox(ContinuousClock.now)
+
+    /// - Parameter rate: items a second.
+    init(rate: Int) {
+        interval = .seconds(1) / rate
+    }
+
+    /// Waits until so many items may be run.
+    ///
+    /// - Returns: false when the instance stops.
+    func wait(for count: Int) async -> Bool {
+        let start = next.withLockedValue { next in
+            let start = max(next, .now)
+            next = start + interval * count
+            return start
+        }
+        try? await cancelWhenGracefulShutdown { try await Task.sleep(until: start) }
+        return !Task.isShuttingDownGracefully && !Task.isCancelled
+    }
+
+    /// Some of them weren't there.
+    func giveBack(_ count: Int) {
+        next.withLockedValue { $0 -= interval * count }
     }
 }

@@ -9,7 +9,6 @@ public import ServiceLifecycle
 /// The database opens the attempt under a lease, as admission does for a request; from there on it is the same path as
 /// that of a request, ``Execution``. The SQL stands in sql/functions/due_deletions.sql.
 public struct Scheduler: Service {
-    private static let work = "scheduled deletions"
     private static let batch = 20
     /// Of one app at one time, so that requests keep most of the pool.
     private static let width = 3
@@ -37,22 +36,7 @@ public struct Scheduler: Service {
     }
 
     public func run() async throws {
-        let busy = BusyApps()
-        await withDiscardingTaskGroup { group in
-            while !Task.isShuttingDownGracefully, !Task.isCancelled {
-                do throws(DatabaseError) {
-                    for appID in try await dueApps() where busy.begin(appID) {
-                        group.addTask {
-                            await runAllDue(of: appID)
-                            busy.end(appID)
-                        }
-                    }
-                } catch {
-                    logger.report(error, in: Self.work)
-                }
-                try? await cancelWhenGracefulShutdown { try await Task.sleep(for: interval) }
-            }
-        }
+        await AppWork(name: "scheduled deletions", interval: interval, logger: logger).run(apps: dueApps, step: runDue)
     }
 
     /// A deletion whose time has come.
@@ -75,15 +59,6 @@ public struct Scheduler: Service {
         due.record(try behind.get("deletions") as Int)
         lag.record(try behind.get("seconds") as Double)
         return apps
-    }
-
-    /// Runs what an app has due, batch by batch.
-    private func runAllDue(of appID: UUID) async {
-        do throws(DatabaseError) {
-            while try await runDue(of: appID), !Task.isShuttingDownGracefully, !Task.isCancelled {}
-        } catch {
-            logger.report(error, in: Self.work)
-        }
     }
 
     /// Runs a batch of what an app has due.

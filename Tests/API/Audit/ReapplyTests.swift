@@ -16,6 +16,8 @@ struct ReapplyTests {
         var redacted = 0
         var revoked = 0
         var held = 0
+        var scheduled: Int?
+        var cancelled: Int?
         var unchanged = 0
         var failed: [Failure] = []
     }
@@ -127,5 +129,60 @@ struct ReapplyTests {
 
         #expect(ended.status == 1 && ended.output.contains("doesn't verify"))
         #expect(try await tenant.hasCustomer(customer.id))
+    }
+
+    @Test(
+        "what was called off after the backup stays so: schedules, bulk deletions; what came of them isn't begun anew")
+    func calledOff() async throws {
+        let settings = [
+            "CUSTOMERD_RESTORE_DAYS": "1", "CUSTOMERD_BULK_PER_SECOND": "1", "CUSTOMERD_RATE_LIMIT": "1000000",
+        ]
+        let now = try await Stage.open(settings)
+        let tenant = try await now.tenant()
+        let customers = try await tenant.insert(count: 40)
+        let (cancelled, moved) = (customers[0], customers[1])
+        func schedule(_ customer: String, days: Double) async throws {
+            let at = Date.now.addingTimeInterval(days * 86400).ISO8601Format()
+            let answer = try await tenant.ask("PUT", "/\(customer)/scheduled-deletion", #"{"at":"\#(at)"}"#)
+            #expect(answer.status == 202, "\(answer)")
+        }
+        for customer in [cancelled, moved] { try await schedule(customer, days: 1) }
+        let bulk = try #require(try await tenant.startBulk(Array(customers[2...]))["location"])
+        try await eventually("the bulk deletion had begun") { try await tenant.customerCount() != "40" }
+        let backup = try await now.database.copy()
+        #expect(try await tenant.send(HTTPCall("DELETE", bulk, headers: tenant.key.headers)).status == 200)
+        #expect(try await tenant.ask("DELETE", "/\(cancelled)/scheduled-deletion").status == 200)
+        try await schedule(moved, days: 2)
+        let export = try await export(now.database)
+
+        let first = try await reapply(export, to: backup)
+        let second = try await reapply(export, to: backup)
+        try await backup.run("UPDATE service.bulk_deletions SET try_after = clock_timestamp()")
+        let taken = try await backup.value(
+            "SELECT count(*) FROM service.take_bulk_items($1, '15 s', '1 day', 20)", [.text(tenant.app)])
+
+        #expect(first.status == 0 && first.report.cancelled == 2 && first.report.scheduled == 1, "\(first)")
+        #expect(second.status == 0 && second.report.cancelled == nil && second.report.deleted == 0, "\(second)")
+        #expect(taken == "0")
+        #expect(
+            try await backup.value(
+                """
+                SELECT string_agg(s.status || ' ' || (s.delete_at > now() + interval '36 hours'), ',' ORDER BY s.status)
+                FROM service.scheduled_deletions AS s
+                """) == "SCHEDULED true,CANCELLED false")
+        #expect(try await Trail.verify(backup).isClean)
+        try await backup.drop()
+    }
+
+    @Test("an export without entries does nothing, and says so")
+    func empty() async throws {
+        let database = try await TestDatabase.migrated()
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("export-\(newID()).ndjson").path
+        try Data().write(to: URL(fileURLWithPath: path))
+
+        let ended = try await Customerd.run(["reapply", "--export", path], ["DATABASE_URL": database.url()])
+
+        #expect(ended.status == 1 && ended.errors.contains("the export has no entries"), "\(ended)")
+        try await database.drop()
     }
 }

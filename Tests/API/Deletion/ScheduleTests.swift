@@ -3,7 +3,7 @@ import LibPQ
 import TestSupport
 import Testing
 
-@Suite("A scheduled deletion", .unlimitedStage())
+@Suite("A scheduled deletion", .unlimitedStage(["CUSTOMERD_RESTORE_DAYS": "1"]))
 struct ScheduleTests {
     let stage = Stage.current
 
@@ -41,6 +41,28 @@ struct ScheduleTests {
         try await eventually("the deletion ended as \(status)") {
             try await read(tenant, customer).body.hasSuffix(#""status":"\#(status)"}"#)
         }
+    }
+
+    @Test("is called off when its customer, who was deleted before, is restored")
+    func restored() async throws {
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        let at = try await time(in: 3600)
+        #expect(
+            try await tenant.ask("PUT", "/\(customer.id)/scheduled-deletion", #"{"at":"\#(at)"}"#).status == 202)
+        #expect(try await tenant.delete(customer.id).status == 200)
+
+        let restored = try await tenant.post("restore", customer.id)
+        let schedule = try await read(tenant, customer.id)
+        try await makeDue(tenant)
+
+        #expect(restored.status == 200 && schedule.body.hasSuffix(#""status":"CANCELLED"}"#), "\(schedule)")
+        let entry = try #require(try await tenant.entries().last { $0["action"] == "customer.restore" })
+        #expect(entry.request("cancelled_schedule") == at)
+        #expect(
+            try await stage.database.value(
+                "SELECT count(*) FROM service.take_due_deletions($1, '15 s', '1 day', 20)", [.text(tenant.app)]) == "0")
+        #expect(try await tenant.hasCustomer(customer.id))
     }
 
     @Test("is scheduled, read, moved and called off")

@@ -35,7 +35,7 @@ enum Moment: Hashable, Sendable {
     }()
 
     /// What every instance looks for in the background: ScheduleCrashTests and LargeBulkCrashTests strike there.
-    static let background: [Moment] = ["due_apps", "schedule_lag", "bulk_apps", "bulk_lag"]
+    static let background: [Moment] = ["due_apps", "schedule_lag", "bulk_apps", "bulk_lag", "forget_samples"]
         .flatMap { trips($0).map { .recovery($0) } }
 
     /// The moments of a trip.
