@@ -33,10 +33,40 @@ class ListTests(ConsoleCase):
             ("lines count in quotes too", f"name,id\n\"a\nb\",{ONE}\nc,none\n", ([ONE], 0, [(4, "no id")])),
             ("an id is the whole cell", f"id\n{ONE}0\nx{TWO}\n", ([], 0, [(2, "no id"), (3, "no id")])),
             ("old line ends", f"id\r{ONE}\r{TWO}", ([ONE, TWO], 0, [])),
-            ("an open quote", f"id,name\n{ONE},\"Ada\n{TWO},Alan", ([ONE], 0, [])),
+            ("spaces around quotes", f"name,id\n \"Ada\" , \"{ONE}\" \n", ([ONE], 0, [])),
+            ("quotes within a cell", f"size,id\n5\" by 3\",{ONE}\n", ([ONE], 0, [])),
         ):
             with self.subTest(name):
                 self.assertEqual(self.read(page, text), expected)
+
+    def test_a_quotation_mark_that_nothing_closes_swallows_no_line(self):
+        page = self.open()
+        for name, text, line in (
+            ("to the end", f"id,name\n{ONE},\"Ada\n{TWO},Alan", 2),
+            ("to that of another line", f"id,name\n{ONE},Ada\n{TWO},\"Alan\n{THREE},\"Grace\"\n", 3),
+            ("after rows of several lines", f"name,id\n\"a\nb\",{ONE}\n\"c,{TWO}\n", 4),
+            ("old line ends", f"id,name\r{ONE},\"Ada\r{TWO},Alan", 2),
+            ("in the heading", f"\"id\n{ONE}\n{TWO}\n", 1),
+        ):
+            with self.subTest(name):
+                self.assertEqual(self.read(page, text), ([], 0, []))
+                self.assertEqual(page.evaluate(f"import('/console/csv.js').then((csv) => csv.idsIn({json.dumps(text)}).openQuote)"), line)
+
+    def test_the_column_of_customers_goes_before_other_ids(self):
+        page = self.open()
+        for heading, columns in (
+            ("id,customer_id", [(2, "customer_id"), (1, "id")]),
+            ("Customer ID;id;name", [(1, "Customer ID"), (2, "id")]),
+            ("id,customer,id", [(1, "id"), (3, "id"), (2, "customer")]),
+            ("id,name", [(1, "id")]),
+        ):
+            with self.subTest(heading):
+                ids = [str(uuid.UUID(int=n, version=4)) for n in range(3)]
+                separator = ";" if ";" in heading else ","
+                text = f"{heading}\n{separator.join(ids[:len(heading.split(separator))])}\n"
+                result = page.evaluate(f"import('/console/csv.js').then((csv) => csv.idsIn({json.dumps(text)}))")
+                self.assertEqual(result["ids"], [ids[columns[0][0] - 1]])
+                self.assertEqual([(each["number"], each["heading"]) for each in result["columns"]], columns)
 
     def test_a_large_list_is_read_at_once(self):
         page = self.open()
@@ -157,12 +187,46 @@ class BulkTests(ConsoleCase):
             % json.dumps(f"{customer}\n{uuid.uuid4()}\n"))
         page.wait_text("#found-ids", "2 customers in the list")
 
+    def paste(self, page, text):
+        page.evaluate("(() => { const list = document.querySelector('#list'); list.value = %s; list.dispatchEvent(new Event('input')); })()"
+                      % json.dumps(text))
+
+    def test_a_list_with_an_open_quotation_mark_isnt_taken(self):
+        page = self.sign_in(App().office, "/bulk")
+
+        self.paste(page, f"id,name\n{ONE},\"x\n{TWO},y")
+
+        page.wait_text("#found-ids", "The quotation mark in line 2 ")
+        self.assertIn("Nothing of the list is taken.", page.text("#found-ids"))
+        self.assertNotIn("in the list", page.text("#found-ids"))
+        self.assertFalse(page.evaluate("document.querySelector('#dry-run') !== null"))
+        self.assert_accessible(page)
+
+        self.paste(page, f"id,name\n{ONE},\"x\"\n{TWO},y")
+        page.wait_text("#found-ids", "2 customers in the list")
+
+    def test_the_column_that_was_taken_is_told_where_another_could_be_meant(self):
+        app = App()
+        customer = app.customer("Ada", "Lovelace")
+        page = self.sign_in(app.office, "/bulk")
+
+        self.paste(page, f"id,customer_id\n{ONE},{customer}\n")
+
+        page.wait_text("#found-ids", "The ids are taken from column 2, customer_id, not from column 1, id.")
+        self.assert_accessible(page)
+        self.dry_run(page, "1 customer in the list")
+        page.wait_text("#bulk-results", "1 customer would be deleted")
+
+        self.go(page, "/bulk")
+        page.wait("document.querySelector('#list') !== null")
+        self.paste(page, f"id,name\n{customer},Ada\n")
+        page.wait("document.querySelector('#column-taken') === null")
+
     def test_more_than_one_run_takes_is_told_before_it_is_sent(self):
         app = App()
         page = self.sign_in(app.office, "/bulk")
 
-        page.evaluate("(() => { const list = document.querySelector('#list'); list.value = %s; list.dispatchEvent(new Event('input')); })()"
-                      % json.dumps("\n".join(str(uuid.uuid4()) for _ in range(10_001))))
+        self.paste(page, "\n".join(str(uuid.uuid4()) for _ in range(10_001)))
 
         page.wait_text("#found-ids", "10,001 customers in the list")
         page.wait_text("#found-ids", "at most 10,000")

@@ -159,6 +159,85 @@ class CustomerTests(ConsoleCase):
         self.wait_done(page, "The hold is released.")
         page.wait("document.querySelector('#page .notes') === null")
 
+    def test_a_hold_that_somebody_else_changed_meanwhile_is_left_alone(self):
+        app = App()
+        legal = Key(app.id, "admin", "legal")
+        mine, theirs = {"reason": "Lawsuit 12/26"}, {"reason": "Lawsuit 13/26", "until": "2099-01-02T03:04:00Z"}
+        changed = "The hold was changed after you loaded the page. It is by legal, until 2099-01-02 03:04:00 UTC: “Lawsuit 13/26”."
+        gone = "The hold was released, or its time was over, after you loaded the page."
+        for name, action, before, meanwhile, told in (
+            ("placed", "hold", None, theirs, changed.replace("The hold was changed", "A hold was placed")),
+            ("changed", "hold", mine, theirs, changed),
+            ("placed again as it was", "hold", mine, mine, "The hold was changed after you loaded the page. It is by legal: “Lawsuit 12/26”."),
+            ("released", "hold", mine, None, gone),
+            ("changed before it is released", "release", mine, theirs, changed),
+            ("released twice", "release", mine, None, gone),
+        ):
+            with self.subTest(name):
+                customer = app.customer("Ada", "Lovelace")
+                hold = f"/api/v0/customers/{customer}/hold"
+                if before:
+                    write(app.office, "PUT", hold, before)
+                page = self.customer_page(app.office, customer)
+                self.ask(page, f"#act-{action}")
+                if meanwhile:
+                    write(legal, "PUT", hold, meanwhile)
+                else:
+                    write(legal, "DELETE", hold)
+                entries = len(app.outcomes(customer))
+
+                page.fill("#field-reason", "Another lawsuit")
+                page.click("#decide")
+
+                page.wait_text("dialog.sheet [role=alert]", told)
+                self.assertIn("Nothing was done. Load it again, and look.", page.text("dialog.sheet [role=alert]"))
+                self.assertFalse(page.evaluate("document.querySelector('#decide').checkVisibility()"))
+                # Nor is it sent by the keyboard.
+                page.evaluate("document.querySelector('dialog.sheet form').requestSubmit()")
+                self.assertEqual(len(app.outcomes(customer)), entries)
+                page.click("dialog.sheet [role=alert] button")
+                if meanwhile:
+                    page.wait_text("#page .notes", "placed by legal")
+                else:
+                    page.wait("document.querySelector('#page .notes') === null")
+
+                # With that on the page, it is done.
+                self.decide(page, "hold", reason="Another lawsuit")
+                self.wait_done(page, "The hold is placed.")
+
+    def test_a_hold_whose_answer_was_lost_is_finished_though_it_is_another_now(self):
+        app = App()
+        customer = app.customer("Ada", "Lovelace")
+        page = self.customer_page(app.office, customer)
+        page.expected.append("ERR_CONNECTION_RESET")
+        page.lose("PUT", f"{customer}/hold", times=1)
+
+        self.decide(page, "hold")
+        page.wait_text("dialog.sheet .state", "trying again")
+        page.click("dialog.sheet .decision .actions button:first-child")
+        page.wait_text("dialog.sheet [role=alert]", "It isn't known whether it was done.")
+        page.click("#decide")
+        self.wait_done(page, "The hold is placed.")
+
+        self.assertEqual(app.outcomes(customer), ["SUCCEEDED", "REPLAYED"])
+
+    def test_a_hold_that_cant_be_looked_at_isnt_replaced(self):
+        app = App()
+        customer = app.customer("Ada", "Lovelace")
+        page = self.customer_page(app.office, customer)
+        page.expected.append("503")
+        self.ask(page, "#act-hold")
+        page.answer("GET", f"{customer}/hold", 503, "Service temporarily unavailable", times=2, retry_after=2)
+
+        page.fill("#field-reason", "Lawsuit")
+        page.click("#decide")
+        page.wait_text("dialog.sheet .state", "Service temporarily unavailable; trying again in 2 s")
+        page.click("dialog.sheet .decision .actions button:first-child")
+        page.wait_text("dialog.sheet [role=alert]", "It was stopped.")
+        self.assertEqual(app.outcomes(customer), [])
+        page.click("#decide")
+        self.wait_done(page, "The hold is placed.")
+
     def test_an_export_is_saved_and_leaves_its_entry(self):
         app = App()
         customer = app.customer("Ada", "Lovelace", invoice=True)

@@ -70,6 +70,41 @@ class DeletionTests(ConsoleCase):
         page.wait_text("#outlook", "1 invoice")
         self.assertEqual(app.outcomes(customer), ["REFUSED"])
 
+    def test_closing_a_refused_deletion_shows_what_refused_it(self):
+        app = App()
+        for way in ("Escape", "dialog.sheet .head button", "dialog.sheet .decision .actions button:first-child"):
+            with self.subTest(way):
+                customer = app.customer("Ada", "Lovelace")
+                page = self.customer_page(app.office, customer)
+                page.expected.append("400")
+                self.ask(page, "#act-delete")
+                write(app.office, "PUT", f"/api/v0/customers/{customer}/hold", {"reason": "Lawsuit"})
+                page.fill("#field-reason", "Ticket")
+                page.fill("#field-typed", "Ada Lovelace")
+                page.click("#decide")
+                page.wait_text("dialog.sheet [role=alert]", "Records refer to the customer")
+
+                page.press("Escape") if way == "Escape" else page.click(way)
+
+                page.wait("document.querySelector('dialog[open]') === null")
+                page.wait_text("#outlook", "1 hold")
+                page.wait_text("#page .badges", "ON HOLD")
+                self.assertIn("release", self.actions(page))
+
+    def test_leaving_the_page_with_a_refusal_shows_the_other_page(self):
+        app = App()
+        customer = app.customer("Ada", "Lovelace")
+        page = self.customer_page(app.office, customer)
+        page.expected.append("412")
+        write(app.office, "PATCH", f"/api/v0/customers/{customer}", {"last_name": "King"})
+        self.decide(page, "archive")
+        page.wait_text("dialog.sheet [role=alert]", "The record was changed")
+
+        self.go(page, "/customers")
+
+        page.wait_text("#found", "One customer")
+        self.assertEqual(page.text(H1), "Customers")
+
     def test_a_name_that_nobody_can_type_is_confirmed_by_the_id(self):
         app = App()
         for first, last in (("\u200b", "\u2800"), ("A" + "\u0301" * 80, "B")):
@@ -116,6 +151,61 @@ class DeletionTests(ConsoleCase):
 
         actions = sql(f"SELECT string_agg(action || ' ' || coalesce(reason, ''), ', ' ORDER BY seq) FROM audit.entries WHERE customer_id = '{customer}'")
         self.assertEqual(actions, "deletion.schedule Ticket 4711, deletion.schedule Sooner, deletion.cancel Came back")
+
+    def test_a_schedule_that_somebody_else_changed_meanwhile_is_left_alone(self):
+        app = App()
+        first, second = "2027-01-01T00:00:00Z", "2027-02-02T00:00:00Z"
+        for name, action, before, meanwhile, told in (
+            ("scheduled", "schedule", None, first, "A deletion was scheduled after you loaded the page. It is set for 2027-01-01 00:00:00 UTC."),
+            ("moved", "schedule", first, second, "The deletion was moved after you loaded the page. It is set for 2027-02-02 00:00:00 UTC."),
+            ("called off", "schedule", first, None, "The deletion ran, or was called off, after you loaded the page."),
+            ("moved before it is called off", "cancel-schedule", first, second, "The deletion was moved after you loaded the page."),
+            ("called off twice", "cancel-schedule", first, None, "The deletion ran, or was called off, after you loaded the page."),
+        ):
+            with self.subTest(name):
+                customer = app.customer("Ada", "Lovelace")
+                schedule = f"/api/v0/customers/{customer}/scheduled-deletion"
+                if before:
+                    write(app.office, "PUT", schedule, {"at": before})
+                page = self.customer_page(app.office, customer)
+                self.ask(page, f"#act-{action}")
+                if meanwhile:
+                    write(app.office, "PUT", schedule, {"at": meanwhile})
+                else:
+                    write(app.office, "DELETE", schedule)
+                entries = len(app.outcomes(customer))
+
+                page.fill("#field-reason", "Ticket")
+                if action == "schedule":
+                    page.fill("#field-typed", "Ada Lovelace")
+                page.click("#decide")
+
+                page.wait_text("dialog.sheet [role=alert]", told)
+                self.assertIn("Nothing was done. Load it again, and look.", page.text("dialog.sheet [role=alert]"))
+                self.assertFalse(page.evaluate("document.querySelector('#decide').checkVisibility()"))
+                self.assertEqual(len(app.outcomes(customer)), entries)
+                page.click("dialog.sheet [role=alert] button")
+                if meanwhile:
+                    page.wait_text("#page .notes", meanwhile[:10])
+                else:
+                    page.wait("document.querySelector('#page .notes') === null")
+
+    def test_a_deletion_that_was_moved_isnt_called_off_from_the_list(self):
+        app = App()
+        customer = app.customer("Ada", "Lovelace")
+        schedule = f"/api/v0/customers/{customer}/scheduled-deletion"
+        write(app.office, "PUT", schedule, {"at": "2027-01-01T00:00:00Z"})
+        page = self.sign_in(app.office, "/scheduled")
+        self.ask(page, f"#call-off-{customer}")
+        write(app.office, "PUT", schedule, {"at": "2027-02-02T00:00:00Z"})
+
+        page.fill("#field-reason", "Came back")
+        page.click("#decide")
+
+        page.wait_text("dialog.sheet [role=alert]", "The deletion was moved after you loaded the page.")
+        page.press("Escape")
+        page.wait_text("#schedules table", "2027-02-02")
+        self.assertEqual(app.outcomes(customer), ["SUCCEEDED", "SUCCEEDED"])
 
     def test_a_viewer_sees_what_is_scheduled_and_can_call_nothing_off(self):
         app = App()
@@ -164,6 +254,27 @@ class DeletionTests(ConsoleCase):
 
         self.assertTrue(exists(customer))
         page.wait_text("#page .badges", "ACTIVE")
+
+    def test_a_restore_says_that_it_calls_a_scheduled_deletion_off(self):
+        app = App()
+        told = "The deletion that is scheduled for 2027-01-01 00:00:00 UTC is called off along with it."
+        for name, change, is_told in (("none", None, False), ("to come", "PUT", True), ("called off", "DELETE", False)):
+            with self.subTest(name):
+                customer = app.customer("Ada", "Lovelace")
+                schedule = f"/api/v0/customers/{customer}/scheduled-deletion"
+                if change:
+                    write(app.office, "PUT", schedule, {"at": "2027-01-01T00:00:00Z"})
+                if change == "DELETE":
+                    write(app.office, "DELETE", schedule)
+                app.office.delete(customer)
+                page = self.customer_page(app.office, customer)
+
+                self.ask(page, "#act-restore")
+
+                self.assertIn("Brings the record back", page.text("dialog.sheet .foreseen"))
+                (self.assertIn if is_told else self.assertNotIn)("called off", page.text("dialog.sheet .foreseen"))
+                if is_told:
+                    self.assertIn(told, page.text("dialog.sheet .foreseen"))
 
     def test_a_restore_that_is_too_late_is_told_in_words(self):
         app = App()

@@ -1,5 +1,6 @@
 // The actions on a customer: which key may, when, and what each does.
 
+import { asShown } from "./basis.js";
 import { make, moment, value } from "./document.js";
 import { certain } from "./decision.js";
 import { asField, reason, time, typed } from "./form.js";
@@ -39,6 +40,9 @@ const toStatus = (id, label, status, consequence) => ({
     told: () => `The status is ${status} now.`,
   }),
 });
+
+/** Whether a deletion is still to come. */
+const isToCome = (schedule) => schedule?.status === "SCHEDULED";
 
 /** The foresight of what a deletion would do. */
 const checked = (session, customer, more) => async (signal) => {
@@ -81,6 +85,7 @@ const ALL = [
         { ...reason, hint: "Shown with the hold, and in the audit trail. Don't put personal data in it." },
         time("until", "Until (UTC)", { hint: "Empty: until it is released.", min: asField(new Date()) }),
       ],
+      restsOn: asShown(customer.id, "hold", customer.hold),
       foresee: certain("The customer can be neither deleted nor redacted while it is held; a scheduled deletion is refused at its time."),
       request: ({ reason, until }) => ({
         method: "PUT", path: path(customer, "/hold"), ifMatch: customer.etag,
@@ -94,6 +99,7 @@ const ALL = [
     when: (customer) => lives(customer) && customer.hold !== null,
     decision: (customer) => ({
       title: ["Release the hold on ", who(customer)], verb: "Release", fields: [reason],
+      restsOn: asShown(customer.id, "hold", customer.hold),
       foresee: certain(
         ["Placed by ", value(customer.hold.placed_by), " on ", moment(customer.hold.placed_at), ": ", value(customer.hold.reason)],
         "Without it, the customer can be deleted and redacted."),
@@ -105,7 +111,7 @@ const ALL = [
     id: "schedule", group: "Delete", label: "Schedule the deletion", needs: ["customers:delete"], when: lives, isDangerous: true,
     decision(customer, session) {
       const known = toType(customer.record, customer.id);
-      const isScheduled = customer.schedule?.status === "SCHEDULED";
+      const isScheduled = isToCome(customer.schedule);
       return {
         label: isScheduled ? "Move the scheduled deletion" : "Schedule the deletion",
         title: [isScheduled ? "Move the deletion of " : "Schedule the deletion of ", who(customer)],
@@ -120,6 +126,7 @@ const ALL = [
           }),
           reason, typed(known.text, known.what, "Once it has run, it can't be undone."),
         ],
+        restsOn: asShown(customer.id, "scheduled-deletion", customer.schedule),
         foresee: checked(session, customer, (check) => ({
           nodes: [
             make("p", {}, "At its time the customer is deleted, as if you did it then. These are the prospects now:"),
@@ -138,8 +145,8 @@ const ALL = [
   },
   {
     id: "cancel-schedule", group: "Delete", label: "Call the deletion off", needs: ["customers:delete"],
-    when: (customer) => lives(customer) && customer.schedule?.status === "SCHEDULED",
-    decision: (customer) => callOff(customer, customer.record, customer.schedule.delete_at, customer.etag),
+    when: (customer) => lives(customer) && isToCome(customer.schedule),
+    decision: (customer) => callOff(customer, customer.record, customer.schedule, customer.etag),
   },
   {
     id: "delete", group: "Delete", label: "Delete", needs: ["customers:delete"], when: lives, isDangerous: true,
@@ -191,9 +198,17 @@ const ALL = [
   {
     id: "restore", group: "Bring back", label: "Restore", needs: ["customers:restore"],
     when: (customer) => !lives(customer),
-    decision: (customer) => ({
+    decision: (customer, session) => ({
       title: ["Restore ", who(customer)], verb: "Restore", fields: [reason],
-      foresee: certain("Brings the record back as it was when it was deleted, under the same id. It can be deleted again."),
+      async foresee(signal) {
+        const found = await session.api.find(path(customer, "/scheduled-deletion"), {}, signal);
+        const schedule = found && JSON.parse(found.text);
+        const nodes = [make("p", {}, "Brings the record back as it was when it was deleted, under the same id. It can be deleted again.")];
+        if (isToCome(schedule)) {
+          nodes.push(make("p", {}, "The deletion that is scheduled for ", moment(schedule.delete_at), " is called off along with it."));
+        }
+        return { nodes, isPossible: true };
+      },
       request: ({ reason }) => ({ method: "POST", path: path(customer, "/restore"), reason }),
       told: () => "The customer is back.",
     }),
@@ -214,9 +229,10 @@ const ALL = [
 ];
 
 /** Calling off a scheduled deletion, from the page of the customer or from the list. */
-export const callOff = ({ id }, record, at, etag = null) => ({
+export const callOff = ({ id }, record, schedule, etag = null) => ({
   title: ["Call off the deletion of ", value(nameOf(record ?? {}) || id)], verb: "Call it off", fields: [reason],
-  foresee: certain(["It won't be deleted on ", moment(at), "."]),
+  restsOn: asShown(id, "scheduled-deletion", schedule),
+  foresee: certain(["It won't be deleted on ", moment(schedule.delete_at), "."]),
   request: ({ reason }) => ({ method: "DELETE", path: `/api/v0/customers/${id}/scheduled-deletion`, ifMatch: etag, reason }),
   told: () => "The deletion is called off.",
 });

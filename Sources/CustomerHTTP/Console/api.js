@@ -44,17 +44,20 @@ export class API {
     return this.#ask("GET", path + queried(query), {}, undefined, signal);
   }
 
-  /** Reads, as long as there is hope. */
-  async read(path, query = {}, signal = undefined) {
-    const answer = await this.patiently(() => this.get(path, query, signal), signal, this.onWait);
-    this.onWait(null);
+  /**
+   * Reads, as long as there is hope.
+   * @param {function(string|null)} onWait - told why it waits, in a sentence; null once it doesn't
+   */
+  async read(path, query = {}, signal = undefined, onWait = this.onWait) {
+    const answer = await this.patiently(() => this.get(path, query, signal), signal, onWait);
+    onWait(null);
     return answer;
   }
 
   /** Reads what may not be there: null then. */
-  async find(path, query = {}, signal = undefined) {
+  async find(path, query = {}, signal = undefined, onWait = this.onWait) {
     try {
-      return await this.read(path, query, signal);
+      return await this.read(path, query, signal, onWait);
     } catch (error) {
       if (error instanceof Refusal && error.status === 404) return null;
       throw error;

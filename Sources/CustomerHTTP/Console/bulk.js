@@ -30,6 +30,9 @@ const inNumbers = ({ deleted, refused, not_found: gone, failed }, isDry) => [
   [failed, "failed"],
 ].map(([many, what]) => `${count(many)} ${what}`);
 
+/** A column of the list, by its number and heading. */
+const columnNamed = ({ number, heading }) => make("span", {}, `column ${number}, `, make("code", {}, heading));
+
 /** The page that takes the list of ids, and lists the runs. */
 export const bulk = {
   path: "/bulk",
@@ -59,8 +62,8 @@ export const bulk = {
     },
     make("label", { for: "list" }, "Ids of customers"),
     make("p", { class: "hint", id: "list-hint" },
-      "Paste or drop a list: an id a line, or a CSV file whose column of customers has the heading ", make("code", {}, "id"), " or ",
-      make("code", {}, "customer_id"), `. At most ${count(MOST)}.`),
+      "Paste or drop a list: an id a line, or a CSV file whose column of customers has the heading ", make("code", {}, "customer_id"), " or ",
+      make("code", {}, "id"), `. At most ${count(MOST)}.`),
     list, make("label", { for: "list-file" }, "Or choose a file"), file);
 
     fill(place,
@@ -84,11 +87,19 @@ export const bulk = {
     function read() {
       session.memory.list = list.value;
       if (list.value.trim() === "") return fill(found);
-      const { ids, repeated, rejected } = idsIn(list.value);
+      const { ids, repeated, rejected, openQuote, columns } = idsIn(list.value);
+      if (openQuote !== null) {
+        return fill(found, make("p", { class: "notice bad" },
+          `The quotation mark in line ${count(openQuote)} opens a cell that doesn't end with one, so it isn't known what belongs to it. `,
+          "Nothing of the list is taken. Close the cell, or write a quotation mark that belongs to its text twice."));
+      }
       const isTooLong = ids.length > MOST;
       fill(found,
         make("p", { class: "lead" }, number(ids.length, "customer", "customers"), " in the list",
           repeated > 0 ? `, ${number(repeated, "repetition", "repetitions")} left out` : null, "."),
+        columns.length > 1 ? make("p", { class: "notice", id: "column-taken" }, "The ids are taken from ", columnNamed(columns[0]),
+          ", not from ", ...columns.slice(1).flatMap((each, index) => [index > 0 ? " or " : "", columnNamed(each)]),
+          ". If the customers are in another column, take this one out of the list.") : null,
         isTooLong ? make("p", { class: "notice bad" }, `That is too many for one run, which takes at most ${count(MOST)}. Split the list.`) : null,
         rejected.length > 0 ? make("details", { class: "rejected" },
           make("summary", {}, number(rejected.length, "line", "lines"), " left out"),

@@ -1,8 +1,8 @@
 // The ids in a list: lines, or a table as spreadsheets write it (RFC 4180; commas, semicolons or tabs).
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** Headings of the column that has the ids of customers. */
-const HEADINGS = ["id", "customer_id", "customerid", "customer id", "customer"];
+/** Headings of the column that has the ids of customers; the sooner one counts, as `id` may be that of an order or an invoice. */
+const HEADINGS = ["customer_id", "customerid", "customer id", "id", "customer"];
 
 /** The most ids that one bulk deletion takes. */
 export const MOST = 10_000;
@@ -10,20 +10,24 @@ export const MOST = 10_000;
 /**
  * The rows of a table, each with the number of its first line.
  * @param {string} text
- * @returns {Array<{line: number, cells: string[]}>}
+ * @returns {{found: Array<{line: number, cells: string[]}>, openQuote: number|null}} openQuote: the line of the first quotation mark
+ *   at the beginning of a cell whose fellow isn't at the end of one: it may have swallowed any number of rows
  */
-export function rows(text) {
+function rows(text) {
   const body = text.replace(/^\ufeff/, "");
   const separator = separatorOf(body);
   const found = [];
   let cells = [];
   let cell = "";
   let isQuoted = false;
+  let isClosed = false;
+  let quote = 0;
   let line = 1;
   let start = 1;
   const endCell = () => {
     cells.push(cell);
     cell = "";
+    isClosed = false;
   };
   const endRow = () => {
     endCell();
@@ -33,22 +37,27 @@ export function rows(text) {
   };
   for (let at = 0; at < body.length; at += 1) {
     const character = body[at];
-    if (character === "\n") line += 1;
+    if (character === "\n" || character === "\r" && body[at + 1] !== "\n") line += 1;
     if (isQuoted) {
       if (character !== '"') cell += character;
       else if (body[at + 1] === '"') {
         cell += '"';
         at += 1;
-      } else isQuoted = false;
-    } else if (character === '"' && cell.trim() === "") {
+      } else {
+        isQuoted = false;
+        isClosed = true;
+      }
+    } else if (isClosed && !/\s/.test(character) && character !== separator) return { found, openQuote: quote };
+    else if (character === '"' && cell.trim() === "") {
       cell = "";
       isQuoted = true;
+      quote = line;
     } else if (character === separator) endCell();
     else if (character === "\n" || character === "\r" && body[at + 1] !== "\n") endRow();
     else if (character !== "\r") cell += character;
   }
   endRow();
-  return found;
+  return { found, openQuote: isQuoted ? quote : null };
 }
 
 /** What stands between the cells of the first line: of those that are there at all, the most frequent. */
@@ -60,18 +69,22 @@ function separatorOf(text) {
 
 /**
  * The ids of customers in a text.
- * @returns {{ids: string[], repeated: number, rejected: Array<{line: number, text: string, why: string}>}}
+ * @returns {{ids: string[], repeated: number, rejected: Array<{line: number, text: string, why: string}>, openQuote: number|null,
+ *   columns: Array<{number: number, heading: string}>}} openQuote: see `rows`; there are no ids then. columns: those whose heading
+ *   says that they have the ids; they are taken from the first of these
  */
 export function idsIn(text) {
   const words = text.trim().toLowerCase().split(/[\s,;]+/);
   // Nothing but ids, however they are separated.
   if (words.every((word) => ID.test(word))) {
     const ids = [...new Set(words)];
-    return { ids, repeated: words.length - ids.length, rejected: [] };
+    return { ids, repeated: words.length - ids.length, rejected: [], openQuote: null, columns: [] };
   }
-  const all = rows(text);
+  const { found: all, openQuote } = rows(text);
+  if (openQuote !== null) return { ids: [], repeated: 0, rejected: [], openQuote, columns: [] };
   const heading = all[0]?.cells.map((cell) => cell.trim().toLowerCase()) ?? [];
-  const column = HEADINGS.map((name) => heading.indexOf(name)).find((index) => index >= 0) ?? -1;
+  const columns = HEADINGS.flatMap((name) => heading.flatMap((cell, index) => cell === name ? [index] : []));
+  const column = columns[0] ?? -1;
   const hasHeading = heading.length > 0 && !heading.some((cell) => ID.test(cell)) && (column >= 0 || heading.length > 1);
   const ids = new Set();
   const rejected = [];
@@ -86,7 +99,10 @@ export function idsIn(text) {
     } else if (ids.has(candidates[0])) repeated += 1;
     else ids.add(candidates[0]);
   }
-  return { ids: [...ids], repeated, rejected };
+  return {
+    ids: [...ids], repeated, rejected, openQuote,
+    columns: columns.map((index) => ({ number: index + 1, heading: all[0].cells[index].trim() })),
+  };
 }
 
 /** The text of a file, as UTF-8 or as spreadsheets write UTF-16. */

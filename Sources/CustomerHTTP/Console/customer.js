@@ -19,6 +19,8 @@ export const customer = {
   parent: "/customers",
 
   async show({ session, place, id, signal }) {
+    // What was decided here may end when another page is shown.
+    signal.throwIfAborted();
     if (place.dataset.customer !== id) fill(place, make("h1", { tabindex: -1 }, "Customer"), make("p", { class: "dim" }, "Loading …"));
     place.dataset.customer = id;
     const reload = () => this.show({ session, place, id, signal }).catch(session.report);

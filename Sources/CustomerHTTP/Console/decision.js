@@ -23,9 +23,12 @@ export const certain = (...paragraphs) => async () =>
  * @param {object[]} decision.fields - see form.js
  * @param {string} decision.verb - on the button
  * @param {boolean} [decision.isDangerous]
+ * @param {function(API, AbortSignal, function(string|null)): Promise<void>} [decision.restsOn] - throws if what it rests on isn't
+ *   as the page showed it any more; nothing is sent then (see basis.js)
  * @param {function(object): object} decision.request - the request for the values of the fields
  * @param {function({text: string, status: number}, object): void} decision.done - once it was done
- * @param {function(): void} [decision.reload] - loads again what the page shows
+ * @param {function(): void} [decision.reload] - loads again what the page shows; called on closing, too, if that turned out to be
+ *   no longer so
  */
 export function decide(session, decision) {
   const { foresee, fields, verb, isDangerous = false } = decision;
@@ -41,6 +44,7 @@ export function decide(session, decision) {
   let sending = null;
   let intent = null;
   let ticking = null;
+  let isOutdated = false;
 
   const dialog = show(decision.title, () => [foreseen, body]);
   // What is on its way isn't left alone: the button stops the waiting first.
@@ -48,6 +52,7 @@ export function decide(session, decision) {
   dialog.addEventListener("close", () => {
     waiting.abort(new DOMException("Closed", "AbortError"));
     clearInterval(ticking);
+    if (isOutdated) decision.reload?.();
   });
   resume();
 
@@ -77,7 +82,7 @@ export function decide(session, decision) {
 
   async function onSubmit(event) {
     event.preventDefault();
-    if (sending) return;
+    if (sending || send.hidden) return;
     const values = intent?.isInDoubt ? null : inputs.read();
     if (!intent?.isInDoubt) {
       if (values === null) return;
@@ -92,7 +97,11 @@ export function decide(session, decision) {
     cancel.textContent = "Stop waiting";
     state.replaceChildren("Working …");
     try {
-      const answer = await intent.carryOut(sending.signal, (reason) => state.replaceChildren(...visible(`${reason} …`)));
+      const { signal } = sending;
+      const onWait = (reason) => state.replaceChildren(...visible(`${reason ?? "Working"} …`));
+      // What was sent already may have changed it itself.
+      if (!intent.isInDoubt) await decision.restsOn?.(session.api, signal, onWait);
+      const answer = await intent.carryOut(signal, onWait);
       sending = null;
       dialog.close();
       decision.done(answer, values ?? {});
@@ -113,10 +122,8 @@ export function decide(session, decision) {
     }
     if (intent.isInDoubt) freeze();
     const { text, isStale, seconds } = inWords(error, intent.isInDoubt);
-    say(text, isStale && decision.reload ? button("Load it again", () => {
-      dialog.close();
-      decision.reload();
-    }) : null);
+    isOutdated ||= isStale;
+    say(text, isStale && decision.reload ? button("Load it again", () => dialog.close()) : null);
     send.hidden = isStale;
     if (seconds > 0) countDown(seconds);
   }

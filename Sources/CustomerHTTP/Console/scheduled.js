@@ -41,7 +41,7 @@ export const scheduled = {
         make("a", { href: link(`/customers/${id}`) }, named(customer, id)),
         badge(status, HUES[status] ?? "nothing"),
         mayCallOff ? button("Call off", () => decide(session, {
-          ...callOff({ id }, customer, at), reload,
+          ...callOff({ id }, customer, { delete_at: at, status }), reload,
           done() {
             session.say("The deletion is called off.");
             reload();

@@ -2,6 +2,15 @@
 
 import { NotNow, Refusal } from "./api.js";
 
+/** Something isn't as the page showed it any more, so nothing was sent. */
+export class Outdated extends Error {
+  /** @param {Array<Node|string>} words - what became of it */
+  constructor(words) {
+    super("The page is outdated");
+    this.words = words;
+  }
+}
+
 const SENTENCES = {
   "Customer not found": "There is no such customer any more. Nothing was done.",
   "Hold not found": "There is no hold any more. Nothing was done.",
@@ -22,7 +31,7 @@ const SENTENCES = {
 /**
  * @param {Error} error
  * @param {boolean} isInDoubt - whether it was a write whose outcome isn't known
- * @returns {{text: string, isStale: boolean, seconds: number|null}} isStale: what the page shows is no longer so.
+ * @returns {{text: string|Array<Node|string>, isStale: boolean, seconds: number|null}} isStale: what the page shows is no longer so.
  *   seconds: after which it can be tried again; null if that doesn't help
  */
 export function inWords(error, isInDoubt = false) {
@@ -30,6 +39,7 @@ export function inWords(error, isInDoubt = false) {
     return told(isInDoubt
       ? "You stopped waiting. It isn't known whether it was done. Try again: it is never done twice." : "It was stopped.", 0);
   }
+  if (error instanceof Outdated) return { ...told(error.words), isStale: true };
   if (error instanceof NotNow) return told(passing(error, isInDoubt), error.seconds ?? 0);
   if (!(error instanceof Refusal)) return told(`${error.message}.`);
   if (error.status === 412) {
