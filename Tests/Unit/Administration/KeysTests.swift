@@ -387,7 +387,7 @@ struct KeysTests {
             FROM audit.entries AS e
             WHERE seq = 2
             """
-        try await eventually("its entry followed", within: .seconds(60)) { try await !database.rows(entry).isEmpty }
+        try await eventually("its entry followed", within: .seconds(120)) { try await !database.rows(entry).isEmpty }
         await service.kill()
         #expect(
             try await database.rows(entry) == [
