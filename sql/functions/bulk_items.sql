@@ -149,7 +149,7 @@ BEGIN
             v_due := NULL;
             IF NOT v_bulk.dry_run THEN
                 v_due := service.open_deletion(
-                    v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_bulk.reason,
+                    v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_bulk.bulk_id, v_bulk.reason,
                     jsonb_build_object('bulk', v_bulk.bulk_id), p_lease, p_ttl);
                 UPDATE service.bulk_items AS i
                 SET attempt_id = v_due.attempt_id,

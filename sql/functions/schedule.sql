@@ -86,16 +86,21 @@ BEGIN
     SET entry = CASE WHEN p_reason IS NULL THEN a.entry ELSE a.entry || jsonb_build_object('reason', p_reason) END
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
     RETURNING * INTO v_attempt;
-    INSERT INTO service.scheduled_deletions AS s
-        (app_id, customer_id, delete_at, reason, key_id, scheduled_by, try_after)
-    VALUES (p_app_id, p_customer_id, p_delete_at, v_attempt.entry ->> 'reason', v_attempt.key_id, p_attempt_id,
-            p_delete_at)
-    ON CONFLICT ON CONSTRAINT scheduled_deletions_pkey DO UPDATE
-        SET delete_at = excluded.delete_at, status = 'SCHEDULED', reason = excluded.reason, key_id = excluded.key_id,
-            scheduled_by = excluded.scheduled_by, attempt_id = NULL, try_after = excluded.try_after, tries = 0
-        -- One that came in meanwhile wasn't locked before the customer: the unit of work begins again.
-        WHERE v_known.app_id IS NOT NULL
-    RETURNING * INTO v_schedule;
+    IF v_known.app_id IS NULL THEN
+        INSERT INTO service.scheduled_deletions AS s
+            (app_id, customer_id, delete_at, reason, key_id, scheduled_by, try_after)
+        VALUES (p_app_id, p_customer_id, p_delete_at, v_attempt.entry ->> 'reason', v_attempt.key_id, p_attempt_id,
+                p_delete_at)
+        ON CONFLICT ON CONSTRAINT scheduled_deletions_pkey DO NOTHING
+        RETURNING * INTO v_schedule;
+    ELSE
+        UPDATE service.scheduled_deletions AS s
+        SET delete_at = p_delete_at, status = 'SCHEDULED', reason = v_attempt.entry ->> 'reason',
+            key_id = v_attempt.key_id, scheduled_by = p_attempt_id, attempt_id = NULL, try_after = p_delete_at, tries = 0
+        WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
+        RETURNING * INTO v_schedule;
+    END IF;
+    -- One that came in meanwhile wasn't locked before the customer, and must not be now: the unit of work begins again.
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the deletion was scheduled meanwhile' USING ERRCODE = 'serialization_failure';
     END IF;

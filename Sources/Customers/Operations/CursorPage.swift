@@ -28,9 +28,9 @@ extension ReadOperation {
         _ search: @escaping @Sendable (QueryParameters, TimePage) throws(Invalidity) -> @Sendable (UUID) -> Statement
     ) -> ReadOperation {
         ReadOperation(path, [permission]) { request throws(Invalidity) in
-            let page = try TimePage(request.parameters)
+            let page = try TimePage(request.parameters, of: path)
             return Query(try search(request.parameters, page)) { found throws(DatabaseError) in
-                try .page(found, limit: page.limit) { row throws(DatabaseError) in try TimeCursor(row).text }
+                try .page(found, limit: page.limit) { row throws(DatabaseError) in try TimeCursor(row, of: path).text }
             }
         }
     }
@@ -41,8 +41,8 @@ struct TimePage: Sendable {
     private let cursor: TimeCursor?
     fileprivate let limit: Int
 
-    fileprivate init(_ parameters: QueryParameters) throws(Invalidity) {
-        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { TimeCursor($0) }
+    fileprivate init(_ parameters: QueryParameters, of path: String) throws(Invalidity) {
+        cursor = try parameters.value("cursor", orElse: .invalidCursor(name: "cursor")) { TimeCursor($0, of: path) }
         limit = try parameters.int("limit", in: AuditSearch.limits, default: 50)
     }
 
@@ -55,7 +55,7 @@ struct TimePage: Sendable {
 
 extension TimeCursor {
     /// That of a row with the columns `time` and `id`.
-    fileprivate init(_ row: Row) throws(DatabaseError) {
-        self.init(time: try row.get("time"), id: try row.get("id"))
+    fileprivate init(_ row: Row, of path: String) throws(DatabaseError) {
+        self.init(time: try row.get("time"), id: try row.get("id"), of: path)
     }
 }

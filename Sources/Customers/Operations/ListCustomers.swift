@@ -34,6 +34,7 @@ private struct CustomerSearch: Sendable {
 
     /// The cursor of the first page.
     private static let firstPage = "*"
+    private static let path = "/customers"
 
     init(_ parameters: QueryParameters) throws(Invalidity) {
         status = try parameters.choice("status", of: CustomerStatus.self)
@@ -50,7 +51,7 @@ private struct CustomerSearch: Sendable {
             if cursor == Self.firstPage { nil } else {
                 try parameters.value(
                     "cursor", orElse: .text(name: "cursor", "must be * or a next_cursor of an earlier answer")
-                ) { TimeCursor($0) }
+                ) { TimeCursor($0, of: Self.path) }
             }
         guard !isByCursor || page.skip == 0 else { throw .text(name: "skip", "must not be given with a cursor") }
     }
@@ -79,7 +80,9 @@ private struct CustomerSearch: Sendable {
     func answer(_ row: Row) throws(DatabaseError) -> Answer {
         let total: Int? = if total == .none { nil } else { try row.get("total") }
         let next: TimeCursor? =
-            if let time = row["next_time"] { TimeCursor(time: time, id: try row.get("next_id")) } else { nil }
+            if let time = row["next_time"] {
+                TimeCursor(time: time, id: try row.get("next_id"), of: Self.path)
+            } else { nil }
         return page.answer(records: row["records"], total: total, nextCursor: isByCursor ? .string(next?.text) : nil)
     }
 }

@@ -101,7 +101,9 @@ struct ScheduleTests {
     func happens() async throws {
         let tenant = try await stage.tenant(name: "retention")
         let customer = try await tenant.insert()
-        _ = try await schedule(tenant, customer.id, in: 1.5, reason: "Account closed")
+        _ = try await tenant.ask(
+            "PUT", "/\(customer.id)/scheduled-deletion",
+            #"{"at":"\#(try await time(in: 1.5))","reason":"Account closed"}"#, headers: [("x-actor-id", "bob")])
         #expect(try await tenant.hasCustomer(customer.id))
 
         try await ended(tenant, customer.id, as: "DELETED")
@@ -113,6 +115,7 @@ struct ScheduleTests {
         let entry = try #require(entries.last)
         #expect(entry["outcome"] == "SUCCEEDED" && entry["status_code"] == "200" && entry["before_image"] != nil)
         #expect(entry["actor_client_key"] == tenant.key.clientKey && entry["actor_name"] == "retention")
+        #expect(entry["actor_claimed"] == "bob")
         #expect(entry["reason"] == "Account closed" && entry.request("scheduled_by") == entries[0]["id"])
         let late = try await stage.database.value(
             """
@@ -205,6 +208,34 @@ struct ScheduleTests {
         try await ended(tenant, kept.id, as: "DELETED")
     }
 
+    @Test("that is scheduled twice at once begins again rather than wait for the other, with the customer locked")
+    func twice() async throws {
+        let stage = try await Stage.open()
+        let tenant = try await stage.tenant()
+        let customer = try await tenant.insert()
+        let customerHolder = try await stage.database.begin(
+            "SELECT FROM customers WHERE app_id = '\(tenant.app)' FOR UPDATE")
+        async let scheduled = schedule(tenant, customer.id, in: 3600)
+        try await stage.database.waitUntilBlocked()
+        try await stage.database.rows(
+            """
+            INSERT INTO service.scheduled_deletions (app_id, customer_id, delete_at, key_id, scheduled_by, try_after)
+            SELECT $1, $2, t.at, gen_random_uuid(), gen_random_uuid(), t.at
+            FROM (SELECT clock_timestamp() + interval '2 hours' AS at) AS t
+            """, [.text(tenant.app), .text(customer.id)])
+        let scheduleHolder = try await stage.database.begin(
+            "SELECT FROM service.scheduled_deletions WHERE app_id = '\(tenant.app)' FOR UPDATE")
+
+        try await customerHolder.rollBack()
+        try await stage.database.waitUntilBlocked()
+        let locking = "SELECT FROM customers WHERE app_id = '\(tenant.app)' FOR UPDATE NOWAIT"
+        let ofCustomer = try await stage.database.sqlstate(locking, as: "postgres")
+        try await scheduleHolder.rollBack()
+
+        #expect(ofCustomer == nil)
+        #expect(try await scheduled.status == 202)
+    }
+
     @Test("is listed by its time, page by page, filtered by status and time, own app only")
     func list() async throws {
         let (tenant, other) = (try await stage.tenant(), try await stage.tenant())
@@ -237,8 +268,10 @@ struct ScheduleTests {
             try await page("status=SCHEDULED&before=\(try await time(in: 3.5 * 3600))").ids == [
                 customers[0], customers[2],
             ])
+        let ofCustomers = try await tenant.get("/api/v0/customers?take=1&cursor=*").object["next_cursor"] as? String
         for (query, name) in [
-            ("status=GONE", "status"), ("cursor=x", "cursor"), ("limit=0", "limit"), ("before=x", "before"),
+            ("status=GONE", "status"), ("cursor=x", "cursor"), ("cursor=\(try #require(ofCustomers))", "cursor"),
+            ("limit=0", "limit"), ("before=x", "before"),
         ] {
             let answer = try await tenant.get("/api/v0/scheduled-deletions?\(query)")
             #expect(answer.status == 400 && answer.body.contains(name))

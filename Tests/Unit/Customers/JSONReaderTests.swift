@@ -147,7 +147,7 @@ struct CanonicalBodyTests {
 }
 
 /// Random texts, valid ones and broken ones.
-@Suite("JSON at random")
+@Suite("JSON at random", .busy)
 struct RandomJSONTests {
     @Test("a value survives every spelling, and all its spellings have one canonical form")
     func spellings() async throws {

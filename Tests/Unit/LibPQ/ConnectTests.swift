@@ -74,7 +74,9 @@ struct ConnectTests {
     func cancelled() async throws {
         let gate = try TCPGate.beforeSharedCluster()
         gate.holdReplies()
-        let task = Task { try await Connection.open(through: gate) }
+        var settings = ConnectionSettings.shared(through: gate)
+        settings.connectTimeout = .seconds(3600)
+        let task = Task { [settings] in try await Connection.connect(settings, deadline: .now + .seconds(3600)) }
         try await eventually("the attempt is under way") { gate.connectionCount == 1 }
 
         task.cancel()
