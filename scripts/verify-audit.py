@@ -283,6 +283,7 @@ class Walk:
         self.part_count = 0
         self.agreements = 0
         self.unconfirmed = []  # the chains that no checkpoint was compared with
+        self.unwitnessed = []  # those of them with entries
         self.checkpoints = {}
         for app, size, root in checkpoints:
             self.checkpoints.setdefault(app, {}).setdefault(size, set()).add(root)
@@ -387,6 +388,8 @@ class Walk:
         self.agreements += self.agreed
         if not self.is_broken and not self.agreed:
             self.unconfirmed.append(self.app)
+            if self.seq:
+                self.unwitnessed.append(self.app)
         self.finished, self.app = self.app, None
 
     def undeclared(self):
@@ -826,6 +829,15 @@ def missed(walk, heads, app):
     return None if walk.agreements else (None, None, "no checkpoint of the file was compared with a chain")
 
 
+def unwitnessed(walk, witnesses):
+    """The fault that a chain has no cosigned checkpoint, if so: it may have been rewritten together with all that the operator
+    has. A checkpoint without the cosignatures wasn't taken at all."""
+    if not witnesses or not walk.unwitnessed:
+        return None
+    names = ", ".join(name for name, _ in witnesses)
+    return walk.unwitnessed[0], None, f"no checkpoint of the chain that is cosigned by {names} was compared with it"
+
+
 def answer(walk, fault=None):
     app, seq, reason = walk.broken or fault or (None, None, None)
     return {
@@ -888,7 +900,7 @@ def verify_export(options, key, witnesses):
     if walk.part_count:
         print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
     if options.checkpoint:
-        fault = fault or missed(walk, heads, options.app)
+        fault = fault or missed(walk, heads, options.app) or unwitnessed(walk, witnesses)
         if walk.unconfirmed:
             print(f"Chains not compared with a checkpoint: {len(walk.unconfirmed)}.", file=sys.stderr)
     return answer(walk, fault)
@@ -912,6 +924,8 @@ def main():
     parser.add_argument("--public-key", required=bool(command), help="the key that must have signed, or a file with one")
     parser.add_argument("--witness-key", action="append", default=[], help="the key of a witness that must have cosigned")
     options = parser.parse_args(sys.argv[2:] if command else None)
+    if not command and not options.checkpoint and (options.public_key or options.witness_key):
+        parser.error("An export holds no checkpoints: --public-key and --witness-key need --checkpoint.")
     verify = {"certificate": verify_certificate, "tiles": verify_tiles, None: verify_export}[command]
     try:
         key = read_given(options.public_key, read_key) if options.public_key else None

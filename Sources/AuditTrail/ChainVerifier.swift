@@ -94,8 +94,9 @@ private struct StoredRow {
         let isForeign = trust.verifier.map { checkpoint.fault($0) != nil } ?? false
         let source = isForeign ? TreeClaim.Source.foreign(row.notOurs) : .stored(keyIsKnown: trust.verifier != nil)
         let wrong = trust.witnesses.filter { $0.cosigned(checkpoint.note) == false }
+        let isWitnessed = trust.witnesses.allSatisfy { $0.cosigned(checkpoint.note) == true }
         return StoredRow(
-            claim: TreeClaim(head: row.head, source: source),
+            claim: TreeClaim(head: row.head, source: source, isWitnessed: isWitnessed),
             doubts: wrong.map { "\(row.name) has a wrong cosignature of the witness \($0.name)" })
     }
 }

@@ -63,7 +63,8 @@ extension Audit {
             help: ArgumentHelp(
                 """
                 Trust only checkpoints that this witness has cosigned: its public key, or a file with it. May be given \
-                again; then all of them must have cosigned. Of those in the database, that is the newest of each chain.
+                again; then all of them must have cosigned. Of those in the database, that is the newest of each chain. A \
+                chain without any such checkpoint isn't confirmed: exit 1.
                 """,
                 valueName: "key"
             )
@@ -122,7 +123,7 @@ extension Audit {
             }
             let signed = try checkpoint.map(checkpoints)
             let verdict = try await verdict(signed?.heads ?? [], trust)
-            try report(signed.map { verdict.weighing($0) } ?? verdict, signed)
+            try report((signed.map { verdict.weighing($0) } ?? verdict).wanting(trust), signed)
         }
 
         private func verdict(_ checkpoints: [TreeHead], _ trust: CheckpointTrust) async throws -> ChainVerdict {
@@ -155,7 +156,7 @@ extension Audit {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
             if output.json, let note = verdict.partNote { StandardError.print(note) }
-            if output.json, checkpoint != nil, let note = verdict.missedNote { StandardError.print(note) }
+            if output.json, let note = note(of: verdict) { StandardError.print(note) }
             if verdict.fault != nil { throw ExitCode.failure }
         }
 
@@ -173,7 +174,14 @@ extension Audit {
                     \(verdict.entries.counted("entry", "entries")).
                     """
             }
-            return verdict.text(checkpoints)
+            return verdict.text(checkpoints, note(of: verdict))
+        }
+
+        /// Which chains weren't compared with a checkpoint, of the file or of those that the key signed.
+        private func note(of verdict: ChainVerdict) -> String? {
+            guard from == nil, certificate == nil else { return nil }
+            if checkpoint != nil { return verdict.missedNote }
+            return publicKey == nil ? nil : verdict.unsignedNote
         }
     }
 }
@@ -186,10 +194,11 @@ extension ChainVerdict {
         ]
     }
 
-    func text(_ checkpoints: Checkpoints? = nil) -> String {
+    /// - Parameter missed: which chains weren't compared with a checkpoint.
+    func text(_ checkpoints: Checkpoints? = nil, _ missed: String? = nil) -> String {
         guard let broken else {
             let counted = "\(entries.counted("entry", "entries")) in \(chains.counted("chain", "chains"))"
-            let notes = [partNote, checkpoints.map(note), checkpoints == nil ? nil : missedNote].compactMap(\.self)
+            let notes = [partNote, checkpoints.map(note), missed].compactMap(\.self)
             let faults = doubts.map { "This doesn't hold: \($0.sentence)." }
             let start = doubts.isEmpty ? "The trail is whole" : "The trail by itself is whole"
             return (["\(start): \(counted)."] + notes + faults).joined(separator: "\n")
@@ -211,6 +220,17 @@ extension ChainVerdict {
     var missedNote: String? {
         guard !unconfirmed.isEmpty else { return nil }
         return "Not compared with a checkpoint: \(unconfirmed.count.counted("chain", "chains"))."
+    }
+
+    /// Which chains no stored checkpoint says anything about, once the key is known that must have signed it.
+    var unsignedNote: String? {
+        guard !unsigned.isEmpty else { return nil }
+        let more = unsigned.count > 3 ? " and others" : ""
+        return """
+            Not compared with a checkpoint that this key signed: \(unsigned.count.counted("chain", "chains")) (app \
+            \(unsigned.prefix(3).joined(separator: ", "))\(more)). If one was signed, its rows are gone: compare with a copy \
+            (--checkpoint).
+            """
     }
 
     private func note(_ checkpoints: Checkpoints) -> String {
