@@ -107,7 +107,8 @@ extension Audit {
             let verifier = try publicKey.map { try KeyFile.verifier($0) }
             let witnesses = try witnessKey.map { try KeyFile.witness($0) }
             if let certificate, let verifier {
-                return try report(try verdict(certificate, verifier, witnesses))
+                let (verdict, summary) = try verdict(certificate, verifier, witnesses)
+                return try report(verdict, summary)
             }
             let trust = CheckpointTrust(verifier, witnesses: witnesses)
             func checkpoints(_ path: String) throws -> Checkpoints {
@@ -141,17 +142,28 @@ extension Audit {
 
         private func verdict(
             _ path: String, _ verifier: NoteVerifier, _ witnesses: [WitnessKey]
-        ) throws(FileError) -> ChainVerdict {
+        ) throws(FileError) -> (ChainVerdict, Certificate.Summary?) {
             let text = try TextFile.read(path)
             do {
-                return try Certificate(text).verdict(verifier, witnesses: witnesses)
+                let certificate = try Certificate(text)
+                let verdict = certificate.verdict(verifier, witnesses: witnesses)
+                return (verdict, verdict.fault == nil ? certificate.summary : nil)
             } catch {
-                return .unreadableCertificate(error)
+                return (.unreadableCertificate(error), nil)
             }
         }
 
+        /// Says what a certificate is about if it is valid: of one that isn't, nothing that it says is proven.
+        private func report(_ verdict: ChainVerdict, _ summary: Certificate.Summary?) throws {
+            let sentence = verdict.broken.map { "The certificate is NOT valid: \(TextRule.visible($0.reason))." }
+            output.print(
+                verdict.json(adding: summary.map { ["certificate": $0.json] } ?? [:]),
+                else: sentence ?? summary?.text ?? "")
+            if verdict.fault != nil { throw ExitCode.failure }
+        }
+
         private func report(_ verdict: ChainVerdict, _ checkpoints: Checkpoints? = nil) throws {
-            output.print(verdict.json, else: text(of: verdict, checkpoints))
+            output.print(verdict.json(), else: text(of: verdict, checkpoints))
             if let checkpoints, !checkpoints.isProven, output.json {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
@@ -161,10 +173,6 @@ extension Audit {
         }
 
         private func text(of verdict: ChainVerdict, _ checkpoints: Checkpoints?) -> String {
-            if certificate != nil {
-                return verdict.broken.map { "The certificate is NOT valid: \($0.reason)." }
-                    ?? "The certificate is valid: its entry stands in the chain that was signed."
-            }
             if from != nil {
                 return verdict.fault.map {
                     "It isn't shown that the newer checkpoints continue the older ones: \($0.sentence)."
@@ -179,7 +187,7 @@ extension Audit {
 
         /// Which chains weren't compared with a checkpoint, of the file or of those that the key signed.
         private func note(of verdict: ChainVerdict) -> String? {
-            guard from == nil, certificate == nil else { return nil }
+            guard from == nil else { return nil }
             if checkpoint != nil { return verdict.missedNote }
             return publicKey == nil ? nil : verdict.unsignedNote
         }
@@ -187,11 +195,13 @@ extension Audit {
 }
 
 extension ChainVerdict {
-    var json: JSON {
-        [
+    /// - Parameter others: members that follow.
+    func json(adding others: KeyValuePairs<String, JSON> = [:]) -> JSON {
+        let own: KeyValuePairs<String, JSON> = [
             "entries": .int(entries), "verified": .int(verified), "broken_at": .int(fault?.seq),
             "broken_app": .string(fault?.appID), "reason": .string(fault?.reason),
         ]
+        return .object((Array(own) + Array(others)).map { .init(name: $0.key, value: $0.value) })
     }
 
     /// - Parameter missed: which chains weren't compared with a checkpoint.
@@ -238,6 +248,19 @@ extension ChainVerdict {
         return checkpoints.isProven
             ? "\(heads), signed with the given key."
             : "\(heads). Their signatures weren't verified: no --public-key was given."
+    }
+}
+
+extension Certificate.Summary {
+    /// What is proven.
+    var text: String {
+        let about = customer.map { " of customer \($0)" } ?? ""
+        return """
+            The certificate is valid: its entry stands in the chain that was signed.
+            It proves \(TextRule.visible("\(action) \(outcome)\(about)")): entry \(TextRule.visible(entry)), number \(seq) of the chain \
+            of app \(app).
+            The checkpoint covers \(size.counted("entry", "entries")) and is signed by \(TextRule.visible(signer)).
+            """
     }
 }
 
