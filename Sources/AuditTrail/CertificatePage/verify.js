@@ -38,7 +38,7 @@ function fromHex(text) {
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-/** A hash: what has another length could be bytes of its neighbour. */
+/** A hash or a salt: what has another length could be bytes of its neighbour. */
 function hash(text) {
   const bytes = fromHex(text);
   if (bytes.length !== 32) throw new Error("32 bytes expected");
@@ -92,7 +92,8 @@ const columns = (names, values) => names.map((name) => {
 });
 
 async function commits(names, values, salt, commitment) {
-  const key = await subtle.importKey("raw", fromHex(salt), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  // HMAC pads keys with zeros, so that one of another length can give the same.
+  const key = await subtle.importKey("raw", hash(salt), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   const code = new Uint8Array(await subtle.sign("HMAC", key, form(columns(names, values))));
   return equal(code, fromHex(commitment));
 }
