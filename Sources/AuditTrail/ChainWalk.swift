@@ -24,6 +24,8 @@ public struct ChainVerdict: Sendable, Hashable {
     /// What can't be believed or compared of that which was to confirm the trail: checkpoints, not entries. Each says which
     /// chain it is about.
     public internal(set) var doubts: [Break] = []
+    /// What is wrong with stored checkpoints and takes nothing away from what is confirmed.
+    public internal(set) var remarks: [Break] = []
     /// How many of the given checkpoints the chains agree with.
     public internal(set) var agreements = 0
     /// The chains that aren't broken, and that no given checkpoint was compared with.

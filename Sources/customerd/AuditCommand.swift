@@ -168,6 +168,7 @@ extension Audit {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
             if output.json, let note = verdict.partNote { StandardError.print(note) }
+            if output.json { verdict.remarkNotes.forEach { StandardError.print($0) } }
             if output.json, let note = note(of: verdict) { StandardError.print(note) }
             if verdict.fault != nil { throw ExitCode.failure }
         }
@@ -211,7 +212,7 @@ extension ChainVerdict {
             let notes = [partNote, checkpoints.map(note), missed].compactMap(\.self)
             let faults = doubts.map { "This doesn't hold: \($0.sentence)." }
             let start = doubts.isEmpty ? "The trail is whole" : "The trail by itself is whole"
-            return (["\(start): \(counted)."] + notes + faults).joined(separator: "\n")
+            return (["\(start): \(counted)."] + notes + remarkNotes + faults).joined(separator: "\n")
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
@@ -225,6 +226,9 @@ extension ChainVerdict {
         guard parts > 0 else { return nil }
         return "\(parts.counted("chain is", "chains are")) exported in part: the rest wasn't verified."
     }
+
+    /// What is wrong beside it and doesn't matter.
+    var remarkNotes: [String] { remarks.map { "It is passed over: \($0.sentence)." } }
 
     /// Which chains the given checkpoints say nothing about.
     var missedNote: String? {
