@@ -86,7 +86,8 @@ def data(entry, name):
 
 def commits(entry, commitment, names, salt):
     key = data(entry, salt)
-    return key is not None and hmac.digest(key, form(names, entry), "sha256") == data(entry, commitment)
+    # HMAC pads keys with zeros, so that one of another length can give the same.
+    return key is not None and len(key) == 32 and hmac.digest(key, form(names, entry), "sha256") == data(entry, commitment)
 
 
 class Entry:
@@ -283,6 +284,7 @@ class Walk:
         self.part_count = 0
         self.agreements = 0
         self.unconfirmed = []  # the chains that no checkpoint was compared with
+        self.unwitnessed = []  # those of them with entries
         self.checkpoints = {}
         for app, size, root in checkpoints:
             self.checkpoints.setdefault(app, {}).setdefault(size, set()).add(root)
@@ -387,6 +389,8 @@ class Walk:
         self.agreements += self.agreed
         if not self.is_broken and not self.agreed:
             self.unconfirmed.append(self.app)
+            if self.seq:
+                self.unwitnessed.append(self.app)
         self.finished, self.app = self.app, None
 
     def undeclared(self):
@@ -495,13 +499,17 @@ def read_key(text):
         if len(der) != 44 or der[:12] != bytes.fromhex("302a300506032b6570032100"):
             raise Malformed("it isn't an Ed25519 key")
         return None, der[12:]
-    parts = text.strip().split("+", 2)
+    parts = text.strip(" \t\r\n").split("+", 2)
     if len(parts) != 3:
         raise Malformed("it is neither a verifier key nor PEM")
     key = text_of_base64(parts[2])
-    if len(key) != 33 or key[0] != 1 or parts[1] != key_id(parts[0], key[1:]).hex():
+    if not is_key_name(parts[0]) or len(key) != 33 or key[0] != 1 or parts[1] != key_id(parts[0], key[1:]).hex():
         raise Malformed("it isn't an Ed25519 key with its id")
     return parts[0], key[1:]
+
+
+def is_key_name(name):
+    return 0 < len(name.encode()) <= 200 and not re.search(r"[\s\0-\x1f\x7f+]", name)
 
 
 def key_id(name, key, kind=1):
@@ -512,7 +520,7 @@ def read_witness(text):
     """The name and the 32 bytes of a witness's key, which may be written as a key that signs or as one that cosigns."""
     parts = text.strip().split("+", 2)
     key = text_of_base64(parts[2]) if len(parts) == 3 else b""
-    if len(key) != 33 or key[0] not in (1, 4) or parts[1] != key_id(parts[0], key[1:], key[0]).hex():
+    if not is_key_name(parts[0]) or len(key) != 33 or key[0] not in (1, 4) or parts[1] != key_id(parts[0], key[1:], key[0]).hex():
         raise Malformed("it isn't the key of a witness")
     return parts[0], key[1:]
 
@@ -605,8 +613,14 @@ def ed25519_verifies(public, text, signature):
 # --- certificates -----------------------------------------------------------------------------------------------------
 
 
-BEGIN = '<script type="application/json" id="certificate">'
-PAGE = re.compile(BEGIN + "(.*?)</script>", re.DOTALL)
+# What is before each part of a page that differs between pages of one version; a part ends with the next "<".
+MARKERS = (
+    "<title>Certificate ",
+    '<textarea id="key" rows="2" spellcheck="false" autocomplete="off" aria-labelledby="key-title">',
+    '<script type="application/json" id="certificate">',
+)
+# SHA-256 of the pages of all versions, with {} in place of each part.
+FRAMES = frozenset(["20648842b0d73a7acab1ca3163dbdb5cfd7778b9dc666752144b8e3cce4ee3ef"])
 PARTS = {"subject": SUBJECT, "context": CONTEXT}
 HASHES = PROOF[:4]
 
@@ -665,17 +679,30 @@ def read_proof(text):
 
 
 def read_page(text):
-    """The certificate in a page. One that could show another than is found here isn't read: it has one element with a
-    certificate and one script, and no comment, in which either could be hidden."""
-    page = PAGE.search(text)
-    if not page or text.count(BEGIN) != 1 or text.encode().lower().count(b"<script") != 2 or "<!--" in text:
-        raise Malformed("the page doesn't hold one certificate")
-    return page[1]
+    """The title's id and the certificate in a page. A page can hide another certificate than is found here, and show that, in
+    more ways than can be listed: it isn't read unless it is, but for its parts, one that customerd makes."""
+    parts, frame, rest = [], "", text
+    for marker in MARKERS:
+        before, found, rest = rest.partition(marker)
+        part = rest[: max(rest.find("<"), 0)]
+        frame += before + found + "{}"
+        rest = rest[len(part) :]
+        parts.append(part)
+    if hashlib.sha256((frame + rest).encode()).hexdigest() not in FRAMES:
+        raise Malformed("the page isn't one that customerd makes, so it can show something else than it holds; only the JSON in "
+                        "it can be verified, as a file of its own")
+    key = parts[1].replace("&quot;", '"').replace("&lt;", "<").replace("&amp;", "&")
+    if key.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;") != parts[1] or "-----BEGIN" in key:
+        raise Malformed("the key in the page isn't one")
+    if read_key(key)[0] != key.partition("+")[0]:
+        raise Malformed("the key in the page isn't one")
+    return parts[0], parts[2]
 
 
 def read_certificate(text):
     """What a certificate says: its entry, what is disclosed of it by the name of the part, and its proof."""
-    members = read_object(read_page(text) if text.startswith("<!doctype html>") else text)
+    title, text = read_page(text) if text.startswith("<!doctype html>") else (None, text)
+    members = read_object(text)
     if (
         members.get("format") != "customerd-certificate-v1"
         or not isinstance(members.get("entry"), dict)
@@ -688,6 +715,8 @@ def read_certificate(text):
     entry.update(read_columns(rest, HASHES))
     if entry["seq"] is None or entry["app_id"] is None:
         raise Malformed("seq or app_id is null")
+    if title not in (None, entry["id"]):
+        raise Malformed("the page has the title of another")
     disclosed = {}
     for part, values in members["disclosed"].items():
         if part not in PARTS or not isinstance(values, dict) or not isinstance(values.get("salt"), str):
@@ -726,7 +755,20 @@ def certificate_verdict(text, key, witnesses):
     except Malformed as error:
         return verdict_of(f"the certificate is invalid: {error}", 0)
     fault = certificate_fault(entry, disclosed, proof, key, witnesses)
-    return verdict_of(fault, 1, entry["app_id"], int(entry["seq"]))
+    verdict = verdict_of(fault, 1, entry["app_id"], int(entry["seq"]))
+    if fault is None:
+        # What is proven, so that no one takes it for a certificate of something else.
+        verdict["certificate"] = {
+            "entry": entry["id"] or "",
+            "seq": int(entry["seq"]),
+            "app_id": entry["app_id"],
+            "action": entry["action"] or "",
+            "outcome": entry["outcome"] or "",
+            "customer_id": entry["customer_id"],
+            "checkpoint_size": proof[2][1],
+            "signed_by": proof[2][3],
+        }
+    return verdict
 
 
 # --- tiles: C2SP tlog-tiles -------------------------------------------------------------------------------------------
@@ -826,6 +868,15 @@ def missed(walk, heads, app):
     return None if walk.agreements else (None, None, "no checkpoint of the file was compared with a chain")
 
 
+def unwitnessed(walk, witnesses):
+    """The fault that a chain has no cosigned checkpoint, if so: it may have been rewritten together with all that the operator
+    has. A checkpoint without the cosignatures wasn't taken at all."""
+    if not witnesses or not walk.unwitnessed:
+        return None
+    names = ", ".join(name for name, _ in witnesses)
+    return walk.unwitnessed[0], None, f"no checkpoint of the chain that is cosigned by {names} was compared with it"
+
+
 def answer(walk, fault=None):
     app, seq, reason = walk.broken or fault or (None, None, None)
     return {
@@ -888,7 +939,7 @@ def verify_export(options, key, witnesses):
     if walk.part_count:
         print(f"Chains exported in part: {walk.part_count}. Their other entries weren't verified.", file=sys.stderr)
     if options.checkpoint:
-        fault = fault or missed(walk, heads, options.app)
+        fault = fault or missed(walk, heads, options.app) or unwitnessed(walk, witnesses)
         if walk.unconfirmed:
             print(f"Chains not compared with a checkpoint: {len(walk.unconfirmed)}.", file=sys.stderr)
     return answer(walk, fault)
@@ -912,6 +963,8 @@ def main():
     parser.add_argument("--public-key", required=bool(command), help="the key that must have signed, or a file with one")
     parser.add_argument("--witness-key", action="append", default=[], help="the key of a witness that must have cosigned")
     options = parser.parse_args(sys.argv[2:] if command else None)
+    if not command and not options.checkpoint and (options.public_key or options.witness_key):
+        parser.error("An export holds no checkpoints: --public-key and --witness-key need --checkpoint.")
     verify = {"certificate": verify_certificate, "tiles": verify_tiles, None: verify_export}[command]
     try:
         key = read_given(options.public_key, read_key) if options.public_key else None

@@ -75,7 +75,7 @@ extension Certificate {
     /// isn't proven.
     public init(_ text: String) throws(Malformed) {
         do {
-            let json = try Self.json(in: text)
+            let (json, id) = try Self.json(in: text)
             guard case .object(let all) = try JSONReader.value(of: json) else {
                 throw Malformed(description: "it isn't an object")
             }
@@ -89,6 +89,7 @@ extension Certificate {
             try Self.read(try Self.byName(entry), Self.columns, into: &row)
             try Self.read(members, Self.hashes, into: &row)
             guard row[.seq] != nil, row[.appID] != nil else { throw Malformed(description: "seq or app_id is null") }
+            guard id == nil || id == row[.id] else { throw Malformed(description: "the page has the title of another") }
             var disclosed: Set<Part> = []
             for (name, value) in try Self.byName(parts) {
                 guard let part = Part(rawValue: name), case .object(let disclosure) = value else {
@@ -137,6 +138,34 @@ extension Certificate {
 extension Certificate {
     /// The chain and the entry that it is about.
     public var place: (appID: String, seq: Int) { (row[.appID] ?? "", row[.seq].flatMap { Int($0) } ?? 0) }
+
+    /// What is proven by a certificate that is valid, so that no one takes it for one of something else.
+    public struct Summary: Sendable, Hashable {
+        public let entry, app, action, outcome: String
+        public let seq: Int
+        /// nil if the entry is about none.
+        public let customer: String?
+        /// How many entries the checkpoint covers.
+        public let size: Int
+        /// The name of the key that signed it.
+        public let signer: String
+
+        public var json: JSON {
+            [
+                "entry": .string(entry), "seq": .int(seq), "app_id": .string(app), "action": .string(action),
+                "outcome": .string(outcome), "customer_id": .string(customer), "checkpoint_size": .int(size),
+                "signed_by": .string(signer),
+            ]
+        }
+    }
+
+    /// What it says; only worth something if it is valid.
+    public var summary: Summary {
+        Summary(
+            entry: row[.id] ?? "", app: place.appID, action: row[.action] ?? "", outcome: row[.outcome] ?? "",
+            seq: place.seq, customer: row[.customerID], size: proof.checkpoint.head.size,
+            signer: proof.checkpoint.keyName)
+    }
 
     /// What a verification says, of the one entry.
     public func verdict(_ verifier: NoteVerifier, witnesses: [WitnessKey] = []) -> ChainVerdict {

@@ -74,11 +74,12 @@ struct ChainEntry: Sendable {
         return Array(digest.finalize())
     }
 
-    /// Whether a commitment is the HMAC of a form under a salt. Source: RFC 2104.
+    /// Whether a commitment is the HMAC of a form under a salt of 32 bytes: HMAC pads keys with zeros, so that one of another
+    /// length can give the same. Source: RFC 2104.
     static func commits(
         _ row: ChainRow, _ commitment: ChainRow.Column, to members: CanonicalForm.Members, under salt: ChainRow.Column
     ) -> Bool {
-        guard let salt = row.bytes(salt), let commitment = row.bytes(commitment) else { return false }
+        guard let salt = row.bytes(salt), salt.count == 32, let commitment = row.bytes(commitment) else { return false }
         let form = CanonicalForm(members, of: row)
         return HMAC<SHA256>.authenticationCode(for: form.bytes, using: SymmetricKey(data: salt)) == commitment
     }

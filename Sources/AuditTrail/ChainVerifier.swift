@@ -29,7 +29,7 @@ public struct ChainVerifier: Sendable {
         let kept = KeptCheckpoints(connection: connection, deadline: deadline)
         let proven = afterCheckpoints ? try await starts(checkpoints, deadline) : [:]
         var walk = ChainWalk(checkpoints: checkpoints, proven: proven)
-        var doubts: [ChainVerdict.Break] = []
+        var (doubts, remarks): ([ChainVerdict.Break], [ChainVerdict.Break]) = ([], [])
         // Before the entries: those that are appended meanwhile can't be missed.
         for trace in try await reader.traces(app) { walk.take(trace) }
         let chains = try await reader.chains(app)
@@ -37,9 +37,12 @@ public struct ChainVerifier: Sendable {
         let wiped = Set(try await kept.apps()).subtracting(chains).filter { app == nil || app?.text == $0 }
         for chain in chains + wiped.sorted() {
             let start = proven[chain]?.head.seq
-            for row in StoredRow.judged(try await kept.all(of: chain, above: start ?? 0), trust) {
+            let given = checkpoints.filter { $0.appID == chain }.map(\.size).max() ?? 0
+            let rows = try await kept.all(of: chain, above: start ?? 0)
+            for row in StoredRow.judged(rows, trust, given: given) {
                 if let claim = row.claim { walk.take(claim) }
                 doubts += row.doubts.map { .init(appID: chain, seq: nil, reason: $0) }
+                remarks += row.notes.map { .init(appID: chain, seq: nil, reason: $0) }
             }
             guard !wiped.contains(chain) else { continue }
             try await reader.pages(of: chain, after: start) { page in
@@ -50,6 +53,7 @@ public struct ChainVerifier: Sendable {
         }
         var verdict = walk.finish()
         verdict.doubts = doubts + verdict.doubts
+        verdict.remarks = remarks
         return verdict
     }
 
@@ -71,19 +75,42 @@ public struct ChainVerifier: Sendable {
 /// A stored checkpoint, as a verification looks at it.
 private struct StoredRow {
     /// What it says about the chain; nil if it can't be believed at all.
-    let claim: TreeClaim?
+    var claim: TreeClaim?
     /// What is wrong with it, in words.
     var doubts: [String] = []
+    /// What is wrong with it and doesn't matter, in words.
+    var notes: [String] = []
 
-    /// - Parameter rows: of one chain, the shortest and oldest first.
-    static func judged(_ rows: [KeptCheckpoints.Kept], _ trust: CheckpointTrust) -> [StoredRow] {
+    /// A cosignature stands beside what it is for, so one that is right counts wherever it stands: those of the longest
+    /// tree that this log has signed have to be there. What is wrong elsewhere is what a witness answered, or the role that
+    /// signs added, and takes nothing away.
+    ///
+    /// - Parameters:
+    ///   - rows: of one chain, the shortest and oldest first.
+    ///   - given: how many entries a checkpoint covers that was given, with all cosignatures.
+    static func judged(_ rows: [KeptCheckpoints.Kept], _ trust: CheckpointTrust, given: Int) -> [StoredRow] {
         var all = rows.map { judged($0, trust) }
-        // Only the newest has to have the cosignatures: there may not have been a witness before.
-        if let last = rows.indices.last(where: { all[$0].isOwn }), let checkpoint = rows[last].checkpoint {
-            for witness in trust.witnesses where witness.cosigned(checkpoint.note) == nil {
+        guard let last = rows.indices.last(where: { all[$0].isOwn }) else { return all }
+        let newest = rows.indices.filter { all[$0].isOwn && rows[$0].head.size == rows[last].head.size }
+        var isWitnessed = true
+        for witness in trust.witnesses {
+            let verdicts = newest.map { rows[$0].checkpoint.flatMap { witness.cosigned($0.note) } }
+            isWitnessed = isWitnessed && verdicts.contains(true)
+            let isSettled = verdicts.contains(true) || given >= rows[last].head.size
+            for index in rows.indices where all[index].isOwn {
+                guard rows[index].checkpoint.flatMap({ witness.cosigned($0.note) }) == false else { continue }
+                let sentence = "\(rows[index].name) has a wrong cosignature of the witness \(witness.name)"
+                if isSettled || !newest.contains(index) {
+                    all[index].notes.append(sentence)
+                } else {
+                    all[index].doubts.append(sentence)
+                }
+            }
+            if !isSettled, !verdicts.contains(false) {
                 all[last].doubts.append("\(rows[last].name) isn't cosigned by the witness \(witness.name)")
             }
         }
+        all[last].claim?.isWitnessed = isWitnessed
         return all
     }
 
@@ -93,10 +120,7 @@ private struct StoredRow {
         guard let checkpoint = row.checkpoint else { return StoredRow(claim: nil, doubts: [row.notOurs]) }
         let isForeign = trust.verifier.map { checkpoint.fault($0) != nil } ?? false
         let source = isForeign ? TreeClaim.Source.foreign(row.notOurs) : .stored(keyIsKnown: trust.verifier != nil)
-        let wrong = trust.witnesses.filter { $0.cosigned(checkpoint.note) == false }
-        return StoredRow(
-            claim: TreeClaim(head: row.head, source: source),
-            doubts: wrong.map { "\(row.name) has a wrong cosignature of the witness \($0.name)" })
+        return StoredRow(claim: TreeClaim(head: row.head, source: source, isWitnessed: false))
     }
 }
 

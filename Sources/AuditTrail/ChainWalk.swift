@@ -24,10 +24,16 @@ public struct ChainVerdict: Sendable, Hashable {
     /// What can't be believed or compared of that which was to confirm the trail: checkpoints, not entries. Each says which
     /// chain it is about.
     public internal(set) var doubts: [Break] = []
+    /// What is wrong with stored checkpoints and takes nothing away from what is confirmed.
+    public internal(set) var remarks: [Break] = []
     /// How many of the given checkpoints the chains agree with.
     public internal(set) var agreements = 0
     /// The chains that aren't broken, and that no given checkpoint was compared with.
     public internal(set) var unconfirmed: [String] = []
+    /// Those of them with entries that no checkpoint at all was compared with, stored ones included.
+    public internal(set) var unsigned: [String] = []
+    /// The chains with entries that aren't broken, and that no checkpoint with the wanted cosignatures was compared with.
+    public internal(set) var unwitnessed: [String] = []
     /// The trees of the chains that aren't broken, in the order of their apps.
     public internal(set) var heads: [TreeHead] = []
 
@@ -59,6 +65,8 @@ struct TreeClaim: Sendable, Hashable {
 
     let head: TreeHead
     let source: Source
+    /// Whether all witnesses whose cosignatures are wanted have cosigned it. What is given without them isn't taken at all.
+    var isWitnessed = true
 
     fileprivate var isBinding: Bool { if case .foreign = source { false } else { true } }
     /// What the sentence about a break has to add.
@@ -108,8 +116,8 @@ struct ChainWalk: Sendable {
     private var signed: [TreeClaim] = []
     /// The size of the last checkpoint that the chain agrees with.
     private var agreed = 0
-    /// Whether a given checkpoint was compared with the chain.
-    private var isConfirmed = false
+    /// Whether a given checkpoint was compared with the chain, whether any was, and whether one with the wanted cosignatures.
+    private var (isConfirmed, isSigned, isWitnessed) = (false, false, false)
     private var erasures = UndeclaredErasures()
 
     /// - Parameters:
@@ -200,7 +208,7 @@ struct ChainWalk: Sendable {
         last = start
         tree = part?.edge ?? proven[app]?.edge ?? TreeEdge()
         isBroken = false
-        isConfirmed = false
+        (isConfirmed, isSigned, isWitnessed) = (false, false, false)
         signed = (checkpoints.removeValue(forKey: app) ?? []).filter { $0.head.size >= start.seq }
         if let part {
             verdict.parts += 1
@@ -223,6 +231,8 @@ struct ChainWalk: Sendable {
     private mutating func agree(_ claim: TreeClaim) {
         guard claim.isBinding else { return }
         agreed = claim.head.size
+        isSigned = true
+        isWitnessed = isWitnessed || claim.isWitnessed
         guard claim.source == .given else { return }
         isConfirmed = true
         verdict.agreements += 1
@@ -303,6 +313,8 @@ struct ChainWalk: Sendable {
         } else if !isBroken {
             for claim in signed { doubt(claim, "covers more entries than there are") }
             if !isConfirmed { verdict.unconfirmed.append(app) }
+            if last.seq > 0, !isSigned { verdict.unsigned.append(app) }
+            if last.seq > 0, !isWitnessed { verdict.unwitnessed.append(app) }
             if last.seq > 0 { verdict.heads.append(TreeHead(appID: app, size: last.seq, root: tree.root)) }
         }
         finishedAppID = app

@@ -69,7 +69,7 @@ public struct Checkpoint: Sendable, Hashable {
     public var origin: String { String(note.text.prefix { $0 != "\n" }) }
 
     /// The name of the key that may sign it.
-    private var keyName: String {
+    var keyName: String {
         origin.lastIndex(of: "/").map { String(origin[..<$0]) } ?? ""
     }
 

@@ -68,6 +68,23 @@ extension ChainVerdict {
     }
 }
 
+extension ChainVerdict {
+    /// The verdict of one who wants cosignatures: a chain with entries without a cosigned checkpoint may have been rewritten
+    /// together with all that the operator has, and so isn't confirmed.
+    public func wanting(_ trust: CheckpointTrust) -> ChainVerdict {
+        guard !trust.witnesses.isEmpty, broken == nil else { return self }
+        var verdict = self
+        let names = trust.witnesses.map(\.name).joined(separator: ", ")
+        let doubted = Set(doubts.compactMap(\.appID))
+        verdict.doubts += unwitnessed.filter { !doubted.contains($0) }.map { app in
+            .init(
+                appID: app, seq: nil,
+                reason: "no checkpoint of the chain that is cosigned by \(names) was compared with it")
+        }
+        return verdict
+    }
+}
+
 /// Whether newer checkpoints continue older ones, by consistency proofs from the database: a few hundred rows for each
 /// chain, however long it is.
 public struct CheckpointComparison: Sendable {

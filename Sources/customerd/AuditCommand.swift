@@ -63,7 +63,8 @@ extension Audit {
             help: ArgumentHelp(
                 """
                 Trust only checkpoints that this witness has cosigned: its public key, or a file with it. May be given \
-                again; then all of them must have cosigned. Of those in the database, that is the newest of each chain.
+                again; then all of them must have cosigned. Of those in the database, that is the newest of each chain. A \
+                chain without any such checkpoint isn't confirmed: exit 1.
                 """,
                 valueName: "key"
             )
@@ -106,7 +107,8 @@ extension Audit {
             let verifier = try publicKey.map { try KeyFile.verifier($0) }
             let witnesses = try witnessKey.map { try KeyFile.witness($0) }
             if let certificate, let verifier {
-                return try report(try verdict(certificate, verifier, witnesses))
+                let (verdict, summary) = try verdict(certificate, verifier, witnesses)
+                return try report(verdict, summary)
             }
             let trust = CheckpointTrust(verifier, witnesses: witnesses)
             func checkpoints(_ path: String) throws -> Checkpoints {
@@ -122,7 +124,7 @@ extension Audit {
             }
             let signed = try checkpoint.map(checkpoints)
             let verdict = try await verdict(signed?.heads ?? [], trust)
-            try report(signed.map { verdict.weighing($0) } ?? verdict, signed)
+            try report((signed.map { verdict.weighing($0) } ?? verdict).wanting(trust), signed)
         }
 
         private func verdict(_ checkpoints: [TreeHead], _ trust: CheckpointTrust) async throws -> ChainVerdict {
@@ -140,30 +142,38 @@ extension Audit {
 
         private func verdict(
             _ path: String, _ verifier: NoteVerifier, _ witnesses: [WitnessKey]
-        ) throws(FileError) -> ChainVerdict {
+        ) throws(FileError) -> (ChainVerdict, Certificate.Summary?) {
             let text = try TextFile.read(path)
             do {
-                return try Certificate(text).verdict(verifier, witnesses: witnesses)
+                let certificate = try Certificate(text)
+                let verdict = certificate.verdict(verifier, witnesses: witnesses)
+                return (verdict, verdict.fault == nil ? certificate.summary : nil)
             } catch {
-                return .unreadableCertificate(error)
+                return (.unreadableCertificate(error), nil)
             }
         }
 
+        /// Says what a certificate is about if it is valid: of one that isn't, nothing that it says is proven.
+        private func report(_ verdict: ChainVerdict, _ summary: Certificate.Summary?) throws {
+            let sentence = verdict.broken.map { "The certificate is NOT valid: \(TextRule.visible($0.reason))." }
+            output.print(
+                verdict.json(adding: summary.map { ["certificate": $0.json] } ?? [:]),
+                else: sentence ?? summary?.text ?? "")
+            if verdict.fault != nil { throw ExitCode.failure }
+        }
+
         private func report(_ verdict: ChainVerdict, _ checkpoints: Checkpoints? = nil) throws {
-            output.print(verdict.json, else: text(of: verdict, checkpoints))
+            output.print(verdict.json(), else: text(of: verdict, checkpoints))
             if let checkpoints, !checkpoints.isProven, output.json {
                 StandardError.print("The signature of the checkpoint wasn't verified: no --public-key was given.")
             }
             if output.json, let note = verdict.partNote { StandardError.print(note) }
-            if output.json, checkpoint != nil, let note = verdict.missedNote { StandardError.print(note) }
+            if output.json { verdict.remarkNotes.forEach { StandardError.print($0) } }
+            if output.json, let note = note(of: verdict) { StandardError.print(note) }
             if verdict.fault != nil { throw ExitCode.failure }
         }
 
         private func text(of verdict: ChainVerdict, _ checkpoints: Checkpoints?) -> String {
-            if certificate != nil {
-                return verdict.broken.map { "The certificate is NOT valid: \($0.reason)." }
-                    ?? "The certificate is valid: its entry stands in the chain that was signed."
-            }
             if from != nil {
                 return verdict.fault.map {
                     "It isn't shown that the newer checkpoints continue the older ones: \($0.sentence)."
@@ -173,26 +183,36 @@ extension Audit {
                     \(verdict.entries.counted("entry", "entries")).
                     """
             }
-            return verdict.text(checkpoints)
+            return verdict.text(checkpoints, note(of: verdict))
+        }
+
+        /// Which chains weren't compared with a checkpoint, of the file or of those that the key signed.
+        private func note(of verdict: ChainVerdict) -> String? {
+            guard from == nil else { return nil }
+            if checkpoint != nil { return verdict.missedNote }
+            return publicKey == nil ? nil : verdict.unsignedNote
         }
     }
 }
 
 extension ChainVerdict {
-    var json: JSON {
-        [
+    /// - Parameter others: members that follow.
+    func json(adding others: KeyValuePairs<String, JSON> = [:]) -> JSON {
+        let own: KeyValuePairs<String, JSON> = [
             "entries": .int(entries), "verified": .int(verified), "broken_at": .int(fault?.seq),
             "broken_app": .string(fault?.appID), "reason": .string(fault?.reason),
         ]
+        return .object((Array(own) + Array(others)).map { .init(name: $0.key, value: $0.value) })
     }
 
-    func text(_ checkpoints: Checkpoints? = nil) -> String {
+    /// - Parameter missed: which chains weren't compared with a checkpoint.
+    func text(_ checkpoints: Checkpoints? = nil, _ missed: String? = nil) -> String {
         guard let broken else {
             let counted = "\(entries.counted("entry", "entries")) in \(chains.counted("chain", "chains"))"
-            let notes = [partNote, checkpoints.map(note), checkpoints == nil ? nil : missedNote].compactMap(\.self)
+            let notes = [partNote, checkpoints.map(note), missed].compactMap(\.self)
             let faults = doubts.map { "This doesn't hold: \($0.sentence)." }
             let start = doubts.isEmpty ? "The trail is whole" : "The trail by itself is whole"
-            return (["\(start): \(counted)."] + notes + faults).joined(separator: "\n")
+            return (["\(start): \(counted)."] + notes + remarkNotes + faults).joined(separator: "\n")
         }
         let place = [broken.seq.map { " at entry \($0)" }, broken.appID.map { " of the chain of app \($0)" }]
         return """
@@ -207,10 +227,24 @@ extension ChainVerdict {
         return "\(parts.counted("chain is", "chains are")) exported in part: the rest wasn't verified."
     }
 
+    /// What is wrong beside it and doesn't matter.
+    var remarkNotes: [String] { remarks.map { "It is passed over: \($0.sentence)." } }
+
     /// Which chains the given checkpoints say nothing about.
     var missedNote: String? {
         guard !unconfirmed.isEmpty else { return nil }
         return "Not compared with a checkpoint: \(unconfirmed.count.counted("chain", "chains"))."
+    }
+
+    /// Which chains no stored checkpoint says anything about, once the key is known that must have signed it.
+    var unsignedNote: String? {
+        guard !unsigned.isEmpty else { return nil }
+        let more = unsigned.count > 3 ? " and others" : ""
+        return """
+            Not compared with a checkpoint that this key signed: \(unsigned.count.counted("chain", "chains")) (app \
+            \(unsigned.prefix(3).joined(separator: ", "))\(more)). If one was signed, its rows are gone: compare with a copy \
+            (--checkpoint).
+            """
     }
 
     private func note(_ checkpoints: Checkpoints) -> String {
@@ -218,6 +252,19 @@ extension ChainVerdict {
         return checkpoints.isProven
             ? "\(heads), signed with the given key."
             : "\(heads). Their signatures weren't verified: no --public-key was given."
+    }
+}
+
+extension Certificate.Summary {
+    /// What is proven.
+    var text: String {
+        let about = customer.map { " of customer \($0)" } ?? ""
+        return """
+            The certificate is valid: its entry stands in the chain that was signed.
+            It proves \(TextRule.visible("\(action) \(outcome)\(about)")): entry \(TextRule.visible(entry)), number \(seq) of the chain \
+            of app \(app).
+            The checkpoint covers \(size.counted("entry", "entries")) and is signed by \(TextRule.visible(signer)).
+            """
     }
 }
 

@@ -1,6 +1,8 @@
 """The page of a certificate in headless Chromium; Tests/System/certificate runs this."""
 
 import base64
+import html
+import json
 import os
 import pathlib
 import re
@@ -8,6 +10,7 @@ import unittest
 
 from chromium import Browser
 
+VECTORS = pathlib.Path(__file__).parents[1] / "Unit/AuditTrail/certificate_vectors.json"
 PLACE = pathlib.Path(os.environ["CERTIFICATE_DIRECTORY"])
 WITHOUT_ED25519 = """
     const real = SubtleCrypto.prototype.importKey;
@@ -92,6 +95,34 @@ class CertificateTests(unittest.TestCase):
         ]):
             page = self.open(self.changed(old, new, f"changed-{index}.html"))
             self.assertEqual(self.state(page), "invalid", old)
+
+    def vectors(self):
+        """What the programs judge alike: about what each is, the certificate, and whether the page has to call it valid. The
+        page verifies no cosignatures."""
+        vectors = json.loads(VECTORS.read_text())
+        for case in vectors["cases"]:
+            if case.get("around", "").startswith("<") or "cosign" in (case["verdict"]["reason"] or ""):
+                continue
+            text = vectors["certificate"]
+            for old, new in case.get("replace", []):
+                text = text.replace(old, new)
+            yield case["about"], case.get("around", "{certificate}").replace("{certificate}", text), case["verdict"]["verified"]
+
+    def test_agrees_with_both_programs(self):
+        key = html.escape(json.loads(VECTORS.read_text())["public_key"])
+        page = (PLACE / "certificate.html").read_text()
+        before, rest = re.split('(?<=<script type="application/json" id="certificate">)', page)
+        before = re.sub("(<textarea[^>]*>)[^<]*", lambda match: match[1] + key, before)
+        judged = list(self.vectors())
+        for index, (about, text, verified) in enumerate(judged):
+            with self.subTest(about):
+                block = text.replace("<", "\\u003c")
+                (PLACE / f"vector-{index}.html").write_text(before + block + rest[rest.index("</script>"):])
+                page = self.open(f"vector-{index}.html")
+                self.assertEqual(self.state(page), "valid" if verified else "invalid")
+                # Not so many pages at once.
+                self.doCleanups()
+        self.assertGreater(len(judged), 80)
 
     def test_wants_the_key_that_its_reader_knows(self):
         page = self.open("certificate.html")

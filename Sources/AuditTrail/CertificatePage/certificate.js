@@ -5,13 +5,13 @@ const LABELS = {
   ip: "Address", user_agent: "User agent", request: "Request",
 };
 
-async function verify(certificate) {
+async function verify(text) {
   const verdict = document.getElementById("verdict");
   if (!canVerify()) {
     verdict.textContent = "This browser can't verify a page from here. Open it from a file or by https, or use another program.";
     return;
   }
-  const results = await verdicts(certificate, document.getElementById("key").value);
+  const results = await verdicts(text, document.getElementById("key").value);
   document.getElementById("checks").replaceChildren(...results.map(({ sentence, holds, reason }) => {
     const item = document.createElement("li");
     item.dataset.state = holds ? "valid" : "invalid";
@@ -86,14 +86,15 @@ function show(certificate) {
     list(section.querySelector("dl"), names.map((name) => disclosure(name, disclosed[part][name])));
   }
   document.getElementById("proof").textContent = certificate.proof;
-  try {
-    list(document.getElementById("signing"), signing(certificate));
-  } catch {
-    // A proof that can't be read is told of by the checks.
-  }
+  list(document.getElementById("signing"), signing(certificate));
 }
 
-const certificate = JSON.parse(document.getElementById("certificate").textContent);
-show(certificate);
-document.getElementById("key").addEventListener("input", () => verify(certificate));
-await verify(certificate);
+const text = document.getElementById("certificate").textContent;
+try {
+  show(parsedCertificate(text));
+} catch {
+  // The checks say why; nothing of what can be taken in more than one way is shown.
+  document.getElementById("title").textContent = "Not a certificate";
+}
+document.getElementById("key").addEventListener("input", () => verify(text));
+await verify(text);

@@ -38,6 +38,13 @@ function fromHex(text) {
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
+/** A hash or a salt: what has another length could be bytes of its neighbour. */
+function hash(text) {
+  const bytes = fromHex(text);
+  if (bytes.length !== 32) throw new Error("32 bytes expected");
+  return bytes;
+}
+
 function fromBase64(text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   if (btoa(String.fromCharCode(...bytes)) !== text) throw new Error("base64 expected");
@@ -46,13 +53,15 @@ function fromBase64(text) {
 
 // --- the entry -------------------------------------------------------------------------------------------------------
 
-/** A time as whole microseconds since 1970; exactly, so not as a number. */
+/** A time as whole microseconds since 1970; exactly, so not as a number. What isn't one stays as it is. */
 export function microseconds(text) {
   const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z$/.exec(text);
   if (!match) return text;
   const date = new Date(0);
   date.setUTCFullYear(match[1], match[2] - 1, match[3]);
   date.setUTCHours(match[4], match[5], match[6]);
+  // April 31 would be May 1.
+  if (date.toISOString().slice(0, 19) !== text.slice(0, 19)) return text;
   return String(BigInt(date.getTime()) * 1000n + BigInt(match[7]));
 }
 
@@ -83,14 +92,17 @@ const columns = (names, values) => names.map((name) => {
 });
 
 async function commits(names, values, salt, commitment) {
-  const key = await subtle.importKey("raw", fromHex(salt), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  // HMAC pads keys with zeros, so that one of another length can give the same.
+  const key = await subtle.importKey("raw", hash(salt), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   const code = new Uint8Array(await subtle.sign("HMAC", key, form(columns(names, values))));
   return equal(code, fromHex(commitment));
 }
 
 // --- the tree: RFC 9162, section 2.1.3.2 -----------------------------------------------------------------------------
 
-async function rootOf(hash, index, size, path) {
+async function rootOf(leaf, index, size, path) {
+  let value = leaf;
+  if (index >= size) throw new Error("the tree is smaller");
   let number = index;
   let last = size - 1;
   const up = () => {
@@ -100,35 +112,37 @@ async function rootOf(hash, index, size, path) {
   for (const sibling of path) {
     if (last === 0) throw new Error("the proof is too long");
     if (number % 2 === 1 || number === last) {
-      hash = await sha256(Uint8Array.of(1), sibling, hash);
+      value = await sha256(Uint8Array.of(1), sibling, value);
       while (number % 2 === 0 && number !== 0) up();
     } else {
-      hash = await sha256(Uint8Array.of(1), hash, sibling);
+      value = await sha256(Uint8Array.of(1), value, sibling);
     }
     up();
   }
   if (last !== 0) throw new Error("the proof is too short");
-  return hash;
+  return value;
 }
 
 /** Source: C2SP tlog-proof, tlog-checkpoint, signed-note. Nothing that isn't proven may be in it, such as extra data. */
 function parsedProof(text) {
   const parts = text.split("\n\n");
-  if (parts.length !== 3 || !parts[2].endsWith("\n")) throw new Error("it isn't a tlog-proof");
+  if (parts.length !== 3 || !parts[2].endsWith("\n") || /[\0-\x09\x0b-\x1f]/.test(text)) throw new Error("it isn't a tlog-proof");
   const lines = parts[0].split("\n");
   if (lines.shift() !== "c2sp.org/tlog-proof@v1") throw new Error("it isn't a tlog-proof");
   const index = /^index (0|[1-9]\d*)$/.exec(lines.shift() ?? "");
   const [origin, size, root] = parts[1].split("\n");
-  if (!index || !/^[1-9]\d*$/.test(size)) throw new Error("it isn't a tlog-proof");
+  const path = lines.map(fromBase64);
+  const rootHash = fromBase64(root ?? "");
+  if (!index || !/.\/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(origin) || !/^(0|[1-9]\d*)$/.test(size) || Number(size) > 2 ** 53 || path.length > 63
+    || [...path, rootHash].some((item) => item.length !== 32)) throw new Error("it isn't a tlog-proof");
   const signatures = parts[2].slice(0, -1).split("\n").map((line) => {
-    const match = /^\u2014 (\S+) (\S+)$/.exec(line);
-    if (!match) throw new Error("a signature line is malformed");
-    const bytes = fromBase64(match[2]);
+    const match = /^\u2014 ([^ ]+) ([^ ]+)$/.exec(line);
+    const bytes = match ? fromBase64(match[2]) : [];
+    if (bytes.length <= 4) throw new Error("a signature line is malformed");
     return { name: match[1], id: bytes.slice(0, 4), bytes: bytes.slice(4) };
   });
   return {
-    index: Number(index[1]), path: lines.map(fromBase64), text: `${parts[1]}\n`, origin, size: Number(size),
-    root: fromBase64(root), signatures,
+    index: Number(index[1]), path, text: `${parts[1]}\n`, origin, size: Number(size), root: rootHash, signatures,
   };
 }
 
@@ -225,6 +239,27 @@ const hasColumns = (values, names) => isObject(values) && Object.keys(values).le
   && names.every((name) => Object.hasOwn(values, name) && (values[name] === null
     || (NUMBERS.includes(name) ? Number.isSafeInteger(values[name]) : typeof values[name] === "string")));
 
+/** JSON without what its readers could take in more than one way: a member twice, 1.0 and 1e0 for 1, half a character. */
+function parsedStrictly(text) {
+  const value = JSON.parse(text);
+  // It is JSON now, so these are its tokens, and what a colon follows is a name.
+  const open = [];
+  for (const [token, string, colon] of text.matchAll(/("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|-?\d[\d.eE+-]*|[{}[\]]/g)) {
+    if (token === "{" || token === "[") open.push(new Set());
+    else if (token === "}" || token === "]") open.pop();
+    else if (!string) {
+      if (!/^(0|-?[1-9]\d*)$/.test(token)) throw new Error(`${token} isn't a whole number`);
+    } else {
+      const name = JSON.parse(string);
+      if (/\p{Surrogate}/u.test(name)) throw new Error("half a character is in it");
+      if (!colon) continue;
+      if (open.at(-1).has(name)) throw new Error(`${name} occurs twice`);
+      open.at(-1).add(name);
+    }
+  }
+  return value;
+}
+
 /** Whether nothing is in a certificate but what can be proven. */
 function isWellFormed({ format, entry, disclosed, proof, ...hashes }) {
   return format === FORMAT && typeof proof === "string" && hasColumns(hashes, HASHES) && hasColumns(entry, CANONICAL)
@@ -238,14 +273,35 @@ function isWellFormed({ format, entry, disclosed, proof, ...hashes }) {
 /** Whether this browser can compute: it lets only files, and pages from secure origins, do so. */
 export const canVerify = () => subtle !== undefined;
 
-/** Carries the checks out: a sentence each, whether it holds, and why not if there is more to say. */
-export const verdicts = (certificate, keyText) => Promise.all(checks(certificate, keyText).map(async ([sentence, check]) => {
+/** What a text says that is a certificate. An error says why it isn't one: not even what it says can be shown then. */
+export function parsedCertificate(text) {
+  const certificate = parsedStrictly(text);
+  if (!isObject(certificate) || !isWellFormed(certificate)) throw new Error("it has other members than a certificate");
+  parsedProof(certificate.proof);
+  return certificate;
+}
+
+/**
+ * Carries the checks out: a sentence each, whether it holds, and why not if there is more to say.
+ * @param {string} text - the certificate as it was issued: parsing it would lose what is wrong with it
+ */
+export async function verdicts(text, keyText) {
+  const sentence = "It is a certificate, and nothing else is in it.";
+  let certificate;
   try {
-    return { sentence, holds: await check() };
+    certificate = parsedCertificate(text);
   } catch (error) {
-    return { sentence, holds: false, reason: error.message };
+    return [{ sentence, holds: false, reason: error.message }];
   }
-}));
+  const results = checks(certificate, keyText).map(async ([sentence, check]) => {
+    try {
+      return { sentence, holds: await check() };
+    } catch (error) {
+      return { sentence, holds: false, reason: error.message };
+    }
+  });
+  return [{ sentence, holds: true }, ...await Promise.all(results)];
+}
 
 /**
  * The checks in order: a sentence each, and what decides whether it holds.
@@ -256,15 +312,14 @@ function checks(certificate, keyText) {
   const { entry, disclosed } = certificate;
   const proof = () => parsedProof(certificate.proof);
   const list = [
-    ["It is a certificate, and nothing else is in it.", async () => isWellFormed(certificate)],
     ["The hash of the entry is that of its members.", async () => equal(
       await sha256(
-        form(columns(CANONICAL, entry)), fromHex(certificate.subject_commitment), fromHex(certificate.context_commitment),
-        fromHex(certificate.previous_hash)),
-      fromHex(certificate.hash))],
+        form(columns(CANONICAL, entry)), hash(certificate.subject_commitment), hash(certificate.context_commitment),
+        hash(certificate.previous_hash)),
+      hash(certificate.hash))],
     ["The proof leads from the entry to the root of the checkpoint.", async () => {
       const { index, path, size, root, origin } = proof();
-      const leaf = await sha256(Uint8Array.of(0), fromHex(certificate.hash));
+      const leaf = await sha256(Uint8Array.of(0), hash(certificate.hash));
       return index === entry.seq - 1 && origin.endsWith(`/${entry.app_id}`)
         && equal(await rootOf(leaf, index, size, path), root);
     }],

@@ -70,7 +70,7 @@ export const certificate = {
           make("code", {}, "customerd audit verify --certificate FILE --public-key KEY"), ".")));
     if (!canVerify()) return;
     // Without its signature: this page has no public key but from the service itself.
-    const results = await verdicts(certified, null);
+    const results = await verdicts(found.text, null);
     fill(byID("certificate-verdict"), make("ul", {}, results.map(({ sentence, holds, reason }) => make("li", { class: holds ? "good" : "bad" },
       holds ? `✓ ${sentence}` : `✗ Not so: ${sentence}${reason ? ` (${reason})` : ""}`))));
   },

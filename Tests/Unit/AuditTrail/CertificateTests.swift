@@ -55,11 +55,60 @@ struct CertificateTests {
                 #expect(reason == expected.reason, "\(vector.about)")
             }
         }
+        let summary = try Certificate(vectors.certificate).summary.json.text
+        let file = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: Vectors.path)))
+        let named = try #require((file as? [String: Any])?["summary"] as? NSDictionary)
+        #expect(try JSONSerialization.jsonObject(with: Data(summary.utf8)) as? NSDictionary == named)
         let output = try await Program.succeed([
             "python3", "-B", projectFile("Tests/Unit/AuditTrail/certificate_vectors.py"),
             projectFile("scripts/verify-audit.py"), Vectors.path,
         ])
         #expect(output == "all of \(vectors.cases.count) vectors hold\n")
+    }
+
+    /// What stands in the page before, after and in its parts without belonging there, by what it replaces.
+    private static let intrusions: [(old: String, new: String)] =
+        [
+            "<div id=\"certificate\">{}</div>", "<DIV ID=certificate>{}</DIV>", "<div id=\"&#99;ertificate\">{}</div>",
+            "<template id=\"certificate\">{}</template>", "<textarea id=certificate>{}</textarea>", "<! x>", "<? x >",
+            "</ x>",
+            "<plaintext>", "<xmp>", "<style>", "<noscript>", "<iframe srcdoc=\"\"></iframe>", "<p>", " ", "\n",
+        ].flatMap { [("<main>", "\($0)<main>"), ("<script type=\"application", "\($0)<script type=\"application")] } + [
+            ("<!doctype html>\n", "<!doctype html>\n\n"), ("</html>\n", "</html>\n "),
+            ("<title>Certificate ", "<title>certificate "),
+            ("<title>Certificate 018f2c9e", "<title>Certificate 118f2c9e"), ("example.com/trail+9a12ec35+A", "Valid! "),
+            ("example.com/trail+9a12ec35+A", "example.com/trail+9a12ec35+AA"),
+            ("b03</title>", "b03</title><title>x</title>"),
+            ("default-src 'none'", "default-src *"), ("</textarea>", "</textarea >"),
+            ("verdict.dataset.state = isValid", "true"),
+            ("{\"format\"", "<p>{\"format\""), ("{\"format\"", "{\"x\":1,\"format\""),
+        ]
+
+    @Test(
+        "a page is read only if it is, but for its parts, the one that this program makes: in any other something may be hidden"
+    )
+    func pages() async throws {
+        let vectors = try Vectors.read()
+        let verifier = try NoteVerifier(vectors.public_key)
+        let page = try Certificate(vectors.certificate).page(publicKey: vectors.public_key)
+        #expect(ChainVerdict.of(page, verifier, []).fault == nil)
+        let document = try String(contentsOfFile: projectFile("docs/audit-chain.md"), encoding: .utf8)
+        #expect(
+            document.contains("`\(Certificate.pageFrame ?? "")`"),
+            "the page changed; list the earlier one if it was released")
+
+        let place = try TemporaryDirectory()
+        let script = ["python3", projectFile("scripts/verify-audit.py"), "certificate", place.path("page")]
+        for (old, new) in [("", "")] + Self.intrusions {
+            #expect(old.isEmpty || page.contains(old), "\(old)")
+            let range = page.range(of: old) ?? page.startIndex..<page.startIndex
+            let text = page.replacingCharacters(in: range, with: new)
+            let isPage = old.isEmpty
+            #expect((ChainVerdict.of(text, verifier, []).fault == nil) == isPage, "\(old): \(new)")
+            try place.write("page", text)
+            let python = try await Program.run(script + ["--public-key", vectors.public_key])
+            #expect(python.status == (isPage ? 0 : 1), "\(old): \(new): \(python.output) \(python.errors)")
+        }
     }
 
     @Test("both programs answer the same JSON, whatever is wrong")

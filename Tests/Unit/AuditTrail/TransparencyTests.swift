@@ -373,6 +373,14 @@ struct TransparencyTests {
             answer.verified == 30 && answer.reason?.contains("wrong cosignature of the witness") == true, "\(answer)")
         #expect(try await scene.verdict().reason == nil, "no one knows that it is one")
 
+        // The right one beside it, under the same tree: what is wrong takes nothing away, and is said.
+        #expect(try await Self.keep(merged.text, scene.key.publicKey, scene) == nil)
+        let healed = try await scene.run(["verify", "--json"] + keys)
+        #expect(healed.status == 0 && healed.errors.contains("wrong cosignature of the witness"), "\(healed)")
+        // Whoever adds the note without its cosignatures takes none away either.
+        #expect(try await Self.keep(bare.text, scene.key.publicKey, scene) == nil)
+        try await scene.succeed(["verify"] + keys)
+
         // A longer tree has no cosignature yet.
         try await scene.fixture.append(1, customers: 5, from: 30)
         try await scene.sign()

@@ -65,6 +65,8 @@ struct VerifyTests {
         update("another salt of the context", "context_salt = sha256('x')"),
         update("no salt of the context", "context_salt = NULL"),
         update("another salt of the subject", "subject_salt = sha256('x')"),
+        update("a longer salt of the subject", "subject_salt = subject_salt || '\\x00'"),
+        update("a longer salt of the context", "context_salt = context_salt || '\\x00'"),
         update("another commitment", "subject_commitment = sha256('x')"),
         update("another hash", "hash = sha256('x')"),
         update("another previous hash", "previous_hash = sha256('x')"),

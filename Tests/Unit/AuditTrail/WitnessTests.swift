@@ -352,6 +352,32 @@ struct WitnessTests {
         }
     }
 
+    /// A chain beside the cosigned one has no cosigned checkpoint: that is said, in the database, and of exports by both programs.
+    private func everyChainIsCosigned(_ fixture: TrailFixture, _ running: RunningWitness) async throws {
+        let other = "018f2c9e-7d2b-7c31-9a53-0f6f2b0c8a12"
+        try await fixture.append(10, app: other, customers: 5)
+        let environment = ["DATABASE_URL": fixture.database.url()]
+        let keys = ["--public-key", running.log.publicKey, "--witness-key", running.key.publicKey]
+        let given = ["--checkpoint", running.place.path("second")] + keys
+        let export = try running.place.write("export", try await Customerd.succeed(["audit", "export"], environment))
+        let script = ["python3", projectFile("scripts/verify-audit.py"), export]
+        for options in [keys, given] {
+            let ended = try await Customerd.run(["audit", "verify", "--json"] + options, environment)
+            let answer = try VerifierAnswer(ended.output)
+            #expect(ended.status == 1 && answer.brokenApp == other && answer.verified == 610, "\(answer)")
+        }
+        let offline = try await Customerd.run(["audit", "verify", "--json", "--export", export] + given)
+        let python = try await Program.run(script + given)
+        #expect(offline.status == 1 && python.status == 1 && offline.output == python.output, "\(python.output)")
+        for options in [["--public-key", running.log.publicKey], ["--witness-key", running.key.publicKey]] {
+            let useless = try await Program.run(script + options)
+            #expect(useless.status == 2 && useless.errors.contains("need --checkpoint"), "\(useless.output)")
+        }
+        try await fixture.alter(
+            "DELETE FROM audit.entries WHERE app_id = '\(other)'; DELETE FROM audit.heads WHERE app_id = '\(other)'")
+        #expect(try await running.verify(fixture, "second").status == 0)
+    }
+
     @Test("an operator who rewrites history: the witness refuses, nothing is signed, and verify wants its cosignature")
     func rewrittenHistory() async throws {
         let fixture = try await TrailFixture.make()
@@ -366,6 +392,15 @@ struct WitnessTests {
         try await fixture.append(300, customers: 50, from: 300)
         #expect(try await sign("second").status == 0)
         #expect(try await verify("second").status == 0)
+        func verify(_ options: [String]) async throws -> Customerd.Ended {
+            try await Customerd.run(
+                ["audit", "verify", "--json"] + options, ["DATABASE_URL": fixture.database.url()])
+        }
+        for options in [["--public-key", running.log.publicKey], ["--witness-key", running.key.publicKey]] {
+            let whole = try await verify(options)
+            #expect(whole.status == 0 && whole.errors.isEmpty, "\(whole.output) \(whole.errors)")
+        }
+        try await everyChainIsCosigned(fixture, running)
         let state = try Self.files(in: place.path("state"))
 
         // All that the operator can reach is rewritten, the kept checkpoints and the file included.
@@ -378,6 +413,19 @@ struct WitnessTests {
         #expect(refused.status == 1 && refused.errors.contains("refuses"), "\(refused.errors)")
         #expect(!FileManager.default.fileExists(atPath: place.path("third")))
         #expect(try await fixture.database.value("SELECT count(*) FROM audit.checkpoints") == "0")
+        // No checkpoint is left that could say anything.
+        let (keyed, witnessed) = (["--public-key", running.log.publicKey], ["--witness-key", running.key.publicKey])
+        for options in [witnessed, keyed + witnessed, keyed + witnessed + ["--app", TrailFixture.app]] {
+            let bare = try await verify(options)
+            let answer = try VerifierAnswer(bare.output)
+            #expect(bare.status == 1 && answer.verified == 700 && answer.brokenAt == nil, "\(bare.output)")
+            #expect(answer.brokenApp == TrailFixture.app, "\(bare.output)")
+            #expect(answer.reason?.contains("cosigned by witness.example/w") == true, "\(bare.output)")
+        }
+        let unwitnessed = try await verify(keyed)
+        #expect(unwitnessed.status == 0, "a chain may not have been signed yet")
+        let said = "Not compared with a checkpoint that this key signed: 1 chain (app \(TrailFixture.app))"
+        #expect(unwitnessed.errors.contains(said), "\(unwitnessed.errors)")
         #expect(try Self.files(in: place.path("state")) == state)
 
         #expect(try await sign("alone", witnessed: false).status == 0)
