@@ -28,8 +28,9 @@ struct Connector: Sendable {
         return try await withTaskCancellationHandler {
             await result.value
         } onCancel: {
-            attempt.cancel()
+            // First: the attempt ends as one whose time is over.
             result.set(.failure(.cancelled))
+            attempt.cancel()
         }.get()
     }
 
