@@ -11,8 +11,7 @@ public struct Reapplication: Sendable {
     private static let batch = 500
     private static let actions: Set<String> = [
         "customer.delete", "customer.redact", "customer.restore", "key.revoke", "key.rotate", "hold.place",
-        "hold.release",
-        "deletion.schedule", "deletion.cancel", "deletion.bulk-cancel",
+        "hold.release", "deletion.schedule", "deletion.cancel", "deletion.bulk-cancel",
     ]
 
     /// A customer of an app.
@@ -41,8 +40,6 @@ public struct Reapplication: Sendable {
         }
     }
 
-    /// How many entries the export has.
-    public private(set) var count = 0
     private var steps: [ExportedEntry] = []
     /// What scheduled deletions and items of bulk deletions came to.
     private var ends: [ExportedEntry] = []
@@ -57,7 +54,6 @@ public struct Reapplication: Sendable {
 
     /// Takes the next entry of the export.
     public mutating func take(_ entry: ExportedEntry) {
-        count += 1
         if entry.action == "customer.delete", let request = entry.request,
             request.contains("\"bulk\":") || request.contains("\"scheduled_by\":")
         {

@@ -29,11 +29,12 @@ struct Reapply: AsyncParsableCommand {
             verifier.take(line: line)
             if let entry = ExportedEntry(line: line) { reapplication.take(entry) }
         }
-        if let broken = verifier.finish().broken {
+        let verdict = verifier.finish()
+        if let broken = verdict.broken {
             throw ReapplyError(reason: "the export doesn't verify: \(broken.reason)")
         }
         // As one that failed leaves it.
-        guard reapplication.count > 0 else { throw ReapplyError(reason: "the export has no entries") }
+        guard verdict.entries > 0 else { throw ReapplyError(reason: "the export has no entries") }
         let report = try await CommandRunner.connected(as: "reapply") { [reapplication] _, connection in
             try await reapplication.apply(connection, isDryRun: dryRun, deadline: Audit.deadline)
         }
