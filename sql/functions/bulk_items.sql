@@ -110,6 +110,7 @@ DECLARE
     v_bulk      service.bulk_deletions;
     v_item      service.bulk_items;
     v_due       service.due_deletion;
+    v_actor     text;
     v_taken     int := 0;
     v_forbidden int := 0;
     v_ended     service.outcome[];
@@ -138,6 +139,7 @@ BEGIN
             RETURN;
         END IF;
         PERFORM service.conclude_bulk_items(v_bulk.app_id, v_bulk.bulk_id);
+        v_actor := service.claimed_actor(v_bulk.app_id, v_bulk.bulk_id);
         FOR v_item IN
             SELECT *
             FROM service.bulk_items AS i
@@ -149,7 +151,7 @@ BEGIN
             v_due := NULL;
             IF NOT v_bulk.dry_run THEN
                 v_due := service.open_deletion(
-                    v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_bulk.bulk_id, v_bulk.reason,
+                    v_bulk.app_id, v_item.customer_id, v_bulk.key_id, v_actor, v_bulk.reason,
                     jsonb_build_object('bulk', v_bulk.bulk_id), p_lease, p_ttl);
                 UPDATE service.bulk_items AS i
                 SET attempt_id = v_due.attempt_id,

@@ -48,8 +48,19 @@ $$;
 COMMENT ON FUNCTION service.end_scheduled_deletion IS
     'Brings a schedule to the end that the attempt which it points to has come to, if it has: repeating it is harmless.';
 
+CREATE OR REPLACE FUNCTION service.claimed_actor(p_app_id uuid, p_attempt_id uuid) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        (SELECT e.actor_claimed FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.id = p_attempt_id),
+        (SELECT a.entry ->> 'actor_claimed'
+         FROM service.attempts AS a
+         WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id))
+$$;
+COMMENT ON FUNCTION service.claimed_actor IS
+    'Who acted, as the client of an attempt said, whether it has its entry yet or not. NULL if the client didn''t say, or retention has erased it.';
+
 CREATE OR REPLACE FUNCTION service.open_deletion(
-    p_app_id uuid, p_customer_id uuid, p_key_id uuid, p_asked_by uuid, p_reason text, p_request jsonb, p_lease interval,
+    p_app_id uuid, p_customer_id uuid, p_key_id uuid, p_actor_claimed text, p_reason text, p_request jsonb, p_lease interval,
     p_ttl interval)
 RETURNS service.due_deletion
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -73,11 +84,7 @@ BEGIN
         'actor_client_key', v_key.client_key,
         'actor_name', v_key.name,
         'actor_role', v_key.role,
-        'actor_claimed', coalesce(
-            (SELECT e.actor_claimed FROM audit.entries AS e WHERE e.app_id = p_app_id AND e.id = p_asked_by),
-            (SELECT a.entry ->> 'actor_claimed'
-             FROM service.attempts AS a
-             WHERE a.app_id = p_app_id AND a.attempt_id = p_asked_by)),
+        'actor_claimed', p_actor_claimed,
         'reason', p_reason,
         'request', p_request);
     v_opened := service.open_attempt(v_attempt);
@@ -95,7 +102,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION service.open_deletion IS
-    'Opens the attempt of a deletion that runs later than it was asked for, as the key that asked, for the person whom that request named (p_asked_by is its attempt). No fence: the key may no longer delete, and the attempt has ended as FORBIDDEN.';
+    'Opens the attempt of a deletion that runs later than it was asked for, as the key that asked and with the actor that its client named. No fence: the key may no longer delete, and the attempt has ended as FORBIDDEN.';
 
 CREATE OR REPLACE FUNCTION service.due_apps() RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -142,7 +149,8 @@ BEGIN
         END IF;
 
         v_due := service.open_deletion(
-            v_schedule.app_id, v_schedule.customer_id, v_schedule.key_id, v_schedule.scheduled_by, v_schedule.reason,
+            v_schedule.app_id, v_schedule.customer_id, v_schedule.key_id,
+            service.claimed_actor(v_schedule.app_id, v_schedule.scheduled_by), v_schedule.reason,
             jsonb_build_object('scheduled_by', v_schedule.scheduled_by), p_lease, p_ttl);
         UPDATE service.scheduled_deletions AS s
         SET attempt_id = v_due.attempt_id, try_after = v_now + p_lease,
