@@ -182,13 +182,9 @@ BEGIN
         IF p_dry_run THEN
             RETURN;
         END IF;
-        INSERT INTO service.scheduled_deletions AS s
-            (app_id, customer_id, delete_at, reason, key_id, scheduled_by, try_after)
-        VALUES (p_app_id, v_customer_id, v_schedule.delete_at, p_original ->> 'reason', v_schedule.key_id,
-                (p_original ->> 'id')::uuid, v_schedule.delete_at)
-        ON CONFLICT ON CONSTRAINT scheduled_deletions_pkey DO UPDATE
-            SET delete_at = excluded.delete_at, status = 'SCHEDULED', reason = excluded.reason, key_id = excluded.key_id,
-                scheduled_by = excluded.scheduled_by, attempt_id = NULL, try_after = excluded.try_after, tries = 0;
+        PERFORM service.store_schedule(
+            v_schedule, p_app_id, v_customer_id, v_schedule.delete_at, p_original ->> 'reason', v_schedule.key_id,
+            (p_original ->> 'id')::uuid);
         PERFORM service.record_reapplication(
             p_app_id, p_original, 'SUCCEEDED', v_image,
             jsonb_build_object('schedule', p_original -> 'request' -> 'schedule'));

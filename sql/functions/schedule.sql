@@ -55,6 +55,36 @@ $$;
 COMMENT ON FUNCTION service.lock_schedule IS
     'The schedule of a customer under its lock, with a deletion of it that was running stopped or brought to its end. NULL if there is none.';
 
+CREATE OR REPLACE FUNCTION service.store_schedule(
+    p_known service.scheduled_deletions, p_app_id uuid, p_customer_id uuid, p_delete_at timestamptz, p_reason text,
+    p_key_id uuid, p_scheduled_by uuid) RETURNS service.scheduled_deletions
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_schedule service.scheduled_deletions;
+BEGIN
+    IF p_known.app_id IS NULL THEN
+        INSERT INTO service.scheduled_deletions AS s
+            (app_id, customer_id, delete_at, reason, key_id, scheduled_by, try_after)
+        VALUES (p_app_id, p_customer_id, p_delete_at, p_reason, p_key_id, p_scheduled_by, p_delete_at)
+        ON CONFLICT ON CONSTRAINT scheduled_deletions_pkey DO NOTHING
+        RETURNING * INTO v_schedule;
+    ELSE
+        UPDATE service.scheduled_deletions AS s
+        SET delete_at = p_delete_at, status = 'SCHEDULED', reason = p_reason, key_id = p_key_id,
+            scheduled_by = p_scheduled_by, attempt_id = NULL, try_after = p_delete_at, tries = 0
+        WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
+        RETURNING * INTO v_schedule;
+    END IF;
+    -- One that came in meanwhile wasn't locked before the customer, and must not be now: the unit of work begins again.
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the deletion was scheduled meanwhile' USING ERRCODE = 'serialization_failure';
+    END IF;
+    RETURN v_schedule;
+END
+$$;
+COMMENT ON FUNCTION service.store_schedule IS
+    'Stores when a customer is to be deleted, in place of what lock_schedule has found (p_known).';
+
 CREATE OR REPLACE FUNCTION service.schedule_deletion(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_delete_at timestamptz, p_reason text, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_past text, p_too_late text) RETURNS service.receipt
@@ -86,24 +116,8 @@ BEGIN
     SET entry = CASE WHEN p_reason IS NULL THEN a.entry ELSE a.entry || jsonb_build_object('reason', p_reason) END
     WHERE a.app_id = p_app_id AND a.attempt_id = p_attempt_id
     RETURNING * INTO v_attempt;
-    IF v_known.app_id IS NULL THEN
-        INSERT INTO service.scheduled_deletions AS s
-            (app_id, customer_id, delete_at, reason, key_id, scheduled_by, try_after)
-        VALUES (p_app_id, p_customer_id, p_delete_at, v_attempt.entry ->> 'reason', v_attempt.key_id, p_attempt_id,
-                p_delete_at)
-        ON CONFLICT ON CONSTRAINT scheduled_deletions_pkey DO NOTHING
-        RETURNING * INTO v_schedule;
-    ELSE
-        UPDATE service.scheduled_deletions AS s
-        SET delete_at = p_delete_at, status = 'SCHEDULED', reason = v_attempt.entry ->> 'reason',
-            key_id = v_attempt.key_id, scheduled_by = p_attempt_id, attempt_id = NULL, try_after = p_delete_at, tries = 0
-        WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
-        RETURNING * INTO v_schedule;
-    END IF;
-    -- One that came in meanwhile wasn't locked before the customer, and must not be now: the unit of work begins again.
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the deletion was scheduled meanwhile' USING ERRCODE = 'serialization_failure';
-    END IF;
+    v_schedule := service.store_schedule(
+        v_known, p_app_id, p_customer_id, p_delete_at, v_attempt.entry ->> 'reason', v_attempt.key_id, p_attempt_id);
     RETURN service.finish(
         p_app_id, p_attempt_id, 'ACCEPTED', service.scheduled_deletion(v_schedule), service.image(v_customer),
         jsonb_build_object('schedule', jsonb_build_object('delete_at', service.rfc3339(p_delete_at))));
