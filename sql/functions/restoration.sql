@@ -2,7 +2,7 @@
 --
 -- Called by the operation RestoreCustomer, in its unit of work. Locks, in this order: the app's redactions (shared),
 -- the customer if it is there; the deletion's attempt and, if that lacks its entry, the head of the chain; the
--- customer's key, by inserting it; the schedule of the customer, whom nobody else sees yet.
+-- customer's key, by inserting it; the schedule of the customer, who isn't visible to others yet.
 
 CREATE OR REPLACE FUNCTION service.record_deletion(p_app_id uuid, p_customer_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -79,7 +79,7 @@ BEGIN
          RETURNING service.record(c.*)', v_columns)
     INTO v_record
     USING v_values;
-    -- Scheduled before the deletion that is undone: it would happen again, and nobody expects it.
+    -- Scheduled before the deletion that is undone: it would happen again, unexpectedly.
     IF v_record IS NOT NULL AND (service.lock_schedule(p_app_id, p_customer_id)).status = 'SCHEDULED' THEN
         UPDATE service.scheduled_deletions AS s
         SET status = 'CANCELLED'

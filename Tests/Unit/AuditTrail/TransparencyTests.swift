@@ -377,7 +377,7 @@ struct TransparencyTests {
         #expect(try await Self.keep(merged.text, scene.key.publicKey, scene) == nil)
         let healed = try await scene.run(["verify", "--json"] + keys)
         #expect(healed.status == 0 && healed.errors.contains("wrong cosignature of the witness"), "\(healed)")
-        // Whoever adds the note without its cosignatures takes none away either.
+        // Adding the note without its cosignatures takes none away either.
         #expect(try await Self.keep(bare.text, scene.key.publicKey, scene) == nil)
         try await scene.succeed(["verify"] + keys)
 
