@@ -2,6 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import NIOTLS
 
 #if canImport(Glibc)
     import Glibc
@@ -73,19 +74,25 @@ struct HTTPExchange {
     private func answer(_ method: HTTPMethod, _ path: String, _ body: String?) async throws -> (
         status: Int, body: String
     ) {
-        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let (channel, handshake) = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: host, port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
+                    var handshake: EventLoopFuture<Void>?
                     if let tls {
                         try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: serverName))
+                        let handler = HandshakeHandler(channel.eventLoop)
+                        try pipeline.addHandler(handler)
+                        handshake = handler.completed
                     }
                     try pipeline.addHTTPClientHandlers()
-                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                    let wrapped = try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
                         wrappingChannelSynchronously: channel)
+                    return (wrapped, handshake)
                 }
             }
         return try await channel.executeThenClose { responses, requests in
+            try await handshake?.get()
             var headers: HTTPHeaders = ["host": hostHeader ?? host, "connection": "close"]
             if let body {
                 headers.add(name: "content-type", value: "text/plain; charset=utf-8")
@@ -112,5 +119,33 @@ struct HTTPExchange {
             }
             throw Unreachable(reason: "it closed the connection")
         }
+    }
+}
+
+/// Tells how the handshake ended. Whoever writes into a connection whose handshake has failed learns only that it is
+/// closed.
+private final class HandshakeHandler: ChannelInboundHandler {
+    typealias InboundIn = NIOAny
+
+    private let promise: EventLoopPromise<Void>
+
+    init(_ eventLoop: any EventLoop) {
+        promise = eventLoop.makePromise()
+    }
+
+    var completed: EventLoopFuture<Void> { promise.futureResult }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted = event as? TLSUserEvent { promise.succeed() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        promise.fail(error)
+        context.fireErrorCaught(error)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        promise.fail(ChannelError.ioOnClosedChannel)
     }
 }

@@ -87,7 +87,15 @@ struct ObservabilityTests {
         let customer = try await tenant.insert()
         let trace = newID().replacing("-", with: "")
         let lock = try await stage.database.begin("SELECT FROM customers WHERE id = '\(customer.id)' FOR UPDATE")
-        async let answer = tenant.delete(customer.id, headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")])
+        let request = Task {
+            // A row isn't waited for as long as a busy machine may take to look.
+            while true {
+                let traced = [("traceparent", "00-\(trace)-00f067aa0ba902b7-01")]
+                let answer = try await tenant.delete(customer.id, headers: traced)
+                guard answer.status == 503 else { return answer }
+            }
+        }
+        defer { request.cancel() }
 
         try await eventually("a session of the database had the trace for its name") {
             try await stage.database.value(
@@ -97,7 +105,7 @@ struct ObservabilityTests {
         }
         try await lock.rollBack()
 
-        #expect(try await answer.status == 200)
+        #expect(try await request.value.status == 200)
         #expect(
             try await stage.database.value(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE $1", [.text("customerd/\(trace)%")]
