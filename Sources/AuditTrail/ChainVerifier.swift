@@ -38,12 +38,12 @@ public struct ChainVerifier: Sendable {
         for chain in chains + wiped.sorted() {
             let start = proven[chain]?.head.seq
             let given = checkpoints.filter { $0.appID == chain }.map(\.size).max() ?? 0
-            let rows = try await kept.all(of: chain, above: start ?? 0)
-            for row in StoredRow.judged(rows, trust, given: given) {
-                if let claim = row.claim { walk.take(claim) }
-                doubts += row.doubts.map { .init(appID: chain, seq: nil, reason: $0) }
-                remarks += row.notes.map { .init(appID: chain, seq: nil, reason: $0) }
-            }
+            var stored = StoredCheckpoints(trusting: trust)
+            try await kept.each(of: chain, above: start ?? 0) { stored.take($0) }
+            let wrong = stored.finish(given: given)
+            doubts += wrong.doubts.map { .init(appID: chain, seq: nil, reason: $0) }
+            remarks += wrong.remarks.map { .init(appID: chain, seq: nil, reason: $0) }
+            stored.claims.forEach { walk.take($0) }
             guard !wiped.contains(chain) else { continue }
             try await reader.pages(of: chain, after: start) { page in
                 walk.take(page.nodes, of: chain)
@@ -52,8 +52,8 @@ public struct ChainVerifier: Sendable {
             }
         }
         var verdict = walk.finish()
-        verdict.doubts = doubts + verdict.doubts
-        verdict.remarks = remarks
+        verdict.doubts = doubts
+        verdict.remarks = remarks + verdict.remarks
         return verdict
     }
 
@@ -72,55 +72,79 @@ public struct ChainVerifier: Sendable {
     }
 }
 
-/// A stored checkpoint, as a verification looks at it.
-private struct StoredRow {
-    /// What it says about the chain; nil if it can't be believed at all.
-    var claim: TreeClaim?
-    /// What is wrong with it, in words.
-    var doubts: [String] = []
-    /// What is wrong with it and doesn't matter, in words.
-    var notes: [String] = []
+/// What the stored checkpoints of a chain say, and which of them can't be believed. Of those only the first is named and the
+/// others are counted: the role that signs can add any number.
+private struct StoredCheckpoints {
+    /// What the rows say about the chain.
+    private(set) var claims: [TreeClaim] = []
+    private let trust: CheckpointTrust
+    private var notOurs = Faults()
+    /// The longest tree of this log's rows, and how a sentence about the newest of them begins.
+    private var longest: (size: Int, name: String)?
+    /// The place of the newest of them among the claims.
+    private var own = 0
+    /// By witness, whether it has cosigned the longest tree under any row.
+    private var isCosigned: [Bool]
+    /// By witness, its wrong cosignatures: under the longest tree, and under all.
+    private var wrong: [(longest: Faults, all: Faults)]
 
+    init(trusting trust: CheckpointTrust) {
+        self.trust = trust
+        isCosigned = trust.witnesses.map { _ in false }
+        wrong = trust.witnesses.map { _ in (Faults(), Faults()) }
+    }
+
+    /// Takes the next row; the shortest and oldest come first.
+    mutating func take(_ row: KeptCheckpoints.Kept) {
+        guard let checkpoint = row.checkpoint else { return notOurs.add(row.notOurs) }
+        guard trust.verifier.map({ checkpoint.fault($0) == nil }) ?? true else {
+            claims.append(TreeClaim(head: row.head, source: .foreign(row.notOurs), isWitnessed: false))
+            return
+        }
+        if row.head.size > longest?.size ?? 0 {
+            isCosigned = isCosigned.map { _ in false }
+            wrong = wrong.map { (Faults(), $0.all) }
+        }
+        longest = (row.head.size, row.name)
+        own = claims.count
+        claims.append(
+            TreeClaim(head: row.head, source: .stored(keyIsKnown: trust.verifier != nil), isWitnessed: false))
+        for (index, witness) in trust.witnesses.enumerated() {
+            guard let isRight = witness.cosigned(checkpoint.note) else { continue }
+            isCosigned[index] = isCosigned[index] || isRight
+            guard !isRight else { continue }
+            let sentence = "\(row.name) has a wrong cosignature of the witness \(witness.name)"
+            wrong[index].longest.add(sentence)
+            wrong[index].all.add(sentence)
+        }
+    }
+
+    /// Says what is wrong, in sentences, once the last row was taken.
+    ///
     /// A cosignature stands beside what it is for, so one that is right counts wherever it stands: those of the longest
     /// tree that this log has signed have to be there. What is wrong elsewhere is what a witness answered, or the role that
     /// signs added, and takes nothing away.
     ///
-    /// - Parameters:
-    ///   - rows: of one chain, the shortest and oldest first.
-    ///   - given: how many entries a checkpoint covers that was given, with all cosignatures.
-    static func judged(_ rows: [KeptCheckpoints.Kept], _ trust: CheckpointTrust, given: Int) -> [StoredRow] {
-        var all = rows.map { judged($0, trust) }
-        guard let last = rows.indices.last(where: { all[$0].isOwn }) else { return all }
-        let newest = rows.indices.filter { all[$0].isOwn && rows[$0].head.size == rows[last].head.size }
-        var isWitnessed = true
-        for witness in trust.witnesses {
-            let verdicts = newest.map { rows[$0].checkpoint.flatMap { witness.cosigned($0.note) } }
-            isWitnessed = isWitnessed && verdicts.contains(true)
-            let isSettled = verdicts.contains(true) || given >= rows[last].head.size
-            for index in rows.indices where all[index].isOwn {
-                guard rows[index].checkpoint.flatMap({ witness.cosigned($0.note) }) == false else { continue }
-                let sentence = "\(rows[index].name) has a wrong cosignature of the witness \(witness.name)"
-                if isSettled || !newest.contains(index) {
-                    all[index].notes.append(sentence)
-                } else {
-                    all[index].doubts.append(sentence)
-                }
-            }
-            if !isSettled, !verdicts.contains(false) {
-                all[last].doubts.append("\(rows[last].name) isn't cosigned by the witness \(witness.name)")
+    /// - Parameter given: how many entries a checkpoint covers that was given, with all cosignatures.
+    /// - Returns: what matters, and what is passed over.
+    mutating func finish(given: Int) -> (doubts: [String], remarks: [String]) {
+        var (doubts, remarks): ([String], [String]) = ([], [])
+        if let sentence = notOurs.sentence {
+            // Without the key, it may be a row of this log that was altered.
+            if trust.verifier == nil { doubts.append(sentence) } else { remarks.append(sentence) }
+        }
+        guard let longest else { return (doubts, remarks) }
+        claims[own].isWitnessed = isCosigned.allSatisfy(\.self)
+        for (index, witness) in trust.witnesses.enumerated() {
+            if isCosigned[index] || given >= longest.size {
+                if let sentence = wrong[index].all.sentence { remarks.append(sentence) }
+            } else {
+                doubts.append(
+                    wrong[index].longest.sentence
+                        ?? "\(longest.name) isn't cosigned by the witness \(witness.name)")
             }
         }
-        all[last].claim?.isWitnessed = isWitnessed
-        return all
-    }
-
-    private var isOwn: Bool { if case .stored? = claim?.source { true } else { false } }
-
-    private static func judged(_ row: KeptCheckpoints.Kept, _ trust: CheckpointTrust) -> StoredRow {
-        guard let checkpoint = row.checkpoint else { return StoredRow(claim: nil, doubts: [row.notOurs]) }
-        let isForeign = trust.verifier.map { checkpoint.fault($0) != nil } ?? false
-        let source = isForeign ? TreeClaim.Source.foreign(row.notOurs) : .stored(keyIsKnown: trust.verifier != nil)
-        return StoredRow(claim: TreeClaim(head: row.head, source: source, isWitnessed: false))
+        return (doubts, remarks)
     }
 }
 

@@ -59,7 +59,8 @@ struct TreeClaim: Sendable, Hashable {
         /// It is kept beside the trail, signed by this log's key: the chain is broken. Without that key, this may be
         /// another's signature.
         case stored(keyIsKnown: Bool)
-        /// It is kept beside the trail, signed by another key: that is wrong, as this sentence says, and not the chain.
+        /// It is kept beside the trail, signed by another key, which may be an earlier one: if the tree is another, that is
+        /// wrong, as this sentence says, and not the chain.
         case foreign(String)
     }
 
@@ -74,6 +75,19 @@ struct TreeClaim: Sendable, Hashable {
         source == .stored(keyIsKnown: false)
             ? "; or the stored checkpoint of \(head.size) entries isn't this log's, which --public-key tells" : ""
     }
+}
+
+/// Faults of one kind, of which the first is named and the others are counted: there can be any number.
+struct Faults: Sendable, Hashable {
+    private var first: String?
+    private var others = 0
+
+    mutating func add(_ sentence: String) {
+        if first == nil { first = sentence } else { others += 1 }
+    }
+
+    /// nil if there is none.
+    var sentence: String? { first.map { others == 0 ? $0 : "\($0), and \(others) more are like it" } }
 }
 
 /// Where a verification may begin: an entry that a checkpoint covers, and the tree up to it.
@@ -119,6 +133,8 @@ struct ChainWalk: Sendable {
     /// Whether a given checkpoint was compared with the chain, whether any was, and whether one with the wanted cosignatures.
     private var (isConfirmed, isSigned, isWitnessed) = (false, false, false)
     private var erasures = UndeclaredErasures()
+    /// What was signed of the chain by other keys and isn't so.
+    private var foreign = Faults()
 
     /// - Parameters:
     ///   - checkpoints: trees that were signed, at most those of the chains that will come.
@@ -224,6 +240,7 @@ struct ChainWalk: Sendable {
             agree(claim)
         }
         erasures = UndeclaredErasures()
+        foreign = Faults()
         verdict.chains += 1
     }
 
@@ -265,7 +282,7 @@ struct ChainWalk: Sendable {
         if !due.isEmpty {
             let root = tree.root
             let wrong = due.filter { $0.head.root != root }
-            wrong.forEach { doubt($0, "has another root than the chain") }
+            wrong.forEach { note($0, "has another root than the chain") }
             if let claim = wrong.first(where: \.isBinding) {
                 let start = agreed == 0 ? "" : ", but after entry \(agreed), which an earlier checkpoint confirms"
                 return """
@@ -283,10 +300,9 @@ struct ChainWalk: Sendable {
         return nil
     }
 
-    /// Says of a claim that isn't this log's why it matters.
-    private mutating func doubt(_ claim: TreeClaim, _ end: String) {
-        guard case .foreign(let sentence) = claim.source else { return }
-        verdict.doubts.append(.init(appID: claim.head.appID, seq: nil, reason: "\(sentence), and \(end)"))
+    /// Says of a claim that isn't this log's what is wrong with it.
+    private mutating func note(_ claim: TreeClaim, _ end: String) {
+        if case .foreign(let sentence) = claim.source { foreign.add("\(sentence), and \(end)") }
     }
 
     // MARK: - Ends
@@ -311,11 +327,14 @@ struct ChainWalk: Sendable {
             verdict.verified -= max(0, last.seq - max(seq - 1, start.seq))
             breakChain(at: seq, reason)
         } else if !isBroken {
-            for claim in signed { doubt(claim, "covers more entries than there are") }
+            for claim in signed { note(claim, "covers more entries than there are") }
             if !isConfirmed { verdict.unconfirmed.append(app) }
             if last.seq > 0, !isSigned { verdict.unsigned.append(app) }
             if last.seq > 0, !isWitnessed { verdict.unwitnessed.append(app) }
             if last.seq > 0 { verdict.heads.append(TreeHead(appID: app, size: last.seq, root: tree.root)) }
+        }
+        if let sentence = foreign.sentence {
+            verdict.remarks.append(.init(appID: app, seq: nil, reason: sentence))
         }
         finishedAppID = app
         appID = nil

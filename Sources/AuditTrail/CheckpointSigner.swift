@@ -17,7 +17,7 @@ public struct CheckpointSigner: Sendable {
     ///     found in the database, too.
     ///   - incremental: verify only what came after them.
     /// - Returns: what was found, and the checkpoints of all chains that have entries; none if one of them is broken. What
-    ///   is wrong with stored checkpoints that this key didn't sign is among the doubts, and stops nothing.
+    ///   is wrong with stored checkpoints that this key didn't sign is among the remarks, and stops nothing.
     /// - Throws: ``DatabaseError``.
     public func callAsFunction(
         app: UUID?, previous: [TreeHead] = [], incremental: Bool = false, deadline: ContinuousClock.Instant

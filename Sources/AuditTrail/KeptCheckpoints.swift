@@ -63,24 +63,36 @@ struct KeptCheckpoints: Sendable {
         return try await connection.query(statement, deadline: deadline).rows.compactMap { $0[0] }
     }
 
-    /// Those of a chain that cover more than so many entries.
-    func all(of app: String, above size: Int) async throws(DatabaseError) -> [Kept] {
-        try await rows(
-            """
-            SELECT \(Self.columns)
-            FROM audit.checkpoints AS c
-            WHERE c.app_id = $1::uuid AND c.size > $2
-            ORDER BY c.size, c.signed_at
-            """,
-            [.text(app), .int(size)])
+    /// Hands over those of a chain that cover more than so many entries, the shortest and oldest first.
+    func each(of app: String, above size: Int, _ body: (Kept) -> Void) async throws(DatabaseError) {
+        var last: Kept?
+        while true {
+            let page = try await rows(
+                """
+                SELECT \(Self.columns)
+                FROM audit.checkpoints AS c
+                WHERE c.app_id = $1::uuid
+                  AND c.size > $2
+                  AND ($3::bigint IS NULL OR (c.size, c.signed_at) > ($3, $4::timestamptz))
+                ORDER BY c.size, c.signed_at
+                LIMIT \(Self.pageSize)
+                """,
+                [.text(app), .int(size), .int(last?.head.size), .text(last?.keptAt)])
+            page.forEach(body)
+            guard page.count == Self.pageSize else { return }
+            last = page.last
+        }
     }
 
     /// The newest valid one of a chain that a question can be answered with. A row that isn't valid is passed over, and so
-    /// is one whose root the tree doesn't have: the role that signs could have added both.
+    /// is one whose root the tree doesn't have: the role that signs could have added both. It could also add any number of
+    /// them, so only ``mostSizes`` sizes and the newest ``mostOfSize`` rows of each are looked at. What is signed next is
+    /// the newest again.
     ///
     /// - Parameters:
     ///   - seq: an entry that it has to cover.
-    ///   - key: the verifier key that must have signed it; nil for any.
+    ///   - key: the verifier key that must have signed it; nil for any. Then all rows of the key are looked at, since nothing
+    ///     may be signed that contradicts one of them.
     ///   - answer: nil if the tree doesn't have its root.
     func newest<Value: Sendable>(
         of app: String, covering seq: Int = 1, signedBy key: String? = nil,
@@ -89,14 +101,19 @@ struct KeptCheckpoints: Sendable {
         var last: Kept?
         var refused: Kept?
         while true {
-            let page = try await page(of: app, covering: seq, signedBy: key, before: last)
+            let page =
+                if let key {
+                    try await page(of: app, covering: seq, signedBy: key, before: last)
+                } else {
+                    try await newest(of: app, covering: seq)
+                }
             for kept in page {
                 guard let checkpoint = kept.checkpoint else { continue }
                 if let value = try await answer(kept, checkpoint) { return .value(value) }
                 refused = refused ?? kept
             }
             last = page.last
-            guard page.count < Self.pageSize else { continue }
+            guard key == nil || page.count < Self.pageSize else { continue }
             guard let refused else { return .nothing }
             return .disagreement("the tree doesn't have the root of \(refused.name.dropLast())")
         }
@@ -121,16 +138,48 @@ struct KeptCheckpoints: Sendable {
 
     // MARK: - Rows
 
-    private static let pageSize = 8
+    private static let pageSize = 64
+    static let (mostSizes, mostOfSize) = (8, 4)
 
     private static let columns = """
         c.app_id, c.size, c.root, c.note, c.public_key,
                to_char(c.signed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         """
 
+    /// The longest and newest first, a few of each of the largest sizes: as many steps of the index, however many there are.
+    private func newest(of app: String, covering seq: Int) async throws(DatabaseError) -> [Kept] {
+        try await rows(
+            """
+            WITH RECURSIVE sizes AS (
+                (SELECT c.size
+                 FROM audit.checkpoints AS c
+                 WHERE c.app_id = $1::uuid AND c.size >= $2
+                 ORDER BY c.size DESC
+                 LIMIT 1)
+                UNION ALL
+                SELECT (SELECT c.size
+                        FROM audit.checkpoints AS c
+                        WHERE c.app_id = $1::uuid AND c.size >= $2 AND c.size < s.size
+                        ORDER BY c.size DESC
+                        LIMIT 1)
+                FROM sizes AS s
+                WHERE s.size IS NOT NULL
+            )
+            SELECT \(Self.columns)
+            FROM (SELECT s.size FROM sizes AS s WHERE s.size IS NOT NULL LIMIT \(Self.mostSizes)) AS s
+            CROSS JOIN LATERAL (SELECT c.*
+                                FROM audit.checkpoints AS c
+                                WHERE c.app_id = $1::uuid AND c.size = s.size
+                                ORDER BY c.signed_at DESC
+                                LIMIT \(Self.mostOfSize)) AS c
+            ORDER BY c.size DESC, c.signed_at DESC
+            """,
+            [.text(app), .int(seq)])
+    }
+
     /// The newest first.
     private func page(
-        of app: String, covering seq: Int, signedBy key: String?, before last: Kept?
+        of app: String, covering seq: Int, signedBy key: String, before last: Kept?
     ) async throws(DatabaseError) -> [Kept] {
         try await rows(
             """
@@ -138,7 +187,7 @@ struct KeptCheckpoints: Sendable {
             FROM audit.checkpoints AS c
             WHERE c.app_id = $1::uuid
               AND c.size >= $2
-              AND ($3::text IS NULL OR c.public_key = $3)
+              AND c.public_key = $3
               AND ($4::bigint IS NULL OR (c.size, c.signed_at) < ($4, $5::timestamptz))
             ORDER BY c.size DESC, c.signed_at DESC
             LIMIT \(Self.pageSize)

@@ -81,7 +81,9 @@ extension Audit {
                 let (verdict, signed) = try await sign(
                     app: chain.app, previous: heads, incremental: incremental, deadline: Audit.deadline
                 )
-                for doubt in verdict.doubts { StandardError.print("It is passed over: \(doubt.sentence).") }
+                for doubt in verdict.doubts + verdict.remarks {
+                    StandardError.print("It is passed over: \(doubt.sentence).")
+                }
                 guard verdict.broken == nil else { throw NegativeAnswer("Nothing was signed. \(verdict.text())") }
                 guard !signed.isEmpty else { throw NegativeAnswer("Nothing was signed: there are no entries.") }
                 let (cosigned, missing) = try await witnesses.cosign(signed, connection)
