@@ -112,6 +112,10 @@ func verifyTiles(path, vkey, old string) {
 	}
 	// Tiles that no proof needed are read for themselves.
 	for _, tile := range tlog.NewTiles(8, 0, tree.N) {
+		// Some versions list a partial tile of each width; the tree has the widest.
+		if int64(tile.W) != min(256, tree.N>>uint(8*tile.L)-tile.N*256) {
+			continue
+		}
 		data, err := tlog.ReadTileData(tile, reader)
 		check(err)
 		name := filepath.Join("tile", strings.TrimPrefix(tile.Path(), "tile/8/"))
