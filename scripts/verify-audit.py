@@ -480,14 +480,14 @@ def read_checkpoints(contents):
                 raise Malformed("a signature line is malformed")
             blob = text_of_base64(match[2])
             signatures.append((match[1], blob[:4], blob[4:]))
-        origin = re.fullmatch("(.*)/([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})", text[0])
+        origin = re.fullmatch("(.+)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", text[0])
         if len(text) < 3 or not origin or not re.fullmatch("0|[1-9][0-9]{0,15}", text[1]) or int(text[1]) > 2**53:
             raise Malformed("a note isn't the checkpoint of a chain")
         value = text_of_base64(text[2])
         if len(value) != 32:
             raise Malformed("a note isn't the checkpoint of a chain")
         signed = "".join(line + "\n" for line in text).encode()
-        checkpoints.append((origin[2].lower(), int(text[1]), value, origin[1], signed, signatures))
+        checkpoints.append((origin[2], int(text[1]), value, origin[1], signed, signatures))
     return checkpoints
 
 

@@ -26,10 +26,10 @@ public struct Checkpoint: Sendable, Hashable {
     /// Reads a note.
     init(_ note: SignedNote) throws(SignedNote.Malformed) {
         let body = try CheckpointBody(note.text)
-        guard let slash = body.origin.lastIndex(of: "/"),
-            let app = UUID(strict: body.origin[body.origin.index(after: slash)...])
-        else { throw SignedNote.Malformed(description: "a note isn't the checkpoint of a chain") }
-        head = TreeHead(appID: app.text, size: body.size, root: body.root)
+        guard let parts = Self.parts(of: body.origin) else {
+            throw SignedNote.Malformed(description: "a note isn't the checkpoint of a chain")
+        }
+        head = TreeHead(appID: parts.app, size: body.size, root: body.root)
         self.note = note
     }
 
@@ -69,8 +69,15 @@ public struct Checkpoint: Sendable, Hashable {
     public var origin: String { String(note.text.prefix { $0 != "\n" }) }
 
     /// The name of the key that may sign it.
-    var keyName: String {
-        origin.lastIndex(of: "/").map { String(origin[..<$0]) } ?? ""
+    var keyName: String { Self.parts(of: origin)?.key ?? "" }
+
+    /// What an origin consists of: the name of the key, a slash and the app, a UUID in its canonical form, so that each chain
+    /// has one origin, and no other key stands for it. nil if it has another form.
+    static func parts(of origin: String) -> (key: String, app: String)? {
+        guard let slash = origin.lastIndex(of: "/"), slash != origin.startIndex else { return nil }
+        let app = String(origin[origin.index(after: slash)...])
+        guard let uuid = UUID(strict: app), uuid.text == app else { return nil }
+        return (String(origin[..<slash]), app)
     }
 
     /// Why it can't be trusted; nil if the key has signed it and all of the witnesses have cosigned it.

@@ -30,8 +30,8 @@ public struct Witness: Sendable {
     private let logs: [NoteVerifier]
     private let store: any Store
 
-    /// - Parameter logs: the keys of the logs. A log's origins are its key's name, and those that begin with the name and
-    ///   a slash; keys without a name stand for none.
+    /// - Parameter logs: the keys of the logs. A log's origins are its key's name, a slash and an app; keys without a name
+    ///   stand for none.
     public init(signer: NoteSigner, logs: [NoteVerifier], store: any Store) {
         (self.signer, self.logs, self.store) = (signer, logs, store)
     }
@@ -41,7 +41,9 @@ public struct Witness: Sendable {
         /// As the store knows it.
         public let name: String
 
-        public var description: String { "What was cosigned last is damaged: \(name) isn't a checkpoint." }
+        public var description: String {
+            "What was cosigned last is damaged: \(name) isn't a checkpoint that was signed."
+        }
     }
 
     /// Answers a request. The caller never runs two at a time.
@@ -61,9 +63,7 @@ public struct Witness: Sendable {
         else {
             return Answer(400, "malformed request\n")
         }
-        let keys = logs.filter { key in
-            key.name.map { new.origin == $0 || new.origin.hasPrefix("\($0)/") } ?? false
-        }
+        let keys = keys(of: new.origin)
         guard !keys.isEmpty else { return Answer(404, "unknown log\n") }
         let verdicts = keys.compactMap { $0.verifies(submission.note) }
         guard !verdicts.isEmpty, verdicts.allSatisfy({ $0 }) else { return Answer(403, "not signed by the log\n") }
@@ -79,8 +79,7 @@ public struct Witness: Sendable {
             return Answer(422, "not consistent with the checkpoint of \(old.size) entries\n")
         }
         let cosignature = try signer.cosign(submission.note.text, time: time)
-        let own = Set(keys.compactMap(\.name))
-        let signatures = submission.note.signatures.filter { own.contains($0.keyName) } + [cosignature]
+        let signatures = submission.note.signatures.filter { $0.keyName == keys[0].name } + [cosignature]
         try store.write(name, SignedNote(text: submission.note.text, signatures: signatures).description)
         return Answer(200, cosignature.line)
     }
@@ -93,12 +92,23 @@ public struct Witness: Sendable {
         return Answer(200, note)
     }
 
+    /// The keys of the log with an origin. One whose name is the beginning of another's doesn't stand for that one.
+    private func keys(of origin: String) -> [NoteVerifier] {
+        guard let name = Checkpoint.parts(of: origin)?.key else { return [] }
+        return logs.filter { $0.name == name }
+    }
+
     /// The last checkpoint that was cosigned under a name; nil while there is none.
+    ///
+    /// Its signatures have to be right, since a size that was altered would make consistent what isn't. One of the log or of
+    /// this witness is enough: the other key may have been replaced.
     private func remembered(_ name: String) throws -> (note: String, body: CheckpointBody)? {
         guard let contents = try store.read(name) else { return nil }
         guard let notes = try? SignedNote.notes(in: contents), notes.count == 1,
             let body = try? CheckpointBody(notes[0].text), Self.name(of: body.origin) == name
         else { throw Damaged(name: name) }
+        let verdicts = keys(of: body.origin).map { $0.verifies(notes[0]) } + [signer.witnessKey.cosigned(notes[0])]
+        guard verdicts.contains(true), !verdicts.contains(false) else { throw Damaged(name: name) }
         return (contents, body)
     }
 

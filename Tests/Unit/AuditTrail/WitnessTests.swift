@@ -143,13 +143,57 @@ struct WitnessTests {
         #expect(scene.store.all == before)
     }
 
+    @Test("a key stands for the origins of its name and an app alone, not for those of keys whose names begin with it")
+    func nestedNames() throws {
+        let (outer, inner) = (
+            try #require(NoteSigner(generating: "example.com")),
+            try #require(NoteSigner(generating: "example.com/trail"))
+        )
+        let scene = try Scene()
+        let witness = Witness(signer: scene.signer, logs: [outer.verifier, inner.verifier], store: scene.store)
+        let root = MerkleHash.leaf([1])
+        func status(_ origin: String, by key: NoteSigner) throws -> Int {
+            let note = try key.sign("\(origin)\n1\n\(Data(root).base64EncodedString())\n")
+            let body = CheckpointSubmission(old: 0, proof: [], note: note).text
+            return try witness.answer(method: "POST", path: "/add-checkpoint", body: body, time: 1_700_000_000).status
+        }
+        let nested = "example.com/trail/\(Self.app)"
+        #expect(try status(nested, by: outer) == 403)
+        for origin in [
+            "example.com", "example.com/trail", nested.uppercased(), "example.com/trail/\(Self.app.uppercased())",
+            "/\(Self.app)", "\(nested)/\(Self.app)", "example.com/trail/", "\(nested) ",
+        ] {
+            for key in [outer, inner] { #expect(try status(origin, by: key) == 404, "\(origin)") }
+        }
+        #expect(scene.store.all.isEmpty)
+        #expect(try status(nested, by: inner) == 200)
+        #expect(try status("example.com/\(Self.app)", by: outer) == 200)
+
+        // The log's key was replaced, and then that of the witness: the other signature still shows what was cosigned.
+        let replaced = try #require(NoteSigner(generating: "example.com/trail"))
+        let other = try #require(NoteSigner(generating: "witness.example/w"))
+        for (signer, log, answer) in [(scene.signer, replaced, 200), (other, inner, 200)] {
+            let later = Witness(signer: signer, logs: [log.verifier], store: scene.store)
+            let note = try log.sign("\(nested)\n1\n\(Data(root).base64EncodedString())\n")
+            let body = CheckpointSubmission(old: 1, proof: [], note: note).text
+            let before = scene.store.all
+            let answered = try later.answer(method: "POST", path: "/add-checkpoint", body: body, time: 1_700_000_000)
+            #expect(answered.status == answer)
+            scene.store.replace(before)
+        }
+    }
+
     @Test("what it remembers was damaged: it cosigns nothing and shows nothing")
     func damaged() throws {
         let scene = try Scene()
         #expect(try scene.add(scene.checkpoint(7, of: Self.leaves), old: 0).status == 200)
         let (name, note) = try #require(scene.store.all.first)
         let other = note.replacingOccurrences(of: Self.app, with: "00000000-0000-0000-0000-000000000000")
-        for contents in ["", "x", String(note.dropLast(20)), note + "\n" + note, other] {
+        // Signed by none: the log's signature and that of this witness are wrong, or were replaced by those of others.
+        let shorter = note.replacingOccurrences(of: "\n7\n", with: "\n3\n")
+        let stranger = try #require(NoteSigner(generating: "example.com/trail"))
+        let unsigned = try scene.checkpoint(3, of: Self.leaves, by: stranger).text
+        for contents in ["", "x", String(note.dropLast(20)), note + "\n" + note, other, shorter, unsigned] {
             scene.store.write(name, contents)
             for old in [0, 7] {
                 #expect(throws: Witness.Damaged.self) {
