@@ -40,6 +40,7 @@
 \ir functions/referring.sql
 \ir functions/deletion_check.sql
 \ir functions/restoration.sql
+\ir functions/reapplied_actions.sql
 \ir functions/reapplication.sql
 \ir functions/delete_customers.sql
 \ir functions/webhooks.sql

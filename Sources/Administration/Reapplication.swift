@@ -6,7 +6,7 @@ public import LibPQ
 /// keys, holds, and what was scheduled or called off, that a later export of the trail tells of.
 ///
 /// First all entries are taken, then what the database doesn't know of them is done, in their order. A second run changes
-/// nothing. The SQL stands in sql/functions/reapplication.sql; the session must be the owner's.
+/// nothing. The SQL stands in sql/functions/reapplication.sql and reapplied_actions.sql; the session must be the owner's.
 public struct Reapplication: Sendable {
     private static let batch = 500
     private static let actions: Set<String> = [

@@ -50,9 +50,10 @@ COMMENT ON FUNCTION service.pending_deletion IS
 CREATE OR REPLACE FUNCTION service.insert_image(p_app_id uuid, p_customer_id uuid, p_image jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_values  jsonb;
-    v_columns text;
-    v_record  text;
+    v_values   jsonb;
+    v_columns  text;
+    v_record   text;
+    v_schedule service.scheduled_deletions;
 BEGIN
     v_values := coalesce(p_image -> 'columns', '{}') || jsonb_build_object(
         'app_id', p_app_id,
@@ -80,10 +81,11 @@ BEGIN
     INTO v_record
     USING v_values;
     -- Scheduled before the deletion that is undone: it would happen again, unexpectedly.
-    IF v_record IS NOT NULL AND (service.lock_schedule(p_app_id, p_customer_id)).status = 'SCHEDULED' THEN
-        UPDATE service.scheduled_deletions AS s
-        SET status = 'CANCELLED'
-        WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id;
+    IF v_record IS NOT NULL THEN
+        v_schedule := service.lock_schedule(p_app_id, p_customer_id);
+        IF v_schedule.status = 'SCHEDULED' THEN
+            PERFORM service.call_off(v_schedule);
+        END IF;
     END IF;
     RETURN v_record;
 END

@@ -85,6 +85,15 @@ $$;
 COMMENT ON FUNCTION service.store_schedule IS
     'Stores when a customer is to be deleted, in place of what lock_schedule has found (p_known).';
 
+CREATE OR REPLACE FUNCTION service.call_off(p_schedule service.scheduled_deletions) RETURNS service.scheduled_deletions
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE service.scheduled_deletions AS s
+    SET status = 'CANCELLED'
+    WHERE s.app_id = (p_schedule).app_id AND s.customer_id = (p_schedule).customer_id
+    RETURNING s.*
+$$;
+COMMENT ON FUNCTION service.call_off IS 'Calls off a scheduled deletion that lock_schedule has found.';
+
 CREATE OR REPLACE FUNCTION service.schedule_deletion(
     p_app_id uuid, p_attempt_id uuid, p_customer_id uuid, p_delete_at timestamptz, p_reason text, p_entity_tags text[],
     p_not_found text, p_mismatch text, p_past text, p_too_late text) RETURNS service.receipt
@@ -148,10 +157,7 @@ BEGIN
     ELSIF v_customer.id IS NOT NULL AND service.etag(service.record(v_customer)) <> ALL (p_entity_tags) THEN
         RETURN service.finish(p_app_id, p_attempt_id, 'MISMATCH', p_mismatch, service.image(v_customer));
     END IF;
-    UPDATE service.scheduled_deletions AS s
-    SET status = 'CANCELLED'
-    WHERE s.app_id = p_app_id AND s.customer_id = p_customer_id
-    RETURNING * INTO v_schedule;
+    v_schedule := service.call_off(v_schedule);
     RETURN service.finish(
         p_app_id, p_attempt_id, 'SUCCEEDED', service.scheduled_deletion(v_schedule),
         CASE WHEN v_customer.id IS NOT NULL THEN service.image(v_customer) END);

@@ -105,8 +105,9 @@ SELECT is_empty($$
       AND has_function_privilege('public', f.oid, 'EXECUTE') $$, 'PUBLIC may not by default');
 SELECT is_empty($$
     SELECT f.oid::regprocedure FROM pg_proc AS f
-    WHERE f.pronamespace = 'service'::regnamespace AND f.proname IN ('reapply', 'record_reapplication', 'lock_schedule', 'open_deletion',
-        'conclude_bulk_items', 'count_bulk_items', 'scheduled_deletion', 'deletion_outcome', 'bulk_deletion')
+    WHERE f.pronamespace = 'service'::regnamespace AND (f.proname ~ '^reapply' OR f.proname IN ('record_reapplication', 'note_ends',
+        'lock_schedule', 'store_schedule', 'call_off', 'open_deletion', 'conclude_bulk_items', 'count_bulk_items', 'settle_bulk',
+        'scheduled_deletion', 'deletion_outcome', 'bulk_deletion'))
       AND has_function_privilege('customerd_service', f.oid, 'EXECUTE') $$, 'what is for functions and the owner alone, the service may not');
 
 SELECT finish();
