@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 import sys
 import tempfile
 import urllib.error
@@ -16,6 +17,7 @@ import events
 import goals
 import growth
 import inner
+import kinds
 import load
 import peer
 import proofs
@@ -267,6 +269,7 @@ PARTS = {
     "peer": peer.peer,
     "before": before.before,
     "inner": inner.functions,
+    "kinds": kinds.kinds,
     "start": Bench.start,
     "tenants": growth.tenants,
     "reads": Bench.reads,
@@ -306,7 +309,11 @@ def main():
     options = parser.parse_args()
     options.port = int(options.port)
     parts = options.parts or [
-        part for part in PARTS if (part != "before" or options.before) and (part != "peer" or options.peer_binary)
+        part
+        for part in PARTS
+        if (part != "before" or options.before)
+        and (part != "peer" or options.peer_binary)
+        and (part != "kinds" or shutil.which("perf"))
     ]
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")

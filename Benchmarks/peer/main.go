@@ -116,7 +116,8 @@ func open(synchronousCommit string) *pgxpool.Pool {
 }
 
 func (s *service) serve(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	// Not the request's: a client that leaves doesn't undo what has begun, and its entry is still to be written.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	id := strings.TrimPrefix(r.URL.Path, "/api/v0/customers/")
 	var status int
