@@ -4,7 +4,12 @@ import TestSupport
 import Testing
 
 /// With a cluster of their own that has a certificate.
-@Suite("TLS", .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl")))
+@Suite(
+    "TLS",
+    .enabled("openssl is installed") { FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl") },
+    .enabled("the server was built with TLS") {
+        try await PrivateCluster.shared.psql("SHOW ssl_library").contains(where: \.isLetter)
+    })
 struct TLSTests {
     @Test("large values pass over TLS, whose records are larger than what is read at a time")
     func largeValues() async throws {
