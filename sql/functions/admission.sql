@@ -62,12 +62,14 @@ BEGIN
         ELSIF v_known.outcome IS NOT NULL THEN
             v_opened.opening := 'REPLAY';
             v_opened.has_entry := v_known.entry_seq IS NOT NULL;
-            IF v_known.outcome = 'SUCCEEDED' AND NOT v_known.is_redacted AND EXISTS (
-                SELECT
-                FROM service.redactions AS r
-                WHERE r.app_id = v_known.app_id AND r.customer_id = v_known.customer_id
-                  AND r.times > v_known.redactions_seen AND r.attempt_id <> v_known.attempt_id) THEN
-                v_known.body := service.redacted(v_known.body);
+            IF v_known.outcome = 'SUCCEEDED' AND NOT v_known.is_redacted THEN
+                IF EXISTS (
+                    SELECT
+                    FROM service.redactions AS r
+                    WHERE r.app_id = v_known.app_id AND r.customer_id = v_known.customer_id
+                      AND r.times > v_known.redactions_seen AND r.attempt_id <> v_known.attempt_id) THEN
+                    v_known.body := service.redacted(v_known.body);
+                END IF;
             END IF;
             v_opened.receipt := service.receipt(v_known);
             RETURN v_opened;

@@ -42,7 +42,11 @@ BEGIN
         ELSE
             SELECT * INTO v_head FROM audit.heads AS h WHERE h.app_id = p_app_id FOR UPDATE SKIP LOCKED;
         END IF;
-        IF FOUND OR EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
+        IF FOUND THEN
+            RETURN v_head;
+        END IF;
+        -- Apart: together with FOUND, which mostly makes it needless, the plan would be made anew at each call.
+        IF EXISTS (SELECT FROM audit.heads AS h WHERE h.app_id = p_app_id) THEN
             RETURN v_head;
         END IF;
         -- A chain that has entries has a head: making another would start the chain again. Both are looked at in one

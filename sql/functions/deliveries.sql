@@ -127,6 +127,7 @@ DECLARE
     c_patience CONSTANT interval := '3 days';
     v_now      timestamptz := clock_timestamp();
     v_webhook  service.webhooks;
+    v_is_new   boolean;
 BEGIN
     SELECT * INTO v_webhook FROM service.webhooks AS w WHERE w.app_id = p_app_id AND w.id = p_id FOR UPDATE;
     IF NOT FOUND THEN
@@ -139,9 +140,14 @@ BEGIN
         WHERE w.app_id = p_app_id AND w.id = p_id AND w.status = 'ENABLED' AND w.records = p_record;
         RETURN CASE v_webhook.status WHEN 'ENABLED' THEN 'HELD' ELSE 'DISABLED' END;
     END IF;
-    IF p_deliveries <> '[]' AND (v_webhook.fence = p_fence OR NOT EXISTS (
-           SELECT FROM service.webhook_deliveries AS d
-           WHERE d.app_id = p_app_id AND d.webhook_id = p_id AND d.fence = p_fence AND d.record = p_record)) THEN
+    v_is_new := p_deliveries <> '[]';
+    IF v_is_new AND v_webhook.fence <> p_fence THEN
+        v_is_new := NOT EXISTS (
+            SELECT
+            FROM service.webhook_deliveries AS d
+            WHERE d.app_id = p_app_id AND d.webhook_id = p_id AND d.fence = p_fence AND d.record = p_record);
+    END IF;
+    IF v_is_new THEN
         PERFORM service.note_deliveries(p_app_id, p_id, p_deliveries, p_fence, p_record);
     END IF;
     IF v_webhook.fence <> p_fence THEN

@@ -6,66 +6,62 @@
 -- What refers to a customer.
 CREATE OR REPLACE FUNCTION service.invoice(i public.invoices) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT (
-        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
-        FROM (SELECT i.id,
-                     i.customer_id,
-                     i.invoice_number,
-                     i.status,
-                     i.amount,
-                     i.currency,
-                     i.due_date,
-                     pg_catalog.concat('app_', i.app_id) AS "appId",
-                     service.rfc3339(i.created_at) AS "createdAt",
-                     service.rfc3339(i.updated_at) AS "updatedAt") AS r)
+    SELECT pg_catalog.row_to_json(ROW(
+        i.id,
+        i.customer_id,
+        i.invoice_number,
+        i.status,
+        i.amount,
+        i.currency,
+        i.due_date,
+        pg_catalog.concat('app_', i.app_id),
+        service.rfc3339(i.created_at),
+        service.rfc3339(i.updated_at))::service.invoice_record)::pg_catalog.text
 $$;
 COMMENT ON FUNCTION service.invoice(public.invoices) IS 'An invoice as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.payment_link(p public.payment_links) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT (
-        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
-        FROM (SELECT p.id,
-                     p.customer_id,
-                     p.url,
-                     p.status,
-                     p.amount,
-                     p.currency,
-                     service.rfc3339(p.expires_at) AS expires_at,
-                     pg_catalog.concat('app_', p.app_id) AS "appId",
-                     service.rfc3339(p.created_at) AS "createdAt",
-                     service.rfc3339(p.updated_at) AS "updatedAt") AS r)
+    SELECT pg_catalog.row_to_json(ROW(
+        p.id,
+        p.customer_id,
+        p.url,
+        p.status,
+        p.amount,
+        p.currency,
+        service.rfc3339(p.expires_at),
+        pg_catalog.concat('app_', p.app_id),
+        service.rfc3339(p.created_at),
+        service.rfc3339(p.updated_at))::service.payment_link_record)::pg_catalog.text
 $$;
 COMMENT ON FUNCTION service.payment_link(public.payment_links) IS 'A payment link as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.transaction(t public.transactions) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT (
-        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
-        FROM (SELECT t.id,
-                     t.customer_id,
-                     t.kind,
-                     t.status,
-                     t.amount,
-                     t.currency,
-                     service.rfc3339(t.occurred_at) AS occurred_at,
-                     pg_catalog.concat('app_', t.app_id) AS "appId",
-                     service.rfc3339(t.created_at) AS "createdAt") AS r)
+    SELECT pg_catalog.row_to_json(ROW(
+        t.id,
+        t.customer_id,
+        t.kind,
+        t.status,
+        t.amount,
+        t.currency,
+        service.rfc3339(t.occurred_at),
+        pg_catalog.concat('app_', t.app_id),
+        service.rfc3339(t.created_at))::service.transaction_record)::pg_catalog.text
 $$;
 COMMENT ON FUNCTION service.transaction(public.transactions) IS 'A transaction as the API renders it.';
 
 CREATE OR REPLACE FUNCTION service.liquidation_address(a public.liquidation_addresses) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT (
-        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
-        FROM (SELECT a.id,
-                     a.customer_id,
-                     a.chain,
-                     a.currency,
-                     a.address,
-                     pg_catalog.concat('app_', a.app_id) AS "appId",
-                     service.rfc3339(a.created_at) AS "createdAt",
-                     service.rfc3339(a.updated_at) AS "updatedAt") AS r)
+    SELECT pg_catalog.row_to_json(ROW(
+        a.id,
+        a.customer_id,
+        a.chain,
+        a.currency,
+        a.address,
+        pg_catalog.concat('app_', a.app_id),
+        service.rfc3339(a.created_at),
+        service.rfc3339(a.updated_at))::service.liquidation_address_record)::pg_catalog.text
 $$;
 COMMENT ON FUNCTION service.liquidation_address(public.liquidation_addresses) IS
     'A liquidation address as the API renders it.';

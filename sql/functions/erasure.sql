@@ -31,8 +31,28 @@ COMMENT ON FUNCTION service.redact_bulk_answers IS
 
 CREATE OR REPLACE FUNCTION service.redact_attempts(
     p_app_id uuid, p_customer_id uuid, p_except uuid, p_limit int) RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH redacted AS (
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_id    uuid;
+    v_count bigint := 0;
+BEGIN
+    -- Found first, by the customer, and then locked one by one by their key: in one statement, all attempts of the app
+    -- would be read, in the order of their ids, while the table's statistics are those of a small one.
+    FOR v_id IN
+        SELECT f.attempt_id
+        FROM (SELECT a.attempt_id
+              FROM service.attempts AS a
+              WHERE a.app_id = p_app_id AND a.customer_id = p_customer_id AND a.attempt_id <> p_except
+                AND NOT a.is_redacted
+              OFFSET 0) AS f
+        ORDER BY f.attempt_id
+        LIMIT p_limit
+    LOOP
+        PERFORM
+        FROM service.attempts AS a
+        WHERE a.app_id = p_app_id AND a.attempt_id = v_id AND NOT a.is_redacted
+        FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
         UPDATE service.attempts AS a
         SET body = CASE WHEN a.outcome = 'SUCCEEDED' THEN service.redacted(a.body) ELSE a.body END,
             before_image = NULL,
@@ -40,30 +60,29 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
             entry = a.entry - 'reason',
             failure = a.failure - 'error_message',
             is_redacted = true
-        WHERE a.app_id = p_app_id AND a.attempt_id = ANY (ARRAY(
-            SELECT o.attempt_id
-            FROM service.attempts AS o
-            WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id <> p_except
-              AND NOT o.is_redacted
-            ORDER BY o.attempt_id
-            LIMIT p_limit
-            FOR UPDATE SKIP LOCKED))
-        RETURNING 1)
-    SELECT count(*) FROM redacted
+        WHERE a.app_id = p_app_id AND a.attempt_id = v_id;
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END
 $$;
 COMMENT ON FUNCTION service.redact_attempts IS
     'Erases the personal data of a customer from attempts, all but one, except those that a transaction has locked: a running one waits for the customer, and finds it redacted.';
 
 CREATE OR REPLACE FUNCTION service.declare_redaction(
     p_app_id uuid, p_customer_id uuid, p_attempt_id uuid, p_seq bigint) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE service.redactions AS r
-    SET entry_seq = p_seq
-    WHERE r.app_id = p_app_id AND r.customer_id = ANY (ARRAY(
-        SELECT o.customer_id
-        FROM service.redactions AS o
-        WHERE o.app_id = p_app_id AND o.customer_id = p_customer_id AND o.attempt_id = p_attempt_id
-        FOR UPDATE SKIP LOCKED))
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM
+    FROM service.redactions AS r
+    WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id AND r.attempt_id = p_attempt_id
+    FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        UPDATE service.redactions AS r
+        SET entry_seq = p_seq
+        WHERE r.app_id = p_app_id AND r.customer_id = p_customer_id;
+    END IF;
+END
 $$;
 COMMENT ON FUNCTION service.declare_redaction IS
     'Notes the seq of the entry that declares a redaction, from which on earlier entries may be erased. By service.append, which waits for nothing here: if the row is locked, service.redaction_seq finds the entry.';

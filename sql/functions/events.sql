@@ -33,16 +33,15 @@ COMMENT ON FUNCTION service.event_types() IS 'All types of events, in the order 
 
 CREATE OR REPLACE FUNCTION service.event(e audit.entries) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT row_to_json(r)::text
-    FROM (SELECT service.event_type(e.action, e.outcome) AS type,
-                 e.id,
-                 e.seq,
-                 service.rfc3339(e.occurred_at) AS occurred_at,
-                 'app_' || e.app_id AS app_id,
-                 e.customer_id,
-                 e.actor_name AS actor,
-                 e.request_id) AS r);
+RETURN row_to_json(ROW(
+    service.event_type(e.action, e.outcome),
+    e.id,
+    e.seq,
+    service.rfc3339(e.occurred_at),
+    'app_' || e.app_id,
+    e.customer_id,
+    e.actor_name,
+    e.request_id)::service.event_record)::text;
 COMMENT ON FUNCTION service.event(audit.entries) IS
     'An entry as an event: nothing of it is personal data of a customer, so a redaction has nothing to erase where it was sent to.';
 

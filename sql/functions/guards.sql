@@ -8,31 +8,33 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Two exceptions. The first: subject data and its salt may be erased where a later entry declares the customer
     -- redacted. The chain accepts a missing salt by the same rule, and it holds on a restored copy and on a logical
-    -- replica too.
+    -- replica too. The queries stand apart, so that their plans are kept: see service.finish.
     IF TG_OP = 'UPDATE'
        AND NEW.before_image IS NULL AND NEW.reason IS NULL AND NEW.error_message IS NULL AND NEW.subject_salt IS NULL
        AND (to_jsonb(NEW) - '{before_image,reason,error_message,subject_salt}'::text[])
-         = (to_jsonb(OLD) - '{before_image,reason,error_message,subject_salt}'::text[])
-       AND EXISTS (
-           SELECT
-           FROM audit.entries AS e
-           WHERE e.app_id = NEW.app_id AND e.customer_id = NEW.customer_id AND e.seq > NEW.seq
-             AND e.action = 'customer.redact' AND e.outcome = 'SUCCEEDED') THEN
-        RETURN NEW;
+         = (to_jsonb(OLD) - '{before_image,reason,error_message,subject_salt}'::text[]) THEN
+        IF EXISTS (
+            SELECT
+            FROM audit.entries AS e
+            WHERE e.app_id = NEW.app_id AND e.customer_id = NEW.customer_id AND e.seq > NEW.seq
+              AND e.action = 'customer.redact' AND e.outcome = 'SUCCEEDED') THEN
+            RETURN NEW;
+        END IF;
     END IF;
     -- The second: the context and its salt, where a later entry declares that entries of this age have lost them.
     IF TG_OP = 'UPDATE'
        AND NEW.ip IS NULL AND NEW.user_agent IS NULL AND NEW.actor_claimed IS NULL AND NEW.context_salt IS NULL
        AND NEW.request IS NOT DISTINCT FROM OLD.request - 'headers'
        AND (to_jsonb(NEW) - '{ip,user_agent,actor_claimed,request,context_salt}'::text[])
-         = (to_jsonb(OLD) - '{ip,user_agent,actor_claimed,request,context_salt}'::text[])
-       AND EXISTS (
-           SELECT
-           FROM audit.entries AS e
-           WHERE e.app_id = NEW.app_id AND e.seq > NEW.seq
-             AND e.action = 'trail.retention' AND e.outcome = 'SUCCEEDED'
-             AND (e.request ->> 'up_to')::bigint >= NEW.seq) THEN
-        RETURN NEW;
+         = (to_jsonb(OLD) - '{ip,user_agent,actor_claimed,request,context_salt}'::text[]) THEN
+        IF EXISTS (
+            SELECT
+            FROM audit.entries AS e
+            WHERE e.app_id = NEW.app_id AND e.seq > NEW.seq
+              AND e.action = 'trail.retention' AND e.outcome = 'SUCCEEDED'
+              AND (e.request ->> 'up_to')::bigint >= NEW.seq) THEN
+            RETURN NEW;
+        END IF;
     END IF;
     RAISE EXCEPTION 'audit.entries is append-only: % is not allowed', TG_OP USING ERRCODE = 'insufficient_privilege';
 END

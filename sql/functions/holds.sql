@@ -6,13 +6,12 @@
 
 CREATE OR REPLACE FUNCTION service.legal_hold(h public.legal_holds) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT (
-        SELECT pg_catalog.row_to_json(r)::pg_catalog.text
-        FROM (SELECT h.customer_id,
-                     h.reason,
-                     service.rfc3339(h.until) AS until,
-                     service.rfc3339(h.placed_at) AS placed_at,
-                     h.placed_by) AS r)
+    SELECT pg_catalog.row_to_json(ROW(
+        h.customer_id,
+        h.reason,
+        service.rfc3339(h.until),
+        service.rfc3339(h.placed_at),
+        h.placed_by)::service.hold_record)::pg_catalog.text
 $$;
 COMMENT ON FUNCTION service.legal_hold(public.legal_holds) IS 'A hold as the API renders it.';
 

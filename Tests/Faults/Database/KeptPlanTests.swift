@@ -40,6 +40,57 @@ struct KeptPlanTests {
         }
     }
 
+    /// A session plans a statement, or an expression with a query in it, for its first five runs. Then it keeps the plan,
+    /// unless one that is made for the values at hand seems cheaper: `found OR EXISTS (…)` needs no query when it was found.
+    /// Planning takes longer than running. SQL functions that aren't inlined are planned once a transaction.
+    /// Source: PostgreSQL manual, "PL/pgSQL under the Hood", "Plan Caching"; log_planner_stats.
+    @Test("are made once in a session: no request that it has often had makes it plan anything")
+    func madeOnce() async throws {
+        let stage = try await Stage.open(
+            ["CUSTOMERD_RATE_LIMIT": "1000000", "CUSTOMERD_POOL_SIZE": "2"], in: .ownCluster(),
+            prepare: """
+                ALTER ROLE customerd_service SET log_planner_stats = on;
+                ALTER ROLE customerd_service SET log_error_verbosity = default
+                """)
+        let tenant = try await stage.tenant()
+        for _ in 1...40 { try await askOften(tenant) }
+
+        let plans = try plans(stage)
+        #expect(plans.count > 20, "the log tells of plans")
+        // Five for the values at hand, one to keep, and a few because a table's statistics have changed.
+        let again = plans.filter { $0.value > 15 }
+        #expect(again.isEmpty, "\(again)")
+    }
+
+    /// Requests of the kinds that there are many of.
+    private func askOften(_ tenant: Tenant) async throws {
+        let (free, bound, other) = (try await tenant.insert(), try await tenant.insert(), try await tenant.insert())
+        try await tenant.insertDependent("invoices", of: bound.id)
+        let key = newID()
+        #expect(try await tenant.delete(bound.id).status == 400)
+        #expect(try await tenant.delete(free.id, idempotencyKey: key).status == 200)
+        #expect(try await tenant.delete(free.id, idempotencyKey: key).status == 200)
+        #expect(try await tenant.delete(free.id).status == 404)
+        #expect(try await tenant.patch(other.id, #"{"first_name":"Other"}"#).status == 200)
+        #expect(try await tenant.ask("GET", "/\(other.id)").status == 200)
+        #expect(try await tenant.ask("PUT", "/\(other.id)/hold", #"{"reason":"court"}"#).status == 200)
+        #expect(try await tenant.delete(other.id).status == 400)
+        #expect(try await tenant.ask("DELETE", "/\(other.id)/hold").status == 200)
+        #expect(try await tenant.post("archive", other.id).status == 200)
+    }
+
+    /// How often each session has planned each statement or expression, by the server's log.
+    private func plans(_ stage: Stage) throws -> [String: Int] {
+        var counted: [String: Int] = [:]
+        for record in stage.database.cluster.log.split(separator: "PLANNER STATISTICS").dropFirst() {
+            let told = record.prefix(upTo: record.firstRange(of: " LOG:  ")?.lowerBound ?? record.endIndex)
+            guard let mark = told.firstMatch(of: #/\[(\d+)\][^\n]*(?:CONTEXT|STATEMENT):  /#) else { continue }
+            let lines = told[mark.range.upperBound...].split(separator: "\n").prefix { !$0.contains("STATEMENT:  ") }
+            counted["session \(mark.1): " + lines.prefix(6).joined(separator: "\n"), default: 0] += 1
+        }
+        return counted
+    }
+
     /// One request of every kind.
     private func ask(_ tenant: Tenant) async throws {
         let (free, bound, other) = (try await tenant.insert(), try await tenant.insert(), try await tenant.insert())
