@@ -35,6 +35,7 @@
 \ir functions/events.sql
 \ir functions/recovery.sql
 \ir functions/references.sql
+\ir functions/foreign_code.sql
 \ir functions/readable_tables.sql
 \ir functions/reached.sql
 \ir functions/referring.sql

@@ -136,11 +136,11 @@ public struct APIKeys: Sendable {
             WITH changed AS (
                 INSERT INTO service.api_keys
                     (app_id, client_key, secret_digest, name, role, expires_at, rate_limit, allowed_addresses,
-                     permissions)
+                     permissions, is_recorded)
                 VALUES ($1, $2, $3, $4, $5,
                         coalesce($7::timestamptz, clock_timestamp() + make_interval(secs => $6)), $8::int,
                         (SELECT array_agg(DISTINCT network(a.block::inet)) FROM unnest($9::text[]) AS a (block)),
-                        $10)
+                        $10, true)
                 RETURNING \(Self.columns))
             \(Self.append(action: "key.create"))
             """,

@@ -16,7 +16,7 @@ public struct Protection: Sendable {
 
     /// - Returns: warnings and failures; empty where everything protects.
     public func findings() async throws(DatabaseError) -> [Finding] {
-        try await ownKeys() + references() + keyTriggers() + customers() + sessionSettings()
+        try await ownKeys() + references() + keyTriggers() + foreignCode() + customers() + sessionSettings()
     }
 
     private func rows(_ sql: String, _ parameters: [Parameter] = []) async throws(DatabaseError) -> [Row] {
@@ -103,7 +103,11 @@ public struct Protection: Sendable {
                              AND c.conkey <@ (string_to_array(i.indkey::text, ' ')::int2[])[1:cardinality(c.conkey)]),
                    (to_jsonb(c) ->> 'conenforced')::boolean,
                    n.nspname = 'public'
-                   AND t.relname = ANY ('{invoices,payment_links,transactions,liquidation_addresses,legal_holds}'::name[])
+                   AND t.relname = ANY ('{invoices,payment_links,transactions,liquidation_addresses,legal_holds}'::name[]),
+                   -- What checks a key runs as the owner of its table.
+                   has_schema_privilege(t.relowner, n.oid, 'USAGE') AND has_table_privilege(t.relowner, t.oid, 'SELECT')
+                   AND has_any_column_privilege(t.relowner, t.oid, 'UPDATE'),
+                   quote_ident(pg_get_userbyid(t.relowner))
             FROM pg_constraint AS c
             JOIN pg_class AS t ON t.oid = c.conrelid
             JOIN pg_namespace AS n ON n.oid = t.relnamespace
@@ -131,6 +135,16 @@ public struct Protection: Sendable {
         }
         if let nullable = row[4] {
             add("\(nullable) of \(table) may be NULL, which the foreign key \(key) doesn't check: set it NOT NULL.")
+        }
+        if row.bool(9) == false {
+            let owner = row[10] ?? ""
+            findings.append(
+                Finding(
+                    "references", .failure,
+                    """
+                    The owner of \(table), \(owner), may not read it, as which the foreign key \(key) is checked, so every \
+                    deletion fails: grant \(owner) USAGE on its schema, SELECT and UPDATE on the table.
+                    """))
         }
         if row.bool(6) == false {
             add("\(table) has no index on (\(row[5] ?? "")), so every deletion reads the whole table: create one.")
@@ -169,6 +183,28 @@ public struct Protection: Sendable {
         }
     }
 
+    /// What deletions refuse to run.
+    private func foreignCode() async throws(DatabaseError) -> [Finding] {
+        let isThere = try await rows(
+            "SELECT has_function_privilege(to_regprocedure('service.foreign_code()'), 'EXECUTE')")
+        guard isThere.first?.bool(0) == true else { return [] }
+        return try await rows(
+            """
+            SELECT f.constraint_name,
+                   CASE f.schema_name WHEN 'public' THEN f.table_name::text ELSE f.schema_name || '.' || f.table_name END,
+                   f.code
+            FROM service.foreign_code() AS f
+            """
+        ).map { row in
+            Finding(
+                "references", .failure,
+                """
+                Through the foreign key \(row[0] ?? "") of \(row[1] ?? "") a deletion would run \(row[2] ?? "") with the \
+                rights of the service, so every deletion is refused: drop that code, or the key's ON DELETE action.
+                """)
+        }
+    }
+
     // MARK: - The table of customers
 
     private func customers() async throws(DatabaseError) -> [Finding] {
@@ -193,15 +229,18 @@ public struct Protection: Sendable {
         }
         let rules = try await rows(
             """
-            SELECT w.rulename
+            SELECT w.rulename, w.ev_type = '4'
             FROM pg_rewrite AS w
             WHERE w.ev_class = 'public.customers'::regclass AND w.ev_enabled <> 'D'
             ORDER BY w.rulename
             """
         ).map { row in
-            Finding(
-                "triggers", .warning,
-                "The rule \(row[0] ?? "") rewrites statements on customers and may prevent deletions: drop it.")
+            let name = row[0] ?? ""
+            return row.bool(1) == true
+                ? Finding(
+                    "triggers", .failure, "Because of the rule \(name) of customers every deletion fails: drop it.")
+                : Finding(
+                    "triggers", .warning, "The rule \(name) rewrites statements on customers: check what it does.")
         }
         let policies = try await rows(
             """
@@ -224,7 +263,8 @@ public struct Protection: Sendable {
 
     private func sessionSettings() async throws(DatabaseError) -> [Finding] {
         let names = [
-            "session_replication_role", "default_transaction_isolation", "log_min_duration_statement", "log_statement",
+            "session_replication_role", "default_transaction_isolation", "default_transaction_read_only",
+            "log_min_duration_statement", "log_statement",
             "log_min_duration_sample", "log_statement_sample_rate", "log_transaction_sample_rate",
             "log_parameter_max_length", "log_parameter_max_length_on_error", "auto_explain.log_min_duration",
         ]
@@ -247,7 +287,7 @@ public struct Protection: Sendable {
         let replicas = given.filter { $0.name == "session_replication_role" && $0.value.lowercased() == "replica" }
         return replicationRole(
             values["session_replication_role"], Set(replicas.map { $0.role ?? "all roles" }).sorted())
-            + isolation(values, own) + logging(values)
+            + isolation(values, own) + readOnly(values) + logging(values)
     }
 
     private func replicationRole(_ own: String?, _ roles: [String]) -> [Finding] {
@@ -277,6 +317,19 @@ public struct Protection: Sendable {
                 """
                 default_transaction_isolation is set to \(level) for the service's role or database, but the service is \
                 written for read committed, which it sets itself: ALTER ROLE … RESET default_transaction_isolation.
+                """)
+        ]
+    }
+
+    /// An operator may have chosen it to stop all writes, so the service doesn't set it.
+    private func readOnly(_ values: [String: String]) -> [Finding] {
+        guard values["default_transaction_read_only"] == "on" else { return [] }
+        return [
+            Finding(
+                "settings", .warning,
+                """
+                default_transaction_read_only is on for the service's role, its database or the server, so that it answers \
+                every request with 503 until that is over: ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only.
                 """)
         ]
     }

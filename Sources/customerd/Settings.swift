@@ -4,6 +4,7 @@ import CustomerHTTP
 import Customers
 import LibPQ
 import Logging
+import NIOCore
 
 /// All settings, from the environment, validated at once. The one place that reads it, besides libpq for its `PG*`.
 ///
@@ -57,7 +58,11 @@ extension Settings {
     init(_ provider: EnvironmentVariablesProvider = EnvironmentVariablesProvider()) throws(SettingsError) {
         let environment = Environment(provider)
         host = environment.string("CUSTOMERD_HOST") ?? "127.0.0.1"
-        guard !host.contains(where: { $0.isWhitespace || $0 == "/" }) else {
+        // What looks like an address has to be one: with a port or brackets, it isn't.
+        let looksLikeAddress = host.contains(":") || host.allSatisfy { $0.isNumber || $0 == "." }
+        guard !host.contains(where: { $0.isWhitespace || "/[]".contains($0) }),
+            !looksLikeAddress || (try? SocketAddress(ipAddress: host, port: 0)) != nil
+        else {
             throw SettingsError(variable: "CUSTOMERD_HOST", expectation: "an address or a host name", value: host)
         }
         port = try environment.int("CUSTOMERD_PORT", in: 0...65_535, default: 8080)

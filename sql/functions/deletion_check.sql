@@ -30,6 +30,17 @@ BEGIN
         -- As DeleteCustomer does.
         DELETE FROM public.legal_holds AS h
         WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id AND h.until <= clock_timestamp();
+        IF service.has_acting_keys() THEN
+            PERFORM service.refuse_foreign_code();
+        END IF;
+        -- DeleteCustomer deletes in a WITH, where PostgreSQL refuses rules.
+        IF EXISTS (
+            SELECT
+            FROM pg_rewrite AS r
+            WHERE r.ev_class IN ('public.customers'::regclass, 'public.legal_holds'::regclass)
+              AND r.ev_type = '4' AND r.ev_enabled <> 'D') THEN
+            RAISE EXCEPTION 'a rule prevents deletions' USING ERRCODE = 'feature_not_supported';
+        END IF;
         -- Planned each time: PostgreSQL keeps a plan that a rule made of it even when the rule is gone.
         EXECUTE 'DELETE FROM public.customers AS c WHERE c.app_id = $1 AND c.id = $2' USING p_app_id, p_customer_id;
         GET DIAGNOSTICS v_deleted = ROW_COUNT;

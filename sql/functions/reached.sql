@@ -104,6 +104,7 @@ BEGIN
     IF NOT service.has_acting_keys() THEN
         RETURN NULL;
     END IF;
+    PERFORM service.refuse_foreign_code();
     RETURN (
         SELECT jsonb_build_object('cascaded', jsonb_agg(jsonb_build_object(
                    'table', r.table_name, 'constraint', r.constraint_name, 'count', r.count, 'action', r.action)))

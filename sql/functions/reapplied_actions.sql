@@ -85,6 +85,7 @@ BEGIN
     BEGIN
         DELETE FROM public.legal_holds AS h
         WHERE h.app_id = p_app_id AND h.customer_id = v_customer_id AND h.until <= clock_timestamp();
+        PERFORM service.refuse_foreign_code();
         DELETE FROM public.customers AS c WHERE c.app_id = p_app_id AND c.id = v_customer_id;
         SET CONSTRAINTS ALL IMMEDIATE;
         result := 'deleted';

@@ -98,6 +98,11 @@ FROM (SELECT a.app_id, a.entry_seq
        LIMIT 1000)) AS attempts
 GROUP BY attempts.app_id
 UNION ALL
+SELECT k.app_id, 1, 'service.api_keys'
+FROM service.api_keys AS k
+WHERE k.is_recorded
+GROUP BY k.app_id
+UNION ALL
 SELECT r.app_id, max(r.entry_seq), 'service.redactions'
 FROM service.redactions AS r
 WHERE r.entry_seq IS NOT NULL

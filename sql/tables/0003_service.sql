@@ -22,6 +22,80 @@ CREATE TYPE service.customer_record AS (
 );
 COMMENT ON TYPE service.customer_record IS 'The members of a customer, in the order of docs/api.md, Records.';
 
+CREATE TYPE service.invoice_record AS (
+    id             uuid,
+    customer_id    uuid,
+    invoice_number text,
+    status         text,
+    amount         numeric(18,2),
+    currency       text,
+    due_date       date,
+    "appId"        text,
+    "createdAt"    text,
+    "updatedAt"    text
+);
+COMMENT ON TYPE service.invoice_record IS 'The members of an invoice.';
+
+CREATE TYPE service.payment_link_record AS (
+    id          uuid,
+    customer_id uuid,
+    url         text,
+    status      text,
+    amount      numeric(18,2),
+    currency    text,
+    expires_at  text,
+    "appId"     text,
+    "createdAt" text,
+    "updatedAt" text
+);
+COMMENT ON TYPE service.payment_link_record IS 'The members of a payment link.';
+
+CREATE TYPE service.transaction_record AS (
+    id          uuid,
+    customer_id uuid,
+    kind        text,
+    status      text,
+    amount      numeric(18,2),
+    currency    text,
+    occurred_at text,
+    "appId"     text,
+    "createdAt" text
+);
+COMMENT ON TYPE service.transaction_record IS 'The members of a transaction.';
+
+CREATE TYPE service.liquidation_address_record AS (
+    id          uuid,
+    customer_id uuid,
+    chain       text,
+    currency    text,
+    address     text,
+    "appId"     text,
+    "createdAt" text,
+    "updatedAt" text
+);
+COMMENT ON TYPE service.liquidation_address_record IS 'The members of a liquidation address.';
+
+CREATE TYPE service.hold_record AS (
+    customer_id uuid,
+    reason      text,
+    until       text,
+    placed_at   text,
+    placed_by   text
+);
+COMMENT ON TYPE service.hold_record IS 'The members of a hold.';
+
+CREATE TYPE service.event_record AS (
+    type        text,
+    id          uuid,
+    seq         bigint,
+    occurred_at text,
+    app_id      text,
+    customer_id uuid,
+    actor       text,
+    request_id  text
+);
+COMMENT ON TYPE service.event_record IS 'The members of an event.';
+
 CREATE TYPE service.outcome AS ENUM (
     'SUCCEEDED', 'REFUSED', 'NOT_FOUND', 'INVALID', 'UNAUTHENTICATED', 'FORBIDDEN', 'RATE_LIMITED', 'CONFLICT',
     'REPLAYED', 'INTERRUPTED', 'FAILED');
@@ -132,6 +206,7 @@ CREATE TABLE service.api_keys (
     rate_limit                 int,
     allowed_addresses          cidr[],
     permissions                text[],
+    is_recorded                boolean     NOT NULL DEFAULT false,
     CONSTRAINT api_keys_pkey PRIMARY KEY (app_id, id),
     CONSTRAINT api_keys_client_key_names_one_key UNIQUE (client_key),
     CONSTRAINT api_keys_belong_to_a_real_app CHECK (app_id <> '00000000-0000-0000-0000-000000000000'),
@@ -159,6 +234,7 @@ COMMENT ON COLUMN service.api_keys.revoked_at IS 'When it was revoked; NULL whil
 COMMENT ON COLUMN service.api_keys.rate_limit IS 'Its requests in one window; NULL for the limit of the service.';
 COMMENT ON COLUMN service.api_keys.allowed_addresses IS 'The networks that it is accepted from; NULL for all.';
 COMMENT ON COLUMN service.api_keys.permissions IS 'Those of its role that it has; NULL for all of them.';
+COMMENT ON COLUMN service.api_keys.is_recorded IS 'Whether it was made together with an entry in the chain of its app, as by customerd: without entries the trail was wiped.';
 
 CREATE TABLE service.rate_windows (
     app_id       uuid        NOT NULL,

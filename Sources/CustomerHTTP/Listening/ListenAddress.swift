@@ -22,6 +22,10 @@ public struct ListenError: Error, CustomStringConvertible {
     init(_ address: ListenAddress, _ cause: IOError) {
         description = "Can't listen on \(address.host):\(address.port): \(Errno(rawValue: cause.errnoCode))."
     }
+
+    init(unknown address: ListenAddress) {
+        description = "Can't listen on \(address.host):\(address.port): no such host is known (CUSTOMERD_HOST)."
+    }
 }
 
 /// A server whose failure to listen names the address.
@@ -34,6 +38,8 @@ struct ListeningServer: Service {
             try await server.run()
         } catch let error as IOError {
             throw ListenError(address, error)
+        } catch is SocketAddressError.UnknownHost {
+            throw ListenError(unknown: address)
         }
     }
 }

@@ -11,6 +11,8 @@ struct SettingsTests {
         arguments: [
             ("CUSTOMERD_PORT", "eighty"), ("CUSTOMERD_PORT", "65536"), ("CUSTOMERD_PORT", "-1"),
             ("CUSTOMERD_PORT", "80 80"),
+            ("CUSTOMERD_HOST", "[::1]"), ("CUSTOMERD_HOST", "999.1.1.1"), ("CUSTOMERD_HOST", "127.0.0.1:80"),
+            ("CUSTOMERD_HOST", "a b"),
             ("CUSTOMERD_POOL_SIZE", "0"), ("CUSTOMERD_POOL_SIZE", "-3"), ("CUSTOMERD_POOL_SIZE", "many"),
             ("CUSTOMERD_MAX_CONNECTIONS", "0"), ("CUSTOMERD_MAX_CONNECTIONS", "all"),
             ("CUSTOMERD_IDLE_TIMEOUT_SECONDS", "0"), ("CUSTOMERD_IDLE_TIMEOUT_SECONDS", "a while"),
@@ -98,8 +100,10 @@ struct SettingsTests {
         #expect((ended.errors + ended.output).contains("migrate"))
     }
 
-    @Test("a port that is taken ends serve with a sentence that names it")
+    @Test("a port that is taken, or a host that nobody knows, ends serve with a sentence that names it")
     func takenPort() async throws {
+        let unknown = try await serve(["CUSTOMERD_HOST": "nosuch.invalid"])
+        #expect(unknown.status == 1 && unknown.errors.contains("no such host is known (CUSTOMERD_HOST)"), "\(unknown)")
         let ended = try await serve(["CUSTOMERD_PORT": "\(stage.service.port)"])
 
         #expect(ended.status != 0)

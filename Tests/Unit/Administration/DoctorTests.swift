@@ -188,7 +188,25 @@ struct DoctorTests {
             CREATE TRIGGER keeper BEFORE DELETE ON public.customers FOR EACH ROW EXECUTE FUNCTION public.keep()
             """, "triggers", .warning, "keeper"),
         Trouble(
-            "CREATE RULE keep AS ON DELETE TO public.customers DO INSTEAD NOTHING", "triggers", .warning, "rule keep"),
+            "CREATE RULE keep AS ON DELETE TO public.customers DO INSTEAD NOTHING", "triggers", .failure, "rule keep",
+            "drop it"),
+        Trouble(
+            "CREATE RULE more AS ON DELETE TO public.customers DO ALSO NOTIFY deleted", "triggers", .failure,
+            "rule more"),
+        Trouble(
+            "CREATE RULE other AS ON UPDATE TO public.customers DO ALSO NOTIFY changed", "triggers", .warning,
+            "rule other"),
+        Trouble(
+            """
+            CREATE TABLE public.poor (app_id uuid NOT NULL, customer_id uuid NOT NULL,
+                FOREIGN KEY (app_id, customer_id) REFERENCES public.customers (app_id, id));
+            ALTER TABLE public.poor OWNER TO customerd_auditor;
+            REVOKE ALL ON public.poor FROM customerd_auditor
+            """, "references", .failure, "The owner of poor, customerd_auditor, may not read it",
+            "grant customerd_auditor USAGE"),
+        Trouble(
+            inThisDatabase("ALTER ROLE customerd_service IN DATABASE %I SET default_transaction_read_only = on"),
+            "settings", .warning, "default_transaction_read_only is on"),
         Trouble(
             "ALTER TABLE public.customers ENABLE ROW LEVEL SECURITY", "triggers", .warning, "Row-level security",
             "DISABLE"),

@@ -281,7 +281,7 @@ struct VerifyTests {
 
     // MARK: - Traces
 
-    @Test("a wiped trail doesn't pass for an empty one: attempts and redactions refer to its entries")
+    @Test("a wiped trail doesn't pass for an empty one: attempts, redactions and API keys refer to its entries")
     func wiped() async throws {
         let database = try await TestDatabase.migrated()
         let (first, second) = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
@@ -318,6 +318,15 @@ struct VerifyTests {
         #expect(redacted.status == 1)
         #expect(redacted.verdict.brokenApp == second)
         #expect(redacted.verdict.reason?.contains("service.redactions refers to entry 3") == true)
+
+        // Attempts expire, and most apps have no redactions. A key's making has an entry, for ever.
+        try await database.run("DELETE FROM service.redactions")
+        try await database.customerd(["keys", "create", "--app", first, "--role", "viewer", "--name", "reader"])
+        #expect(try await database.verify().status == 0)
+        try await database.run("DELETE FROM audit.entries; DELETE FROM audit.heads")
+        let used = try await database.verify(as: "customerd_auditor")
+        #expect(used.status == 1)
+        #expect(used.verdict.reason?.contains("service.api_keys refers to entry 1") == true)
         try await database.drop()
     }
 
