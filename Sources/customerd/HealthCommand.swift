@@ -42,7 +42,7 @@ private struct Probe {
         hosts =
             switch settings.host {
             case "0.0.0.0", "": ["127.0.0.1"]
-            case "::", "[::]": ["::1", "127.0.0.1"]
+            case "::": ["::1", "127.0.0.1"]
             default: [settings.host]
             }
         port = settings.port

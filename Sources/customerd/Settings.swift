@@ -57,13 +57,17 @@ extension Settings {
     /// - Throws: for the first invalid value.
     init(_ provider: EnvironmentVariablesProvider = EnvironmentVariablesProvider()) throws(SettingsError) {
         let environment = Environment(provider)
-        host = environment.string("CUSTOMERD_HOST") ?? "127.0.0.1"
-        // What looks like an address has to be one: with a port or brackets, it isn't.
+        let given = environment.string("CUSTOMERD_HOST") ?? "127.0.0.1"
+        // As a URL has an IPv6 address.
+        let isBracketed = given.hasPrefix("[") && given.hasSuffix("]") && given.contains(":")
+        host = isBracketed ? String(given.dropFirst().dropLast()) : given
+        // What looks like an address has to be one: with a port, it isn't. What follows a % is the zone (RFC 4007).
+        let address = String(host.prefix { $0 != "%" })
         let looksLikeAddress = host.contains(":") || host.allSatisfy { $0.isNumber || $0 == "." }
         guard !host.contains(where: { $0.isWhitespace || "/[]".contains($0) }),
-            !looksLikeAddress || (try? SocketAddress(ipAddress: host, port: 0)) != nil
+            !looksLikeAddress || (try? SocketAddress(ipAddress: address, port: 0)) != nil
         else {
-            throw SettingsError(variable: "CUSTOMERD_HOST", expectation: "an address or a host name", value: host)
+            throw SettingsError(variable: "CUSTOMERD_HOST", expectation: "an address or a host name", value: given)
         }
         port = try environment.int("CUSTOMERD_PORT", in: 0...65_535, default: 8080)
         maxConnections = try environment.int("CUSTOMERD_MAX_CONNECTIONS", in: 1...1_000_000)

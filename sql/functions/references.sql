@@ -100,14 +100,15 @@ BEGIN
                    ELSE service.has_acting_keys() AND r.oid IN (SELECT c.key FROM service.key_closure() AS c) END;
     ELSIF NOT service.has_acting_keys() THEN
         RETURN;
-    ELSIF p_sqlstate = '23502' THEN
-        -- The first key that would have put the NULL there.
+    ELSIF p_sqlstate = '23502' OR p_sqlstate = '23514' AND coalesce(p_constraint, '') = '' THEN
+        -- The first key that would have put the NULL there, or into what a generated column is made of; or a row for which
+        -- its partitioned table has no partition.
         SELECT c.key INTO v_key
         FROM service.key_closure() AS c
         JOIN pg_constraint AS k ON k.oid = c.key
-        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (c.changed)
+        LEFT JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attname = p_column
         WHERE c.effect = 'UPDATE' AND c.relation = coalesce(pg_partition_root(v_table), v_table)
-          AND a.attname = p_column
+          AND (p_sqlstate = '23514' OR a.attnum = ANY (c.changed) OR a.attgenerated <> '')
         ORDER BY k.conname
         LIMIT 1;
     ELSIF EXISTS (

@@ -42,6 +42,22 @@ private let refused: [(name: String, create: String, rows: String, table: String
         "INSERT INTO n1 VALUES ($app, $id)", "n1", "n1_nulls"
     ),
     (
+        "SET NULL on what a column that can't be null is generated from",
+        """
+        CREATE TABLE n3 (app_id uuid, customer_id uuid, copy uuid NOT NULL GENERATED ALWAYS AS (customer_id) STORED,
+                         \(key("n3_nulls", "SET NULL")))
+        """,
+        "INSERT INTO n3 VALUES ($app, $id)", "n3", "n3_nulls"
+    ),
+    (
+        "SET NULL on what a row is partitioned by, without a partition for it",
+        """
+        CREATE TABLE n4 (app_id uuid, customer_id uuid, \(key("n4_nulls", "SET NULL"))) PARTITION BY RANGE (customer_id);
+        CREATE TABLE n4_0 PARTITION OF n4 FOR VALUES FROM (MINVALUE) TO (MAXVALUE)
+        """,
+        "INSERT INTO n4 VALUES ($app, $id)", "n4", "n4_nulls"
+    ),
+    (
         "SET NULL that a check forbids",
         """
         CREATE TABLE n2 (app_id uuid, customer_id uuid, \(key("n2_nulls", "SET NULL")),

@@ -11,7 +11,8 @@ struct SettingsTests {
         arguments: [
             ("CUSTOMERD_PORT", "eighty"), ("CUSTOMERD_PORT", "65536"), ("CUSTOMERD_PORT", "-1"),
             ("CUSTOMERD_PORT", "80 80"),
-            ("CUSTOMERD_HOST", "[::1]"), ("CUSTOMERD_HOST", "999.1.1.1"), ("CUSTOMERD_HOST", "127.0.0.1:80"),
+            ("CUSTOMERD_HOST", "[::1"), ("CUSTOMERD_HOST", "[::1]:80"),
+            ("CUSTOMERD_HOST", "999.1.1.1"), ("CUSTOMERD_HOST", "127.0.0.1:80"),
             ("CUSTOMERD_HOST", "a b"),
             ("CUSTOMERD_POOL_SIZE", "0"), ("CUSTOMERD_POOL_SIZE", "-3"), ("CUSTOMERD_POOL_SIZE", "many"),
             ("CUSTOMERD_MAX_CONNECTIONS", "0"), ("CUSTOMERD_MAX_CONNECTIONS", "all"),
