@@ -43,9 +43,11 @@ BEGIN
     JOIN pg_constraint AS k ON k.oid = f.key
     JOIN pg_class AS t ON t.oid = k.conrelid
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
-    -- Who owns customers, or everything, has these rights anyway.
+    -- Who owns customers, the database or everything has these rights anyway.
     WHERE NOT r.rolsuper
-      AND f.writer <> (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'public.customers'::regclass)
+      AND NOT pg_has_role(
+          f.writer, (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'public.customers'::regclass), 'MEMBER')
+      AND f.writer <> (SELECT d.datdba FROM pg_database AS d WHERE d.datname = current_database())
     GROUP BY f.key, n.nspname, t.relname, k.conname
     ORDER BY n.nspname, t.relname, k.conname;
 END

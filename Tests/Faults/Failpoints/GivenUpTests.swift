@@ -14,7 +14,7 @@ struct GivenUpTests {
         let lock = try await Obstacle.append.raise(before: customer.id, of: scene.tenant)
 
         let first = try await scene.tenant.delete(customer.id, idempotencyKey: key)
-        let lease = try await scene.database.lease(of: key)
+        let lease = try await scene.database.prolongLease(of: key)
         try await lock.rollBack()
         let final = try await scene.insist(customer.id, idempotencyKey: key)
 
@@ -36,7 +36,7 @@ struct GivenUpTests {
         scene.gate.holdReplies()
         scene.failpoints.resume("before admit")
         let first = await question.answer
-        let lease = try await scene.database.lease(of: key)
+        let lease = try await scene.database.prolongLease(of: key)
         scene.cut()
         let final = try await scene.insist(customer.id, idempotencyKey: key)
 
@@ -52,6 +52,19 @@ extension TestDatabase {
     func lease(of idempotencyKey: String) async throws -> String? {
         try await value(
             "SELECT lease_expires_at FROM service.attempts WHERE idempotency_key = $1", [.text(idempotencyKey)])
+    }
+
+    /// Lets the lease of the attempt with this key last for an hour, longer than any test on a busy machine.
+    ///
+    /// - Returns: when it is over.
+    func prolongLease(of idempotencyKey: String) async throws -> String? {
+        try await value(
+            """
+            UPDATE service.attempts
+            SET lease_expires_at = clock_timestamp() + interval '1 hour'
+            WHERE idempotency_key = $1
+            RETURNING lease_expires_at
+            """, [.text(idempotencyKey)])
     }
 
     /// Lets the lease of the attempt with this key be over now.
