@@ -4,7 +4,7 @@ import Testing
 /// Code of a stranger that a deletion would reach through a key that acts. Before version 18, PostgreSQL runs some of it as
 /// the role that deletes: the service then refuses. All of it notes that it ran, and as whom, by a sequence, which no
 /// rollback takes back.
-@Suite("Code of others behind a key that acts", .stages)
+@Suite("Code of others behind a key that acts", .serialized, .stage(in: .ownCluster()))
 struct ForeignCodeTests {
     struct Code: Sendable, CustomTestStringConvertible {
         let testDescription: String
@@ -99,6 +99,7 @@ struct ForeignCodeTests {
             #expect(try await scene.tenant.entries(about: scene.customer).map { $0["outcome"] } == ["REFUSED"])
             #expect(doctor.contains("with the rights of the service"), "\(doctor)")
         }
+        try await scene.end()
     }
 
     @Test("that can't run with the rights of the service changes nothing", arguments: Code.harmless)
@@ -111,6 +112,7 @@ struct ForeignCodeTests {
         #expect(try await scene.timesRun(asStranger: false) == 0)
         #expect(answer.status == 200 && found["deletable"] as? Bool == true, "\(answer.body)")
         #expect(try await !scene.doctor().contains("with the rights of the service"))
+        try await scene.end()
     }
 
     /// A stranger's table `stranger.t` with a key on customers, and its code.
@@ -120,7 +122,7 @@ struct ForeignCodeTests {
         let customer: String
 
         init(_ code: Code) async throws {
-            let stage = try await Stage.open(in: .ownCluster())
+            let stage = Stage.current
             (database, tenant) = (stage.database, try await stage.tenant())
             customer = try await tenant.insert().id
             // A row that a key that refuses has would refuse; rows aren't needed for the others.
@@ -155,6 +157,11 @@ struct ForeignCodeTests {
                 \(row);
                 SELECT setval('stranger.as_other', 1, false);
                 """)
+        }
+
+        func end() async throws {
+            try await database.run(
+                "DROP SCHEMA stranger CASCADE; REVOKE ALL ON public.customers FROM stranger; DROP ROLE stranger")
         }
 
         func timesRun(asStranger: Bool) async throws -> Int {

@@ -34,9 +34,11 @@ enum Moment: Hashable, Sendable {
         return steps.flatMap { $0 }
     }()
 
-    /// What every instance looks for in the background: ScheduleCrashTests and LargeBulkCrashTests strike there.
-    static let background: [Moment] = ["due_apps", "schedule_lag", "bulk_apps", "bulk_lag", "forget_samples"]
-        .flatMap { trips($0).map { .recovery($0) } }
+    /// What every instance looks for in the background, where ScheduleCrashTests and LargeBulkCrashTests strike, and at its
+    /// start.
+    static let background: [Moment] = [
+        "due_apps", "schedule_lag", "bulk_apps", "bulk_lag", "forget_samples", "foreign_code",
+    ].flatMap { trips($0).map { .recovery($0) } }
 
     /// The moments of a trip.
     static func trips(_ function: String) -> [String] {
