@@ -122,8 +122,7 @@ struct HTTPExchange {
     }
 }
 
-/// Tells how the handshake ended. Whoever writes into a connection whose handshake has failed learns only that it is
-/// closed.
+/// Tells how the handshake ended. A write into a connection whose handshake has failed says only that it is closed.
 private final class HandshakeHandler: ChannelInboundHandler {
     typealias InboundIn = NIOAny
 

@@ -30,9 +30,7 @@ BEGIN
         -- As DeleteCustomer does.
         DELETE FROM public.legal_holds AS h
         WHERE h.app_id = p_app_id AND h.customer_id = p_customer_id AND h.until <= clock_timestamp();
-        IF service.has_acting_keys() THEN
-            PERFORM service.refuse_foreign_code();
-        END IF;
+        PERFORM service.refuse_foreign_code();
         -- DeleteCustomer deletes in a WITH, where PostgreSQL refuses rules.
         IF EXISTS (
             SELECT

@@ -2,8 +2,8 @@ import TestSupport
 import Testing
 
 /// Code of a stranger that a deletion would reach through a key that acts. Before version 18, PostgreSQL runs some of it as
-/// the role that deletes: the service then refuses. All of it notes that it ran, and as whom, by a sequence, which no
-/// rollback takes back.
+/// the role that deletes: the service then refuses. All of it counts its runs, and as which role, in sequences, which a
+/// rollback doesn't take back.
 @Suite("Code of others behind a key that acts", .serialized, .stage(in: .ownCluster()))
 struct ForeignCodeTests {
     struct Code: Sendable, CustomTestStringConvertible {

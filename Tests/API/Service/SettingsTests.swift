@@ -101,7 +101,7 @@ struct SettingsTests {
         #expect((ended.errors + ended.output).contains("migrate"))
     }
 
-    @Test("a port that is taken, or a host that nobody knows, ends serve with a sentence that names it")
+    @Test("a port that is taken, or an unknown host, ends serve with a sentence that names it")
     func takenPort() async throws {
         let unknown = try await serve(["CUSTOMERD_HOST": "nosuch.invalid"])
         #expect(unknown.status == 1 && unknown.errors.contains("no such host is known (CUSTOMERD_HOST)"), "\(unknown)")

@@ -88,6 +88,8 @@ extension Tenant {
         #expect(Set(deletions.keys) == Set(customers), "\(moment)")
         for (customer, entries) in deletions {
             let outcomes = entries.map { $0["outcome"] }
+            let failed = entries.filter { $0["outcome"] == "FAILED" }.map { $0["status_code"] }
+            #expect(failed.allSatisfy { $0 == "503" }, "\(moment), \(customer): \(failed)")
             #expect(outcomes.count { $0 == "SUCCEEDED" } == 1, "\(moment), \(customer): \(outcomes)")
             // FAILED: a busy machine let the time of a try pass.
             let passing = ["SUCCEEDED", "INTERRUPTED", "FAILED"]
